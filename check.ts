@@ -1,0 +1,53 @@
+/**
+ * Checks of arguments: wrong ones throw before any system call.
+ *
+ * @module
+ */
+
+/** Checks for a whole number in a range; `doing` says what was tried, as in "increment by 0". */
+export function checkInteger(
+  value: number,
+  least: number,
+  most: number,
+  doing: string,
+): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  const message =
+    `Cannot ${doing}: expected a whole number from ${least} to ${most}`;
+  throw typeof value === "number"
+    ? new RangeError(message)
+    : new TypeError(message);
+}
+
+/** Checks a mode, such as 0o660. */
+export function checkMode(mode: number): void {
+  if (Number.isInteger(mode) && mode >= 0 && mode <= 0o777) return;
+  const shown = typeof mode === "number"
+    ? `0o${mode.toString(8)}`
+    : String(mode);
+  const message =
+    `Cannot use ${shown} as a mode: expected octal permissions from 0 to 0o777`;
+  throw typeof mode === "number"
+    ? new RangeError(message)
+    : new TypeError(message);
+}
+
+/** Checks a timeout in milliseconds and gives it back, Infinity where there is none. */
+export function checkTimeout(timeout: number | undefined): number {
+  if (timeout === undefined) return Infinity;
+  if (timeout >= 0 && typeof timeout === "number") return timeout;
+  const message = `Cannot wait for ${timeout} milliseconds: expected 0 or more`;
+  throw typeof timeout === "number"
+    ? new RangeError(message)
+    : new TypeError(message);
+}
+
+/** Checks the identifier of a kernel object. */
+export function checkId(id: number): void {
+  checkInteger(
+    id,
+    0,
+    0x7fffffff,
+    `take ${id} as the identifier of an IPC object`,
+  );
+}

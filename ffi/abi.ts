@@ -1,0 +1,479 @@
+/**
+ * Constants and struct layouts by platform. A new platform is one entry here.
+ *
+ * The layouts of Linux are those of glibc and musl alike: both hand over the kernel's structures,
+ * and where their headers differ (musl declares `sem_nsems` with 16 bits) the kernel's are used.
+ *
+ * @module
+ */
+
+import { backend } from "./load.ts";
+
+/** Where a member of a C struct stands: offset and size in bytes; `signed` where it can be negative. */
+export type Field = readonly [offset: number, size: 2 | 4 | 8, sign?: "signed"];
+
+/** A C struct: its size in bytes and its members by their names in C. */
+export interface Layout {
+  readonly size: number;
+  readonly fields: Readonly<Record<string, Field>>;
+}
+
+/** What differs between platforms. */
+export interface Abi {
+  /** The names under which libc may be found, the likeliest first. */
+  readonly libraries: readonly string[];
+  /** The function that tells where errno stands. */
+  readonly errnoLocation: string;
+  /** Whether the calls of Linux alone are there. */
+  readonly isLinux: boolean;
+  /** Whether variadic arguments travel on the stack, which no FFI call knows by itself. */
+  readonly variadicOnStack: boolean;
+  /** The numbers of the errors that do not have one everywhere. */
+  readonly errors: Readonly<Record<PlatformError, number>>;
+  /** The commands and flags that do not have one value everywhere; -1 where there is none. */
+  readonly constants: Readonly<Record<PlatformConstant, number>>;
+  readonly layouts: Readonly<
+    Record<"ipcPerm" | "semid" | "msqid" | "shmid", Layout>
+  >;
+}
+
+type PlatformError =
+  | "EAGAIN"
+  | "ENOMSG"
+  | "EIDRM"
+  | "ENOSYS"
+  | "ETIMEDOUT"
+  | "ENAMETOOLONG"
+  | "ELOOP"
+  | "EOVERFLOW";
+
+type PlatformConstant =
+  | "GETPID"
+  | "GETVAL"
+  | "GETALL"
+  | "GETNCNT"
+  | "GETZCNT"
+  | "SETVAL"
+  | "SETALL"
+  | "IPC_INFO"
+  | "SEM_STAT"
+  | "SEM_INFO"
+  | "SEM_STAT_ANY"
+  | "MSG_EXCEPT"
+  | "MSG_COPY"
+  | "MSG_STAT"
+  | "MSG_INFO"
+  | "MSG_STAT_ANY"
+  | "SHM_LOCK"
+  | "SHM_UNLOCK"
+  | "SHM_STAT"
+  | "SHM_INFO"
+  | "SHM_STAT_ANY";
+
+const linuxConstants = {
+  GETPID: 11,
+  GETVAL: 12,
+  GETALL: 13,
+  GETNCNT: 14,
+  GETZCNT: 15,
+  SETVAL: 16,
+  SETALL: 17,
+  IPC_INFO: 3,
+  SEM_STAT: 18,
+  SEM_INFO: 19,
+  SEM_STAT_ANY: 20,
+  MSG_EXCEPT: 0o20000,
+  MSG_COPY: 0o40000,
+  MSG_STAT: 11,
+  MSG_INFO: 12,
+  MSG_STAT_ANY: 13,
+  SHM_LOCK: 11,
+  SHM_UNLOCK: 12,
+  SHM_STAT: 13,
+  SHM_INFO: 14,
+  SHM_STAT_ANY: 15,
+} as const;
+
+// struct ipc64_perm, <asm-generic/ipcbuf.h>, Linux
+const linuxIpcPerm: Layout = {
+  size: 48,
+  fields: {
+    __key: [0, 4, "signed"], // __kernel_key_t key
+    uid: [4, 4], //             __kernel_uid32_t uid
+    gid: [8, 4], //             __kernel_gid32_t gid
+    cuid: [12, 4], //           __kernel_uid32_t cuid
+    cgid: [16, 4], //           __kernel_gid32_t cgid
+    mode: [20, 4], //           __kernel_mode_t mode
+    __seq: [24, 2], //          unsigned short seq
+  },
+};
+
+// struct msqid64_ds, <asm-generic/msgbuf.h>, Linux with 64 bits
+const linuxMsqid: Layout = {
+  size: 120,
+  fields: {
+    msg_stime: [48, 8, "signed"], // long msg_stime
+    msg_rtime: [56, 8, "signed"], // long msg_rtime
+    msg_ctime: [64, 8, "signed"], // long msg_ctime
+    msg_cbytes: [72, 8], //          unsigned long msg_cbytes
+    msg_qnum: [80, 8], //            unsigned long msg_qnum
+    msg_qbytes: [88, 8], //          unsigned long msg_qbytes
+    msg_lspid: [96, 4, "signed"], // __kernel_pid_t msg_lspid
+    msg_lrpid: [100, 4, "signed"], // __kernel_pid_t msg_lrpid
+  },
+};
+
+// struct shmid64_ds, <asm-generic/shmbuf.h>, Linux with 64 bits
+const linuxShmid: Layout = {
+  size: 112,
+  fields: {
+    shm_segsz: [48, 8], //           size_t shm_segsz
+    shm_atime: [56, 8, "signed"], // long shm_atime
+    shm_dtime: [64, 8, "signed"], // long shm_dtime
+    shm_ctime: [72, 8, "signed"], // long shm_ctime
+    shm_cpid: [80, 4, "signed"], //  __kernel_pid_t shm_cpid
+    shm_lpid: [84, 4, "signed"], //  __kernel_pid_t shm_lpid
+    shm_nattch: [88, 8], //          unsigned long shm_nattch
+  },
+};
+
+const linux = {
+  errors: {
+    EAGAIN: 11,
+    ENAMETOOLONG: 36,
+    ENOSYS: 38,
+    ELOOP: 40,
+    ENOMSG: 42,
+    EIDRM: 43,
+    EOVERFLOW: 75,
+    ETIMEDOUT: 110,
+  },
+  errnoLocation: "__errno_location",
+  isLinux: true,
+  variadicOnStack: false,
+  constants: linuxConstants,
+} as const;
+
+const linuxX86: Abi = {
+  ...linux,
+  libraries: ["libc.so.6", "libc.musl-x86_64.so.1"],
+  layouts: {
+    ipcPerm: linuxIpcPerm,
+    // struct semid64_ds, <asm/sembuf.h>, Linux x86_64
+    semid: {
+      size: 104,
+      fields: {
+        sem_otime: [48, 8, "signed"], // __kernel_long_t sem_otime
+        sem_ctime: [64, 8, "signed"], // __kernel_long_t sem_ctime
+        sem_nsems: [80, 8], //           __kernel_ulong_t sem_nsems
+      },
+    },
+    msqid: linuxMsqid,
+    shmid: linuxShmid,
+  },
+};
+
+const linuxArm: Abi = {
+  ...linux,
+  libraries: ["libc.so.6", "libc.musl-aarch64.so.1"],
+  layouts: {
+    ipcPerm: linuxIpcPerm,
+    // struct semid64_ds, <asm-generic/sembuf.h>, Linux aarch64
+    semid: {
+      size: 88,
+      fields: {
+        sem_otime: [48, 8, "signed"], // long sem_otime
+        sem_ctime: [56, 8, "signed"], // long sem_ctime
+        sem_nsems: [64, 8], //           unsigned long sem_nsems
+      },
+    },
+    msqid: linuxMsqid,
+    shmid: linuxShmid,
+  },
+};
+
+// Written from the sources of XNU, never run.
+const macos: Omit<Abi, "variadicOnStack"> = {
+  libraries: ["libSystem.B.dylib"],
+  errnoLocation: "__error",
+  isLinux: false,
+  errors: {
+    EAGAIN: 35,
+    ETIMEDOUT: 60,
+    ELOOP: 62,
+    ENAMETOOLONG: 63,
+    ENOSYS: 78,
+    EOVERFLOW: 84,
+    EIDRM: 90,
+    ENOMSG: 91,
+  },
+  constants: {
+    GETPID: 4,
+    GETVAL: 5,
+    GETALL: 6,
+    GETNCNT: 3,
+    GETZCNT: 7,
+    SETVAL: 8,
+    SETALL: 9,
+    IPC_INFO: -1,
+    SEM_STAT: -1,
+    SEM_INFO: -1,
+    SEM_STAT_ANY: -1,
+    MSG_EXCEPT: -1,
+    MSG_COPY: -1,
+    MSG_STAT: -1,
+    MSG_INFO: -1,
+    MSG_STAT_ANY: -1,
+    SHM_LOCK: -1,
+    SHM_UNLOCK: -1,
+    SHM_STAT: -1,
+    SHM_INFO: -1,
+    SHM_STAT_ANY: -1,
+  },
+  layouts: {
+    // struct __ipc_perm_new, <sys/ipc.h>, macOS, packed to 4 bytes as all below
+    ipcPerm: {
+      size: 24,
+      fields: {
+        uid: [0, 4], //             uid_t uid
+        gid: [4, 4], //             gid_t gid
+        cuid: [8, 4], //            uid_t cuid
+        cgid: [12, 4], //           gid_t cgid
+        mode: [16, 2], //           mode_t mode
+        __seq: [18, 2], //          unsigned short _seq
+        __key: [20, 4, "signed"], // key_t _key
+      },
+    },
+    // struct __semid_ds_new, <sys/sem.h>, macOS
+    semid: {
+      size: 72,
+      fields: {
+        sem_nsems: [28, 2], //           unsigned short sem_nsems
+        sem_otime: [32, 8, "signed"], // time_t sem_otime
+        sem_ctime: [44, 8, "signed"], // time_t sem_ctime
+      },
+    },
+    // struct __msqid_ds_new, <sys/msg.h>, macOS
+    msqid: {
+      size: 116,
+      fields: {
+        msg_cbytes: [32, 8], //          msglen_t msg_cbytes
+        msg_qnum: [40, 8], //            msgqnum_t msg_qnum
+        msg_qbytes: [48, 8], //          msglen_t msg_qbytes
+        msg_lspid: [56, 4, "signed"], // pid_t msg_lspid
+        msg_lrpid: [60, 4, "signed"], // pid_t msg_lrpid
+        msg_stime: [64, 8, "signed"], // time_t msg_stime
+        msg_rtime: [76, 8, "signed"], // time_t msg_rtime
+        msg_ctime: [88, 8, "signed"], // time_t msg_ctime
+      },
+    },
+    // struct __shmid_ds_new, <sys/shm.h>, macOS
+    shmid: {
+      size: 76,
+      fields: {
+        shm_segsz: [24, 8], //           size_t shm_segsz
+        shm_lpid: [32, 4, "signed"], //  pid_t shm_lpid
+        shm_cpid: [36, 4, "signed"], //  pid_t shm_cpid
+        shm_nattch: [40, 2], //          shmatt_t shm_nattch
+        shm_atime: [44, 8, "signed"], // time_t shm_atime
+        shm_dtime: [52, 8, "signed"], // time_t shm_dtime
+        shm_ctime: [60, 8, "signed"], // time_t shm_ctime
+      },
+    },
+  },
+};
+
+const platforms: Readonly<Record<string, Abi>> = {
+  "linux x86_64": linuxX86,
+  "linux aarch64": linuxArm,
+  "darwin x86_64": { ...macos, variadicOnStack: false },
+  "darwin aarch64": { ...macos, variadicOnStack: true },
+};
+
+/** Whether this platform has an entry. Importing never fails: the first call does. */
+export const supported: boolean = backend !== undefined &&
+  backend.platform() in platforms;
+
+/** What holds on this platform; elsewhere something to name constants by. */
+export const abi: Abi = platforms[backend?.platform() ?? ""] ?? linuxX86;
+
+// The values that are the same everywhere.
+
+/** The key of an object without a key: each call makes another. */
+export const IPC_PRIVATE = 0;
+/** Creates the object if its key is free. */
+export const IPC_CREAT = 0o1000;
+/** With `IPC_CREAT`, fails if the key is taken. */
+export const IPC_EXCL = 0o2000;
+/** Fails instead of waiting. */
+export const IPC_NOWAIT = 0o4000;
+/** Removes an object. */
+export const IPC_RMID = 0;
+/** Changes owner, group and mode. */
+export const IPC_SET = 1;
+/** Describes an object. */
+export const IPC_STAT = 2;
+/** Reverses the operation when the process ends. */
+export const SEM_UNDO = 0x1000;
+/** Cuts a message that is too long, instead of failing. */
+export const MSG_NOERROR = 0o10000;
+/** Attaches for reading only. */
+export const SHM_RDONLY = 0o10000;
+/** Rounds the address down. */
+export const SHM_RND = 0o20000;
+/** Replaces what is mapped at the address (Linux). */
+export const SHM_REMAP = 0o40000;
+/** Lets the memory be executed (Linux). */
+export const SHM_EXEC = 0o100000;
+/** Takes the memory from the huge pages (Linux). */
+export const SHM_HUGETLB = 0o4000;
+/** Reserves no swap space for the memory (Linux). */
+export const SHM_NORESERVE = 0o10000;
+/** In a segment's mode: it goes with its last attachment (Linux). */
+export const SHM_DEST = 0o1000;
+/** In a segment's mode: it is locked in memory (Linux). */
+export const SHM_LOCKED = 0o2000;
+
+/** The numbers of the errors that the calls may give, by name. */
+export const errors = {
+  EPERM: 1,
+  ENOENT: 2,
+  ESRCH: 3,
+  EINTR: 4,
+  EIO: 5,
+  ENXIO: 6,
+  E2BIG: 7,
+  EBADF: 9,
+  ECHILD: 10,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENOTDIR: 20,
+  EISDIR: 21,
+  EINVAL: 22,
+  ENFILE: 23,
+  EMFILE: 24,
+  EFBIG: 27,
+  ENOSPC: 28,
+  EROFS: 30,
+  EPIPE: 32,
+  ERANGE: 34,
+  ...abi.errors,
+} as const;
+
+/** The largest value of a semaphore (SEMVMX), on every platform. */
+export const SEMVMX = 32767;
+
+// struct seminfo, <linux/sem.h>: int each
+export const seminfo: Layout = {
+  size: 40,
+  fields: {
+    semmap: [0, 4, "signed"],
+    semmni: [4, 4, "signed"],
+    semmns: [8, 4, "signed"],
+    semmnu: [12, 4, "signed"],
+    semmsl: [16, 4, "signed"],
+    semopm: [20, 4, "signed"],
+    semume: [24, 4, "signed"],
+    semusz: [28, 4, "signed"],
+    semvmx: [32, 4, "signed"],
+    semaem: [36, 4, "signed"],
+  },
+};
+
+// struct msginfo, <linux/msg.h>: int each, the last unsigned short
+export const msginfo: Layout = {
+  size: 32,
+  fields: {
+    msgpool: [0, 4, "signed"],
+    msgmap: [4, 4, "signed"],
+    msgmax: [8, 4, "signed"],
+    msgmnb: [12, 4, "signed"],
+    msgmni: [16, 4, "signed"],
+    msgssz: [20, 4, "signed"],
+    msgtql: [24, 4, "signed"],
+    msgseg: [28, 2],
+  },
+};
+
+// struct shminfo64, <asm-generic/shmbuf.h>: unsigned long each
+export const shminfo: Layout = {
+  size: 72,
+  fields: {
+    shmmax: [0, 8],
+    shmmin: [8, 8],
+    shmmni: [16, 8],
+    shmseg: [24, 8],
+    shmall: [32, 8],
+  },
+};
+
+// struct shm_info, <linux/shm.h>: int, then unsigned long each
+export const shm_info: Layout = {
+  size: 48,
+  fields: {
+    used_ids: [0, 4, "signed"],
+    shm_tot: [8, 8],
+    shm_rss: [16, 8],
+    shm_swp: [24, 8],
+    swap_attempts: [32, 8],
+    swap_successes: [40, 8],
+  },
+};
+
+/** Reads one member of a struct. Unsigned values above 2^53 come out rounded. */
+export function readField(
+  memory: DataView,
+  [offset, size, sign]: Field,
+): number {
+  if (size === 2) return memory.getUint16(offset, true);
+  if (size === 4) {
+    return sign
+      ? memory.getInt32(offset, true)
+      : memory.getUint32(offset, true);
+  }
+  return Number(
+    sign ? memory.getBigInt64(offset, true) : memory.getBigUint64(offset, true),
+  );
+}
+
+/** Writes one member of a struct. */
+export function writeField(
+  memory: DataView,
+  [offset, size]: Field,
+  value: number,
+): void {
+  if (size === 2) memory.setUint16(offset, value, true);
+  else if (size === 4) memory.setUint32(offset, value, true);
+  else memory.setBigUint64(offset, BigInt.asUintN(64, BigInt(value)), true);
+}
+
+/** Reads the members of a struct. */
+export function readStruct(
+  layout: Layout,
+  bytes: Uint8Array,
+): Record<string, number> {
+  const memory = new DataView(bytes.buffer, bytes.byteOffset, layout.size);
+  return Object.fromEntries(
+    Object.entries(layout.fields).map((
+      [name, field],
+    ) => [name, readField(memory, field)]),
+  );
+}
+
+/** Writes those members of a struct that are given and known. */
+export function writeStruct(
+  layout: Layout,
+  bytes: Uint8Array,
+  values: Readonly<Record<string, unknown>>,
+): void {
+  const memory = new DataView(bytes.buffer, bytes.byteOffset, layout.size);
+  for (const [name, value] of Object.entries(values)) {
+    const field = layout.fields[name];
+    if (field !== undefined && typeof value === "number") {
+      writeField(memory, field, value);
+    }
+  }
+}

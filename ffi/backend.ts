@@ -1,0 +1,60 @@
+/**
+ * The seam between this module and a runtime: all that is asked of Deno, of Bun, or of the next one.
+ *
+ * @module
+ */
+
+/** The types that a parameter may have: a `buffer` is memory of ours, an `address` is a number. */
+export type ParameterType = "i32" | "u32" | "i64" | "address" | "buffer";
+
+/** The types that a result may have: an `address` is -1 for `(void *) -1`. */
+export type ResultType = "i32" | "address" | "void";
+
+/** One C function as a runtime is told of it. */
+export interface Prototype {
+  /** The name in C, where it differs from the one in the table. */
+  readonly name?: string;
+  readonly parameters: readonly ParameterType[];
+  readonly result: ResultType;
+}
+
+/** A table of C functions by name. */
+export type Prototypes = Readonly<Record<string, Prototype>>;
+
+interface Values {
+  i32: number;
+  u32: number;
+  i64: number;
+  address: number;
+  buffer: Uint8Array | null;
+  void: void;
+}
+
+type Given<Types extends readonly ParameterType[]> = {
+  -readonly [I in keyof Types]: Values[Types[I]];
+};
+
+/** The functions that a table of prototypes becomes. */
+export type Calls<Table extends Prototypes> = {
+  readonly [Name in keyof Table]: (
+    ...given: Given<Table[Name]["parameters"]>
+  ) => Values[Table[Name]["result"]];
+};
+
+/**
+ * What a runtime must offer. Each function names nothing outside itself but globals of its runtime,
+ * as its text also runs in the waiter threads, which import nothing.
+ */
+export interface Backend {
+  /** Names the system and the processor as `uname -sm` does, in lower case: `linux x86_64`. */
+  platform(): string;
+  /** Opens the first of the libraries that exists and binds the functions of the table. */
+  open<Table extends Prototypes>(
+    libraries: readonly string[],
+    table: Table,
+  ): Calls<Table>;
+  /** Shows memory that is not ours: alive as long as what stands there, and not a moment longer. */
+  view(address: number, length: number): ArrayBuffer;
+  /** Tells where memory of ours stands. It stays there as long as it is referenced. */
+  addressOf(memory: Uint8Array): number;
+}

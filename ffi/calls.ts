@@ -1,0 +1,250 @@
+/**
+ * The system calls as the classes use them, in the kernel's own convention: a result, or the
+ * negative number of an error. Nothing is allocated and nothing thrown, so that a try which fails
+ * costs what it costs in C. errno is read in the statement after the call, on the thread that made it.
+ *
+ * @module
+ */
+
+import { abi, supported } from "./abi.ts";
+import type { Backend, Calls, Prototype, Prototypes } from "./backend.ts";
+import { backend } from "./load.ts";
+import { linuxPrototypes, prototypes } from "./symbols.ts";
+
+type Libc = Calls<typeof prototypes & typeof linuxPrototypes>;
+
+let libc: Libc | undefined;
+let errno = new Int32Array(1);
+
+function load(): Libc {
+  const table = abi.isLinux
+    ? { ...prototypes, ...linuxPrototypes }
+    : prototypes;
+  libc = openLibc(table) as Libc;
+  errno = new Int32Array(view(libc.errnoLocation(), 4));
+  return libc;
+}
+
+function runtime(): Backend {
+  if (backend === undefined) {
+    throw new Error("Cannot call libc in this runtime: run with Deno or Bun");
+  }
+  if (!supported) {
+    throw new Error(
+      `Cannot call libc on ${backend.platform()}: Linux and macOS on x86_64 and aarch64 are known`,
+    );
+  }
+  return backend;
+}
+
+/** Opens libc and binds the functions of the table. */
+export function openLibc<Table extends Prototypes>(table: Table): Calls<Table> {
+  const { open } = runtime();
+  return abi.variadicOnStack
+    ? openPadded(open, table)
+    : open(abi.libraries, table);
+}
+
+/**
+ * Where variadic arguments travel on the stack, eight arguments fill the registers and the ninth is
+ * the first on the stack: the union of semctl goes there, behind five that nobody reads.
+ */
+function openPadded<Table extends Prototypes>(
+  open: Backend["open"],
+  table: Table,
+): Calls<Table> {
+  const isSemctl = (name: string) =>
+    name === "semctl" || table[name]?.name === "semctl";
+  const padded = Object.entries(table).map(
+    ([name, prototype]): [string, Prototype] => {
+      if (!isSemctl(name)) return [name, prototype];
+      const parameters = prototype.parameters.toSpliced(
+        3,
+        0,
+        "i64",
+        "i64",
+        "i64",
+        "i64",
+        "i64",
+      );
+      return [name, { ...prototype, name: "semctl", parameters }];
+    },
+  );
+  type Call = (...given: unknown[]) => unknown;
+  const calls = open(abi.libraries, Object.fromEntries(padded)) as Record<
+    string,
+    Call
+  >;
+  const unpadded = Object.entries(calls).map(([name, call]): [string, Call] => {
+    if (!isSemctl(name)) return [name, call];
+    return [
+      name,
+      (id, index, command, union) =>
+        call(id, index, command, 0, 0, 0, 0, 0, union),
+    ];
+  });
+  return Object.fromEntries(unpadded) as unknown as Calls<Table>;
+}
+
+/** Shows memory that is not ours: see {@linkcode Backend.view}. */
+export function view(address: number, length: number): ArrayBuffer {
+  return runtime().view(address, length);
+}
+
+/** Tells where memory of ours stands. */
+export function addressOf(memory: Uint8Array): number {
+  return runtime().addressOf(memory);
+}
+
+export function semget(key: number, count: number, flags: number): number {
+  const result = (libc ?? load()).semget(key, count, flags);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function semop(
+  id: number,
+  operations: Uint8Array,
+  count: number,
+): number {
+  const result = (libc ?? load()).semop(id, operations, count);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function semtimedop(
+  id: number,
+  operations: Uint8Array,
+  count: number,
+  timeout: Uint8Array | null,
+): number {
+  const result = (libc ?? load()).semtimedop(id, operations, count, timeout);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function semctl(
+  id: number,
+  index: number,
+  command: number,
+  value: number,
+): number {
+  const result = (libc ?? load()).semctl(id, index, command, value);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function semctlBuffer(
+  id: number,
+  index: number,
+  command: number,
+  buffer: Uint8Array,
+): number {
+  const result = (libc ?? load()).semctlBuffer(id, index, command, buffer);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function msgget(key: number, flags: number): number {
+  const result = (libc ?? load()).msgget(key, flags);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function msgsnd(
+  id: number,
+  message: Uint8Array,
+  length: number,
+  flags: number,
+): number {
+  const result = (libc ?? load()).msgsnd(id, message, length, flags);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function msgrcv(
+  id: number,
+  message: Uint8Array,
+  length: number,
+  type: number,
+  flags: number,
+): number {
+  const calls = libc ?? load();
+  const result = type >= 0 && type <= 0xffffffff
+    ? calls.msgrcv(id, message, length, type, flags)
+    : calls.msgrcvLong(id, message, length, type, flags);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function msgctl(
+  id: number,
+  command: number,
+  buffer: Uint8Array | null,
+): number {
+  const result = (libc ?? load()).msgctl(id, command, buffer);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function shmget(key: number, size: number, flags: number): number {
+  const result = (libc ?? load()).shmget(key, size, flags);
+  return result === -1 ? -errno[0]! : result;
+}
+
+/** Attaches where the kernel finds room, and gives the address. */
+export function shmat(id: number, flags: number): number {
+  const result = (libc ?? load()).shmat(id, 0, flags);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function shmdt(address: number): number {
+  const result = (libc ?? load()).shmdt(address);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function shmctl(
+  id: number,
+  command: number,
+  buffer: Uint8Array | null,
+): number {
+  const result = (libc ?? load()).shmctl(id, command, buffer);
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function geteuid(): number {
+  return (libc ?? load()).geteuid() >>> 0;
+}
+
+/**
+ * Makes a key of a file. -1 is a key like any other, so the error goes to `failure`.
+ */
+export function ftok(
+  path: Uint8Array,
+  project: number,
+  failure: { errno: number },
+): number {
+  const { ftok } = libc ?? load();
+  errno[0] = 0;
+  const result = ftok(path, project);
+  if (result === -1) failure.errno = errno[0];
+  return result;
+}
+
+// struct timespec, <bits/types/struct_timespec.h>, 64 bits: long tv_sec at 0, long tv_nsec at 8
+const timespecNumbers = new BigInt64Array(2);
+const timespecBytes = new Uint8Array(timespecNumbers.buffer);
+
+/** Writes milliseconds as a `struct timespec`. There is one, overwritten at the next call. */
+export function timespec(milliseconds: number): Uint8Array {
+  const seconds = Math.min(Math.floor(milliseconds / 1000), 2 ** 40);
+  const rest = Math.ceil((milliseconds - seconds * 1000) * 1e6);
+  timespecNumbers[0] = BigInt(seconds);
+  timespecNumbers[1] = BigInt(Math.min(rest, 999_999_999));
+  return timespecBytes;
+}
+
+export function getpid(): number {
+  return (libc ?? load()).getpid();
+}
+
+export function kill(pid: number, signal: number): number {
+  const result = (libc ?? load()).kill(pid, signal);
+  return result === -1 ? -errno[0]! : result;
+}
+
+/** Sets the handler of a signal, an address, or 0 for the default. */
+export function signal(number: number, handler: number): void {
+  (libc ?? load()).signal(number, handler);
+}

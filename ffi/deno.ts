@@ -1,0 +1,87 @@
+/**
+ * The seam in Deno: `Deno.dlopen` and its pointers.
+ *
+ * @module
+ */
+
+import type { Backend, Calls, Prototypes } from "./backend.ts";
+
+function platform(): string {
+  return `${Deno.build.os} ${Deno.build.arch}`;
+}
+
+function open<Table extends Prototypes>(
+  libraries: readonly string[],
+  table: Table,
+): Calls<Table> {
+  const types = {
+    i32: "i32",
+    u32: "u32",
+    i64: "i64",
+    address: "u64",
+    buffer: "buffer",
+  } as const;
+  const symbols: Record<string, Deno.ForeignFunction> = {};
+  for (
+    const [key, { name = key, parameters, result }] of Object.entries(table)
+  ) {
+    symbols[key] = {
+      name,
+      parameters: parameters.map((type) => types[type]),
+      result: result === "address" ? "i64" : result,
+    };
+  }
+  let failure: unknown;
+  for (const library of libraries) {
+    try {
+      const opened = Deno.dlopen(library, symbols).symbols as Record<
+        string,
+        (...given: unknown[]) => unknown
+      >;
+      const calls: Record<string, (...given: unknown[]) => unknown> = {};
+      for (const [key, { result }] of Object.entries(table)) {
+        const call = opened[key]!;
+        calls[key] = result === "address"
+          ? (...given) => Number(call(...given))
+          : call;
+      }
+      return calls as unknown as Calls<Table>;
+    } catch (error) {
+      failure = error;
+      if (error instanceof Deno.errors.NotCapable) {
+        throw new Deno.errors.NotCapable(
+          "Cannot call libc as the permission is missing: run with --allow-ffi, without a path",
+          { cause: error },
+        );
+      }
+    }
+  }
+  throw new Error(`Cannot open libc: none of ${libraries.join(", ")} loads`, {
+    cause: failure,
+  });
+}
+
+function view(address: number, length: number): ArrayBuffer {
+  const pointer = Deno.UnsafePointer.create(BigInt(address));
+  if (pointer === null) throw new TypeError("Cannot view memory at address 0");
+  try {
+    return Deno.UnsafePointerView.getArrayBuffer(pointer, length);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    throw new Deno.errors.NotCapable(
+      "Cannot view memory as the permission is limited to paths: run with --allow-ffi, without a path",
+      { cause: error },
+    );
+  }
+}
+
+function addressOf(memory: Uint8Array): number {
+  return Number(
+    Deno.UnsafePointer.value(
+      Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>),
+    ),
+  );
+}
+
+/** The seam in Deno. */
+export const deno: Backend = { platform, open, view, addressOf };

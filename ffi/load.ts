@@ -1,0 +1,16 @@
+/**
+ * Picks the runtime, once.
+ *
+ * @module
+ */
+
+import type { Backend } from "./backend.ts";
+import { bun } from "./bun.ts";
+import { deno } from "./deno.ts";
+
+/** The seam to this runtime; undefined where none is known, so that importing never fails. */
+export const backend: Backend | undefined = "Bun" in globalThis
+  ? bun
+  : "Deno" in globalThis
+  ? deno
+  : undefined;

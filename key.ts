@@ -1,0 +1,80 @@
+/**
+ * Keys: how programs that share nothing but a name find the same object.
+ *
+ * @module
+ */
+
+import * as libc from "./ffi/libc.ts";
+
+/**
+ * What unrelated programs call an object by: a number as C knows it, or a name, which
+ * {@linkcode keyOf} makes a number.
+ */
+export type Key = number | string;
+
+/**
+ * Turns a name into a key: the first 4 bytes of its SHA-256, big-endian, without the sign bit; 0
+ * becomes 1. Any language can compute it, so programs in any language meet at the name.
+ *
+ * Two names can meet at one key, as likely as any two of 2,147,483,647 numbers: `openOrCreate` and
+ * `open` tell kinds apart, not names.
+ *
+ * @example
+ * ```ts
+ * import { keyOf } from "@sysv/ipc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(keyOf("gunicorn"), 0x2f9d7d7f);
+ * ```
+ *
+ * @param name Any string but the empty one, hashed as UTF-8.
+ * @returns A key from 1 to 2,147,483,647.
+ * @throws {TypeError} If the name is empty or no string.
+ */
+export function keyOf(name: string): number {
+  if (typeof name !== "string" || name === "") {
+    throw new TypeError(
+      "Cannot make a key of an empty name: expected a string of at least one character",
+    );
+  }
+  // Loaded when the first name comes, as it takes Deno longer than all the rest of this module.
+  const { createHash } = process.getBuiltinModule("node:crypto");
+  return createHash("sha256").update(name).digest().readInt32BE(0) &
+      0x7fffffff || 1;
+}
+
+/**
+ * Makes a key of a file and a number, as `ftok` does in C: two programs that name the same file, by
+ * whatever path, get the same key. Removing the file and making it again changes the key.
+ *
+ * @param path The path of a file that exists. It is looked up by libc, so no permission to read is
+ * asked for.
+ * @param project A number from 1 to 255 that tells apart several keys of one file; C uses its low 8 bits.
+ * @returns The key, which can be negative.
+ * @throws {IpcError} ENOENT if the file does not exist, EACCES if a folder on the way may not be searched.
+ * @throws {RangeError} If the project is not from 1 to 255.
+ * @see https://man7.org/linux/man-pages/man3/ftok.3.html
+ */
+export function ftok(path: string, project: number): number {
+  return libc.ftok(path, project);
+}
+
+/** Gives the number of a key, and refuses what is none. */
+export function keyNumber(key: Key): number {
+  if (typeof key === "string") return keyOf(key);
+  if (
+    Number.isInteger(key) && key !== 0 && key >= -0x80000000 &&
+    key <= 0xffffffff
+  ) return key | 0;
+  const message = key === 0
+    ? "Cannot use 0 as a key as it is IPC_PRIVATE: leave the key out for a private object"
+    : `Cannot use ${key} as a key: expected a name or a whole number of 32 bits`;
+  throw typeof key === "number"
+    ? new RangeError(message)
+    : new TypeError(message);
+}
+
+/** Shows a key as `ipcs` does. */
+export function keyText(key: number): string {
+  return `0x${(key >>> 0).toString(16).padStart(8, "0")}`;
+}

@@ -1,0 +1,66 @@
+/**
+ * System V semaphores, message queues and shared memory for Deno and Bun.
+ *
+ * For processes that must coordinate, and stay right when one of them is killed: the kernel itself
+ * reverses what a dead process did to a semaphore.
+ *
+ * @example How many workers are busy, whoever is killed
+ * ```ts
+ * import { Semaphore } from "@sysv/ipc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using busy = Semaphore.create();
+ * busy.increment(1, { undo: true }); // a killed worker is taken off by the kernel
+ * assertEquals(busy.value, 1);
+ * busy.decrementSync(1, { undo: true });
+ * assertEquals(busy.value, 0);
+ * ```
+ *
+ * @module
+ */
+
+export { IpcError, type IpcErrorOptions } from "./ffi/error.ts";
+export { ftok, type Key, keyOf } from "./key.ts";
+export { type Removable, removeOnExit } from "./lifetime.ts";
+export {
+  Message,
+  type MessageInfo,
+  MessageQueue,
+  type MessageQueueCreateOptions,
+  type MessageQueueInfo,
+  type MessageQueueOpenOrCreateOptions,
+  type MessageQueuePermissionOptions,
+  type MessageTypeSelector,
+  type ReceiveOptions,
+  type SendOptions,
+} from "./message_queue.ts";
+export type {
+  CreateOptions,
+  ObjectInfo,
+  OpenOrCreateOptions,
+  PermissionOptions,
+} from "./object.ts";
+export {
+  type OperationOptions,
+  Permit,
+  Semaphore,
+  type SemaphoreCreateOptions,
+  type SemaphoreInfo,
+  type SemaphoreOpenOrCreateOptions,
+  type SemaphoreOperation,
+  SemaphoreSet,
+  type SemaphoreSetCreateOptions,
+  type SemaphoreSetOpenOptions,
+  type SemaphoreSetOpenOrCreateOptions,
+  type SemaphoreWaiting,
+  type UndoOptions,
+  type WaitOptions,
+} from "./semaphore.ts";
+export {
+  SharedMemory,
+  type SharedMemoryCreateOptions,
+  type SharedMemoryInfo,
+  type SharedMemoryOpenOptions,
+  type SharedMemoryOpenOrCreateOptions,
+} from "./shared_memory.ts";
+export type { SetKind } from "./tag.ts";

@@ -1,0 +1,471 @@
+/**
+ * Shared memory: {@linkcode SharedMemory}.
+ *
+ * @module
+ */
+
+import {
+  abi,
+  errors,
+  IPC_CREAT,
+  IPC_RMID,
+  readStruct,
+  SHM_DEST,
+  SHM_HUGETLB,
+  shm_info,
+  SHM_LOCKED,
+  SHM_RDONLY,
+  shminfo,
+} from "./ffi/abi.ts";
+import { shmat, shmctl, shmdt, shmget, view } from "./ffi/calls.ts";
+import { bytesOf } from "./bytes.ts";
+import { checkInteger } from "./check.ts";
+import type { Key } from "./key.ts";
+import {
+  create,
+  type CreateOptions,
+  dateOf,
+  fromId,
+  type Handle,
+  ipcError,
+  type Kind,
+  type ObjectInfo,
+  open,
+  openOrCreate,
+  type OpenOrCreateOptions,
+  type PermissionOptions,
+} from "./object.ts";
+
+/** Options of {@linkcode SharedMemory.create}. */
+export interface SharedMemoryCreateOptions extends CreateOptions {
+  /** The size in bytes, at least 1. */
+  size: number;
+  /**
+   * Whether to take it from the huge pages of the system (Linux).
+   *
+   * @default {false}
+   */
+  hugePages?: boolean | undefined;
+  /**
+   * Whether the kernel shall free it with its last user, whatever ends that (Linux). Processes that
+   * are handed its `id` can attach it as long as one has it attached. Only without a key.
+   *
+   * @default {false}
+   */
+  ephemeral?: boolean | undefined;
+}
+
+/** Options of {@linkcode SharedMemory.open} and {@linkcode SharedMemory.fromId}. */
+export interface SharedMemoryOpenOptions {
+  /**
+   * Whether to attach it for reading only: then there is `read`, and no live buffer.
+   *
+   * @default {false}
+   */
+  readonly?: boolean | undefined;
+}
+
+/** Options of {@linkcode SharedMemory.openOrCreate}. */
+export interface SharedMemoryOpenOrCreateOptions extends OpenOrCreateOptions {
+  /** The size in bytes, at least 1: of a new one, and the least of one that exists. */
+  size: number;
+}
+
+/** What {@linkcode SharedMemory.stat} tells. */
+export interface SharedMemoryInfo extends ObjectInfo {
+  /** The size in bytes. */
+  readonly size: number;
+  /** The number of attachments, of which a process can have several. */
+  readonly attachments: number;
+  /** The process that created it. */
+  readonly creatorPid: number;
+  /** The process that attached or detached last, 0 for none. */
+  readonly lastPid: number;
+  /** When somebody attached last, undefined for never. */
+  readonly lastAttach: Date | undefined;
+  /** When somebody detached last, undefined for never. */
+  readonly lastDetach: Date | undefined;
+  /** Whether it is removed and goes with its last attachment. */
+  readonly removed: boolean;
+  /** Whether it is locked in memory. */
+  readonly locked: boolean;
+}
+
+const sharedMemory: Kind = {
+  noun: "shared memory",
+  syscalls: { get: "shmget", control: "shmctl" },
+  layout: abi.layouts.shmid,
+  changeTime: "shm_ctime",
+  letter: "m",
+  control: shmctl,
+  limits() {
+    const read = (command: number, layout: typeof shminfo) => {
+      const buffer = new Uint8Array(layout.size);
+      return shmctl(0, command, buffer) < 0 ? {} : readStruct(layout, buffer);
+    };
+    const most = read(abi.constants.IPC_INFO, shminfo);
+    const used = read(abi.constants.SHM_INFO, shm_info);
+    return used.used_ids! >= most.shmmni!
+      ? `the system has ${used.used_ids} of at most ${most.shmmni} segments (SHMMNI, kernel.shmmni)`
+      : `the system has ${used.shm_tot} of at most ${most.shmall} pages in segments (SHMALL, kernel.shmall)`;
+  },
+};
+
+const getAny = (key: number, flags: number) => shmget(key, 0, flags);
+const openModes = (readonly: boolean) => readonly ? [0o400] : [0o600];
+const encoder = new TextEncoder();
+
+/**
+ * Memory that processes share: what one writes, the others see at once.
+ *
+ * - **Live:** `buffer` and `bytes` are the memory itself. `Atomics` on typed arrays over it work
+ *   between processes, but for `Atomics.wait` and `notify`: combine it with a semaphore to wait.
+ * - **Start:** new memory is all zero.
+ * - **Safe to leave:** detaching ends all views first: their length is 0 from then on. Never transfer
+ *   the buffer (`postMessage`, `structuredClone`, `transfer()`): the memory then stays attached until
+ *   the process ends.
+ * - **Death:** the memory keeps what a killed process has written, finished or not.
+ * - **Lifetime:** it outlives its processes. Disposing the handle that created it removes it: others
+ *   keep what they have attached, and the kernel frees it with the last of them.
+ *
+ * @example
+ * ```ts
+ * import { SharedMemory } from "@sysv/ipc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using memory = SharedMemory.create({ size: 4096 });
+ * using same = SharedMemory.fromId(memory.id);
+ * Atomics.add(new Int32Array(memory.buffer), 0, 42);
+ * assertEquals(new Int32Array(same.buffer)[0], 42);
+ * ```
+ *
+ * @see https://man7.org/linux/man-pages/man2/shmop.2.html
+ */
+export class SharedMemory implements Disposable {
+  /** The size in bytes. */
+  readonly size: number;
+  /** Whether it is attached for reading only. */
+  readonly readonly: boolean;
+  readonly #handle: Handle;
+  readonly #address: number;
+  #memory: ArrayBuffer | undefined;
+  #bytes: Uint8Array<ArrayBuffer> | undefined;
+
+  /** Attaches the segment. */
+  private constructor(handle: Handle, readonly: boolean) {
+    const { members } = handle.read();
+    this.#handle = handle;
+    this.size = members.shm_segsz!;
+    this.readonly = readonly;
+    this.#address = shmat(handle.id, readonly ? SHM_RDONLY : 0);
+    if (this.#address < 0) {
+      throw handle.error(-this.#address, "shmat", `attach ${handle.name}`);
+    }
+    try {
+      this.#memory = view(this.#address, this.size);
+      this.#bytes = new Uint8Array(this.#memory);
+    } catch (error) {
+      shmdt(this.#address);
+      throw error;
+    }
+  }
+
+  /**
+   * Creates a segment and attaches it. Disposing the handle detaches and removes it, unless `owner` is false.
+   *
+   * @throws {IpcError} EEXIST if the key is taken, EINVAL if the system allows no such size (SHMMAX),
+   * ENOSPC if a limit of the system is reached, ENOMEM.
+   * @throws {TypeError} If it shall be ephemeral and has a key.
+   */
+  static create(
+    { size, hugePages, ephemeral, ...options }: SharedMemoryCreateOptions,
+  ): SharedMemory {
+    checkSize(size);
+    if (ephemeral && options.key !== undefined) {
+      throw new TypeError(
+        "Cannot create ephemeral shared memory with a key as its removal frees the key: leave one out",
+      );
+    }
+    const get = (key: number, flags: number) => shmget(key, size, flags);
+    const handle = create(
+      sharedMemory,
+      get,
+      ephemeral ? { ...options, owner: false } : options,
+      hugePages ? SHM_HUGETLB : 0,
+    );
+    try {
+      const memory = new SharedMemory(handle, false);
+      if (ephemeral) handle.control(IPC_RMID, null, "mark the end of");
+      return memory;
+    } catch (error) {
+      handle.remove();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a segment that exists and attaches it.
+   *
+   * @param key The key or name.
+   * @param options Whether for reading only.
+   * @throws {IpcError} ENOENT if there is none, EACCES if its mode does not permit it.
+   */
+  static open(
+    key: Key,
+    { readonly = false }: SharedMemoryOpenOptions = {},
+  ): SharedMemory {
+    return new SharedMemory(
+      open(sharedMemory, getAny, key, openModes(readonly)),
+      readonly,
+    );
+  }
+
+  /**
+   * Opens a segment and attaches it, or creates it. Safe against every race: any number of processes
+   * may call it at once, or remove the segment meanwhile.
+   *
+   * @param key The key or name.
+   * @param options The size and mode to create it with.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is smaller, EACCES, ENOSPC, ENOMEM.
+   */
+  static openOrCreate(
+    key: Key,
+    { size, ...options }: SharedMemoryOpenOrCreateOptions,
+  ): SharedMemory {
+    checkSize(size);
+    const get = (key: number, flags: number) =>
+      shmget(key, (flags & IPC_CREAT) === 0 ? 0 : size, flags);
+    let memory: SharedMemory | undefined;
+    openOrCreate(
+      sharedMemory,
+      { get, modes: openModes(false) },
+      key,
+      options,
+      (handle) => {
+        const { shm_segsz } = handle.read().members;
+        if (shm_segsz! < size) {
+          const reason = `its size is ${shm_segsz} bytes, not ${size}`;
+          throw ipcError(
+            errors.EINVAL,
+            "shmget",
+            `open ${handle.name}`,
+            handle,
+            reason,
+          );
+        }
+        memory = new SharedMemory(handle, false);
+      },
+    );
+    return memory!;
+  }
+
+  /**
+   * Takes the identifier of a segment that another process made, such as a parent, and attaches it.
+   *
+   * @param id The identifier.
+   * @param options Whether for reading only.
+   * @throws {IpcError} EIDRM if no segment has it, EACCES if its mode does not permit it.
+   */
+  static fromId(
+    id: number,
+    { readonly = false }: SharedMemoryOpenOptions = {},
+  ): SharedMemory {
+    return new SharedMemory(fromId(sharedMemory, id), readonly);
+  }
+
+  /** The identifier, by which other processes of this machine can take it. */
+  get id(): number {
+    return this.#handle.id;
+  }
+
+  /** The key, undefined for private memory. */
+  get key(): number | undefined {
+    return this.#handle.key;
+  }
+
+  /** Whether disposing this handle removes the segment. */
+  get owned(): boolean {
+    return this.#handle.owned;
+  }
+
+  /** Whether it is attached: until `detach` or dispose. */
+  get attached(): boolean {
+    return this.#memory !== undefined;
+  }
+
+  /**
+   * The memory itself.
+   *
+   * @throws {TypeError} If it is attached for reading only: a write would kill the process.
+   * @throws {ReferenceError} If it is detached.
+   */
+  get buffer(): ArrayBuffer {
+    return this.bytes.buffer;
+  }
+
+  /**
+   * The memory itself, byte by byte.
+   *
+   * @throws {TypeError} If it is attached for reading only: a write would kill the process.
+   * @throws {ReferenceError} If it is detached.
+   */
+  get bytes(): Uint8Array<ArrayBuffer> {
+    const bytes = this.#live();
+    if (!this.readonly) return bytes;
+    throw new TypeError(
+      `Cannot hand out ${this.#handle.name} as it is attached for reading only: use read()`,
+    );
+  }
+
+  /**
+   * Copies bytes out of the memory. Reading past the end gives what there is.
+   *
+   * @param offset Where to begin, in bytes.
+   * @param length How many bytes; to the end if left out.
+   * @throws {RangeError} If the offset is not within the memory, or the length is negative.
+   * @throws {ReferenceError} If it is detached.
+   */
+  read(offset = 0, length: number = this.size): Uint8Array<ArrayBuffer> {
+    checkInteger(
+      offset,
+      0,
+      this.size - 1,
+      `read ${this.#handle.name} at ${offset}`,
+    );
+    checkInteger(
+      length,
+      0,
+      Number.MAX_SAFE_INTEGER,
+      `read ${length} bytes of ${this.#handle.name}`,
+    );
+    return this.#live().slice(offset, offset + length);
+  }
+
+  /**
+   * Copies bytes into the memory: all, or none if they do not fit.
+   *
+   * @param data Text, written as UTF-8, or bytes.
+   * @param offset Where to begin, in bytes.
+   * @throws {RangeError} If they do not fit.
+   * @throws {TypeError} If it is attached for reading only.
+   * @throws {ReferenceError} If it is detached.
+   */
+  write(data: string | BufferSource, offset = 0): void {
+    const doing = `write to ${this.#handle.name}`;
+    const bytes = typeof data === "string"
+      ? encoder.encode(data)
+      : bytesOf(data, doing);
+    checkInteger(offset, 0, this.size, `${doing} at ${offset}`);
+    if (bytes.byteLength > this.size - offset) {
+      throw new RangeError(
+        `Cannot ${doing}: ${bytes.byteLength} bytes at ${offset} are more than its ${this.size}`,
+      );
+    }
+    const live = this.#live();
+    if (this.readonly) {
+      throw new TypeError(`Cannot ${doing} as it is attached for reading only`);
+    }
+    live.set(bytes, offset);
+  }
+
+  /** Detaches the memory. All views of it have length 0 from then on. Does nothing the second time. */
+  detach(): void {
+    const memory = this.#memory;
+    if (memory === undefined) return;
+    this.#memory = this.#bytes = undefined;
+    // Whoever transferred the buffer may still view the memory: it stays, as a view of nothing crashes.
+    if (memory.byteLength !== this.size) return;
+    memory.transfer(0);
+    const result = shmdt(this.#address);
+    if (result < 0) {
+      throw this.#handle.error(-result, "shmdt", `detach ${this.#handle.name}`);
+    }
+  }
+
+  /**
+   * Describes the segment.
+   *
+   * @returns A snapshot that does not change.
+   */
+  stat(): SharedMemoryInfo {
+    const { info, members } = this.#handle.read();
+    return Object.freeze({
+      ...info,
+      size: members.shm_segsz!,
+      attachments: members.shm_nattch!,
+      creatorPid: members.shm_cpid!,
+      lastPid: members.shm_lpid!,
+      lastAttach: dateOf(members.shm_atime!),
+      lastDetach: dateOf(members.shm_dtime!),
+      removed: (members.mode! & SHM_DEST) !== 0,
+      locked: (members.mode! & SHM_LOCKED) !== 0,
+    });
+  }
+
+  /**
+   * Keeps the memory from being swapped out (Linux).
+   *
+   * @throws {IpcError} EPERM if this process may lock none, ENOMEM if not as much, ENOSYS if the system cannot.
+   */
+  lock(): void {
+    this.#lock(abi.constants.SHM_LOCK, "lock");
+  }
+
+  /** Allows the memory to be swapped out again (Linux). */
+  unlock(): void {
+    this.#lock(abi.constants.SHM_UNLOCK, "unlock");
+  }
+
+  /**
+   * Changes who may attach the segment.
+   *
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged.
+   */
+  setPermissions(permissions: PermissionOptions): void {
+    this.#handle.setPermissions(permissions);
+  }
+
+  /**
+   * Removes the segment: nobody can open it any more. The memory stays attached here and elsewhere
+   * until everyone has detached it.
+   *
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged.
+   */
+  remove(): void {
+    this.#handle.remove();
+  }
+
+  /** Detaches, ends the handle, and removes the segment if the handle owns it. Does nothing the second time. */
+  [Symbol.dispose](): void {
+    this.detach();
+    this.#handle.dispose();
+  }
+
+  #live(): Uint8Array<ArrayBuffer> {
+    if (this.#bytes !== undefined) return this.#bytes;
+    throw new ReferenceError(
+      `Cannot use ${this.#handle.name} as it is detached`,
+    );
+  }
+
+  #lock(command: number, verb: string): void {
+    this.#handle.check();
+    if (command === -1) {
+      throw this.#handle.error(
+        errors.ENOSYS,
+        "shmctl",
+        `${verb} ${this.#handle.name}`,
+      );
+    }
+    this.#handle.control(command, null, verb);
+  }
+}
+
+function checkSize(size: number): void {
+  checkInteger(
+    size,
+    1,
+    Number.MAX_SAFE_INTEGER,
+    `make shared memory of ${size} bytes`,
+  );
+}

@@ -1,0 +1,201 @@
+/**
+ * Real processes for tests: a program given as text runs in a process of its own and talks in lines.
+ *
+ * @module
+ */
+
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+
+/** The runtimes of the suite. */
+export type Runtime = "deno" | "bun";
+
+/** The runtime that runs this test, and the other one. */
+export const runtime: Runtime = "Bun" in globalThis ? "bun" : "deno";
+export const otherRuntime: Runtime = runtime === "bun" ? "deno" : "bun";
+
+const paths: Record<Runtime, string> = {
+  deno: process.env.IPC_TEST_DENO ??
+    (runtime === "deno" ? process.execPath : "deno"),
+  bun: process.env.IPC_TEST_BUN ??
+    (runtime === "bun" ? process.execPath : "bun"),
+};
+
+const root = new URL("../", import.meta.url);
+const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-test-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+let files = 0;
+
+/** The command that runs a TypeScript file with no permission but `--allow-ffi`. */
+export function command(
+  file: string,
+  runs: Runtime = runtime,
+  permissions: readonly string[] = ["--allow-ffi"],
+) {
+  const config = new URL("deno.json", root).pathname;
+  return runs === "bun" ? [paths.bun, file] : [
+    paths.deno,
+    "run",
+    "--quiet",
+    "--no-prompt",
+    "--no-lock",
+    `--config=${config}`,
+    ...permissions,
+    file,
+  ];
+}
+
+const prelude = `
+import * as ipc from ${JSON.stringify(new URL("mod.ts", root).href)};
+import * as libc from ${JSON.stringify(new URL("ffi/libc.ts", root).href)};
+import process from "node:process";
+const { Semaphore, SemaphoreSet, MessageQueue, SharedMemory, IpcError, removeOnExit } = ipc;
+const args = process.argv.slice(2);
+const say = (text) => process.stdout.write(text + "\\n");
+const __lines = [], __hearers = [];
+let __rest = "";
+process.stdin.on("data", (data) => {
+  const lines = (__rest + data).split("\\n");
+  __rest = lines.pop();
+  for (const line of lines) __hearers.length ? __hearers.shift()(line) : __lines.push(line);
+});
+process.stdin.unref?.();
+const hear = () => __lines.length ? Promise.resolve(__lines.shift())
+  : new Promise((resolve) => { process.stdin.ref?.(); __hearers.push((line) => { process.stdin.unref?.(); resolve(line); }); });
+void [libc, args, say, hear, Semaphore, SemaphoreSet, MessageQueue, SharedMemory, IpcError, removeOnExit];
+`;
+
+/** How a process ended. */
+export interface Exit {
+  code: number | null;
+  signal: string | null;
+}
+
+/** A process that talks in lines. Disposing it kills it. */
+export class Child implements AsyncDisposable {
+  readonly pid: number;
+  /** Resolves when it has ended. */
+  readonly exit: Promise<Exit>;
+  /** All it wrote to stderr. */
+  stderr = "";
+  readonly #process: ChildProcessWithoutNullStreams;
+  readonly #lines: string[] = [];
+  readonly #hearers: ((line: string | undefined) => void)[] = [];
+  #ended = false;
+
+  constructor(
+    [path, ...args]: readonly string[],
+    options: { uid?: number; cwd?: string; env?: NodeJS.ProcessEnv } = {},
+  ) {
+    this.#process = spawn(path!, args, {
+      stdio: "pipe",
+      ...options,
+    }) as ChildProcessWithoutNullStreams;
+    this.pid = this.#process.pid!;
+    let rest = "";
+    this.#process.stdout.on("data", (data) => {
+      const lines = (rest + data).split("\n");
+      rest = lines.pop()!;
+      for (const line of lines) {
+        const hearer = this.#hearers.shift();
+        if (hearer) hearer(line);
+        else this.#lines.push(line);
+      }
+    });
+    this.#process.stderr.on("data", (data) => this.stderr += data);
+    this.exit = new Promise((resolve, reject) => {
+      this.#process.on("error", reject);
+      this.#process.on("close", (code, signal) => {
+        this.#ended = true;
+        for (const hearer of this.#hearers.splice(0)) hearer(undefined);
+        resolve({ code, signal });
+      });
+    });
+  }
+
+  /** Waits for the next line; throws what the process complained of if it ends first. */
+  async hear(): Promise<string> {
+    const line = this.#lines.shift() ??
+      (this.#ended
+        ? undefined
+        : await new Promise<string | undefined>((resolve) =>
+          this.#hearers.push(resolve)
+        ));
+    if (line === undefined) {
+      throw new Error(
+        `The child ended before it said anything more:\n${this.stderr}`,
+      );
+    }
+    return line;
+  }
+
+  /** Sends it a line. */
+  say(line: string): void {
+    this.#process.stdin.write(`${line}\n`);
+  }
+
+  /** Closes its standard input. */
+  end(): void {
+    this.#process.stdin.end();
+  }
+
+  /** Kills it and waits until the kernel has undone what it held. */
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<Exit> {
+    this.#process.kill(signal);
+    return await this.exit;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#ended) await this.kill();
+  }
+}
+
+/** How a program is run. */
+export interface RunOptions {
+  /** Where; by default as this test is. */
+  runtime?: Runtime;
+  /** The user to run it as. */
+  uid?: number;
+  /** Its arguments, as `args` in the program. */
+  args?: readonly (string | number)[];
+  /** What Deno permits it. */
+  permissions?: readonly string[];
+}
+
+/**
+ * Runs a program in a process of its own. It knows the module's names, `libc`, its `args`, and
+ * `say(line)` and `await hear()` to talk with {@linkcode Child.hear} and {@linkcode Child.say}.
+ */
+export function run(
+  program: string,
+  { runtime: runs, uid, args = [], permissions }: RunOptions = {},
+): Child {
+  const file = join(folder, `${files++}.ts`);
+  writeFileSync(file, prelude + program);
+  return new Child(
+    [...command(file, runs, permissions), ...args.map(String)],
+    uid === undefined ? {} : { uid },
+  );
+}
+
+/** The address of a file of the project. */
+export function projectFile(path: string): string {
+  return new URL(path, root).pathname;
+}
+
+/** Waits until something is true, and fails if it does not become so. */
+export async function until(
+  condition: () => boolean,
+  milliseconds = 20_000,
+): Promise<void> {
+  const start = performance.now();
+  while (!condition()) {
+    if (performance.now() - start > milliseconds) {
+      throw new Error(`Not within ${milliseconds} ms: ${condition}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+}
