@@ -34,6 +34,7 @@ export interface IpcErrorOptions extends ErrorOptions {
  * ```
  */
 export class IpcError extends Error {
+  /** The name of the class. */
   override readonly name = "IpcError";
   /** The name of the error, such as `"EACCES"`. */
   readonly code: string;

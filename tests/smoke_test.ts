@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { Semaphore } from "@sysv/ipc";
-import { run, type until } from "./child.ts";
+import { run } from "./child.ts";
 
 test("Semaphore.increment() with undo is undone by the kernel when the process is killed", async () => {
   using busy = Semaphore.create();
