@@ -1,5 +1,6 @@
 /**
- * Runs the whole suite under Deno, and then under Bun.
+ * Runs the whole suite under Deno, and then under Bun. It fails too when the suite leaves a semaphore
+ * set, a queue or a segment in the kernel.
  *
  *     deno task test [--only=deno|bun] [FILE...]
  *
@@ -7,14 +8,37 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { findBun } from "./bun.ts";
 
+const NAMESPACE = "IPC_TEST_NAMESPACE";
+
+// In an IPC namespace of its own the suite sees no object of other programs, and they none of its.
+if (
+  process.env[NAMESPACE] === undefined &&
+  spawnSync("unshare", ["--ipc", "true"]).status === 0
+) {
+  const { status } = spawnSync(
+    "unshare",
+    [
+      "--ipc",
+      Deno.execPath(),
+      "run",
+      "-A",
+      import.meta.filename!,
+      ...Deno.args,
+    ],
+    { stdio: "inherit", env: { ...process.env, [NAMESPACE]: "own" } },
+  );
+  Deno.exit(status ?? 1);
+}
+
 const { only, _: given } = parseArgs(Deno.args, { string: ["only"] });
 const root = join(import.meta.dirname!, "..");
-const files = given.length > 0
+const files: string[] = given.length > 0
   ? given.map(String)
   : readdirSync(join(root, "tests")).filter((name) => name.endsWith("_test.ts"))
     .sort().map((name) => join("tests", name));
@@ -39,15 +63,44 @@ const suites = {
 for (const [runtime, [command, ...args]] of Object.entries(suites)) {
   if (only !== undefined && only !== runtime) continue;
   console.log(`\nThe suite under ${runtime}:`);
+  const before = objects();
   const { status, signal } = spawnSync(command!, args, {
     cwd: root,
     env,
     stdio: "inherit",
   });
+  const left = [...objects()].filter(([id]) => !before.has(id));
+  for (const [id, line] of left) {
+    console.error(`The suite left ${id} in the kernel: ${line}`);
+  }
   if (status !== 0) {
     console.error(
       `The suite failed under ${runtime}: ${signal ?? `status ${status}`}`,
     );
-    Deno.exit(1);
+  }
+  if (status !== 0 || left.length > 0) Deno.exit(1);
+}
+
+/** The objects that this user has made, by kind and id; none where the system lists none. */
+function objects(): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const kind of ["sem", "msg", "shm"]) {
+    const [header = [], ...rows] = table(`/proc/sysvipc/${kind}`);
+    const id = header.indexOf(`${kind}id`);
+    const creator = header.indexOf("cuid");
+    for (const row of rows) {
+      if (row[creator] !== String(process.getuid?.())) continue;
+      found.set(`${kind} ${row[id]}`, row.join(" "));
+    }
+  }
+  return found;
+}
+
+function table(path: string): string[][] {
+  try {
+    return readFileSync(path, "utf8").trim().split("\n")
+      .map((line) => line.trim().split(/\s+/));
+  } catch {
+    return [];
   }
 }
