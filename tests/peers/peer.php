@@ -30,6 +30,10 @@ $verbs = [
         msg_send(msg_get_queue($key), $type, $text, serialize: false);
         return 'done';
     },
+    'send_serialized' => function ($key, $type, $text) {
+        msg_send(msg_get_queue($key), $type, $text);
+        return 'done';
+    },
     'receive' => function ($key, $type) {
         msg_receive(msg_get_queue($key), $type, $received, 8192, $text, unserialize: false);
         return "$received $text";
