@@ -1,0 +1,171 @@
+import { assert, assertEquals } from "@std/assert";
+import {
+  execFile,
+  type ExecFileException,
+  spawnSync,
+} from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { after, test } from "node:test";
+import { keyOf, MessageQueue, Semaphore } from "@sysv/ipc";
+import { command, projectFile } from "./child.ts";
+import { c, perl, php, python, testWith } from "./peer.ts";
+
+/** A block of code in a document. */
+interface Block {
+  readonly language: string;
+  readonly code: string;
+  readonly file: string;
+  /** The line of its fence. */
+  readonly line: number;
+}
+
+/** Finds the blocks of a Markdown file, or of the doc comments of a module. */
+function blocksOf(file: string): Block[] {
+  let text = readFileSync(projectFile(file), "utf8");
+  if (file.endsWith(".ts")) text = text.replaceAll(/^ *\* ?/gm, "");
+  return [...text.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map((match) => ({
+    language: match[1]!,
+    code: match[2]!,
+    file,
+    line: text.slice(0, match.index).split("\n").length,
+  }));
+}
+
+/** Finds a module and the modules that it imports or exports, and so on. */
+function modulesOf(file: string, found = new Set<string>()): Set<string> {
+  if (found.has(file)) return found;
+  found.add(file);
+  const text = readFileSync(projectFile(file), "utf8");
+  for (const [, path] of text.matchAll(/ from "(\.[^"]+)"/g)) {
+    modulesOf(join(dirname(file), path!), found);
+  }
+  return found;
+}
+
+const { exports } = JSON.parse(readFileSync(projectFile("deno.json"), "utf8"));
+const modules = new Set<string>();
+for (const file of Object.values<string>(exports)) {
+  modulesOf(join(file), modules);
+}
+const blocks = ["README.md", ...[...modules].sort()].flatMap(blocksOf);
+const programs = blocks.filter(({ language }) => language === "ts");
+
+// Names belong to the whole machine, so each run of the tests has names of its own.
+const app = `my-app-${randomUUID()}`;
+const hex = (name: string) => keyOf(name).toString(16);
+const withOwnNames = (code: string) =>
+  code.replaceAll(hex("my-app/busy"), hex(`${app}/busy`))
+    .replaceAll("my-app/", `${app}/`);
+
+// Within the project, so that "@sysv/ipc" means there what it means to a user.
+const folder = mkdtempSync(projectFile("tests/.docs-"));
+after(() => rmSync(folder, { recursive: true }));
+
+function write({ file, line, code }: Block, ending: string): string {
+  const path = join(
+    folder,
+    `${file.replaceAll(/\W/g, "_")}_${line}.${ending}`,
+  );
+  // Errors then tell the lines of the document.
+  const above = ending === "ts" ? "\n".repeat(line) : "";
+  writeFileSync(path, above + withOwnNames(code));
+  return path;
+}
+
+/** Runs a command, and gives what it prints. */
+function execute([path, ...args]: readonly string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const done = (
+      error: ExecFileException | null,
+      stdout: string,
+      stderr: string,
+    ) => error ? reject(new Error(stderr || error.message)) : resolve(stdout);
+    execFile(path!, args, { encoding: "utf8" }, done);
+  });
+}
+
+// In an IPC namespace of its own a program must leave nothing at all.
+const alone = spawnSync("unshare", ["--ipc", "true"]).status === 0
+  ? [
+    "unshare",
+    "--ipc",
+    "sh",
+    "-c",
+    `
+    "$@" || exit
+    left=$(tail -qn +2 /proc/sysvipc/sem /proc/sysvipc/msg /proc/sysvipc/shm)
+    [ -z "$left" ] || { echo "It left in the kernel: $left" >&2; exit 1; }
+  `,
+    "sh",
+  ]
+  : [];
+
+// They are many and mostly start: a lane for each processor.
+const lanes = Array.from(
+  { length: availableParallelism() },
+  () => Promise.resolve(""),
+);
+const outcomes = programs.map((block, number) => {
+  const run = () => execute([...alone, ...command(write(block, "ts"))]);
+  const lane = number % lanes.length;
+  const outcome = lanes[lane]!.then(run);
+  lanes[lane] = outcome.catch(() => "");
+  return outcome;
+});
+
+for (const [number, { file, line, code }] of programs.entries()) {
+  test(`The program at ${file}:${line} does what it says`, async () => {
+    const said = [
+      ...withOwnNames(code).matchAll(/^ *console\.log\(.*\); \/\/ (.*)\n/gm),
+    ]
+      .map(([, comment]) => `${comment}\n`);
+    assertEquals(await outcomes[number], said.join(""), `${file}:${line}`);
+  });
+}
+
+test("The README and each class have programs that show them", () => {
+  const shown = new Set(programs.map(({ file }) => file));
+  for (
+    const file of [
+      "README.md",
+      "mod.ts",
+      "semaphore.ts",
+      "message_queue.ts",
+      "shared_memory.ts",
+      "ffi/libc.ts",
+    ]
+  ) assert(shown.has(file), file);
+});
+
+/** Compiles a program in C, and gives the command to run it. */
+function compile(path: string): string[] {
+  const { status, stderr } = spawnSync("cc", ["-o", `${path}.out`, path]);
+  assertEquals(status, 0, String(stderr));
+  return [`${path}.out`];
+}
+
+const languages = { c, perl, php, python };
+
+for (const block of blocks) {
+  const { language: name, file, line } = block;
+  if (!(name in languages)) continue;
+  const language = languages[name as keyof typeof languages];
+  const title = `The ${language.name} program at ${file}:${line} meets us`;
+  testWith([language], title, async () => {
+    using busy = Semaphore.create({ key: `${app}/busy` });
+    using jobs = MessageQueue.create({ key: `${app}/jobs` });
+    const path = write(block, name);
+    const found = language.find();
+    if ("missing" in found) throw new Error(found.missing);
+    await execute(
+      language === c ? compile(path) : [found.command[0]!, path],
+    );
+    assertEquals(busy.value, 0);
+    if (name === "php") assertEquals(jobs.tryReceive()?.text(), "hello");
+    else assert(busy.lastPid !== process.pid);
+  });
+}
