@@ -100,7 +100,10 @@ export const c: Language = {
   name: "C",
   find() {
     const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-peer-"));
-    process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+    const remove = () => rmSync(folder, { recursive: true, force: true });
+    process.on("exit", remove);
+    // deno test fires this one alone.
+    globalThis.addEventListener?.("unload", remove);
     const program = join(folder, "peer");
     const { error, status, stderr } = spawnSync("cc", [
       "-o",
