@@ -1,8 +1,24 @@
 /**
- * Checks of arguments: wrong ones throw before any system call.
+ * Checks of arguments: wrong ones throw before any system call. And what waits have in common.
  *
  * @module
  */
+
+/** How long a blocking call waits. */
+export interface TimeoutOptions {
+  /**
+   * The most milliseconds to wait; 0 tries once.
+   *
+   * @default {Infinity}
+   */
+  timeout?: number | undefined;
+}
+
+/** How long a promise waits, and until what. */
+export interface WaitOptions extends TimeoutOptions {
+  /** Ends the wait when it is aborted: the promise rejects with the reason of the signal. */
+  signal?: AbortSignal | undefined;
+}
 
 /** Checks for a whole number in a range; `doing` says what was tried, as in "increment by 0". */
 export function checkInteger(
@@ -12,24 +28,16 @@ export function checkInteger(
   doing: string,
 ): void {
   if (Number.isInteger(value) && value >= least && value <= most) return;
-  const message =
-    `Cannot ${doing}: expected a whole number from ${least} to ${most}`;
-  throw typeof value === "number"
-    ? new RangeError(message)
-    : new TypeError(message);
+  const message = `Cannot ${doing}: expected a whole number from ${least} to ${most}`;
+  throw typeof value === "number" ? new RangeError(message) : new TypeError(message);
 }
 
 /** Checks a mode, such as 0o660. */
 export function checkMode(mode: number): void {
   if (Number.isInteger(mode) && mode >= 0 && mode <= 0o777) return;
-  const shown = typeof mode === "number"
-    ? `0o${mode.toString(8)}`
-    : String(mode);
-  const message =
-    `Cannot use ${shown} as a mode: expected octal permissions from 0 to 0o777`;
-  throw typeof mode === "number"
-    ? new RangeError(message)
-    : new TypeError(message);
+  const shown = typeof mode === "number" ? `0o${mode.toString(8)}` : String(mode);
+  const message = `Cannot use ${shown} as a mode: expected octal permissions from 0 to 0o777`;
+  throw typeof mode === "number" ? new RangeError(message) : new TypeError(message);
 }
 
 /** Checks a timeout in milliseconds and gives it back, Infinity where there is none. */
@@ -37,9 +45,12 @@ export function checkTimeout(timeout: number | undefined): number {
   if (timeout === undefined) return Infinity;
   if (timeout >= 0 && typeof timeout === "number") return timeout;
   const message = `Cannot wait for ${timeout} milliseconds: expected 0 or more`;
-  throw typeof timeout === "number"
-    ? new RangeError(message)
-    : new TypeError(message);
+  throw typeof timeout === "number" ? new RangeError(message) : new TypeError(message);
+}
+
+/** Makes the error of a wait whose time is up. */
+export function timeoutError(doing: string, timeout: number): DOMException {
+  return new DOMException(`Cannot ${doing} within ${timeout} milliseconds`, "TimeoutError");
 }
 
 /** Checks the identifier of a kernel object. */

@@ -24,7 +24,7 @@ export type Key = number | string;
  * import { keyOf } from "@sysv/ipc";
  * import { assertEquals } from "@std/assert";
  *
- * assertEquals(keyOf("gunicorn"), 0x2f9d7d7f);
+ * assertEquals(keyOf("gunicorn"), 0x18f5d484);
  * ```
  *
  * @param name Any string but the empty one, hashed as UTF-8.
@@ -69,9 +69,7 @@ export function keyNumber(key: Key): number {
   const message = key === 0
     ? "Cannot use 0 as a key as it is IPC_PRIVATE: leave the key out for a private object"
     : `Cannot use ${key} as a key: expected a name or a whole number of 32 bits`;
-  throw typeof key === "number"
-    ? new RangeError(message)
-    : new TypeError(message);
+  throw typeof key === "number" ? new RangeError(message) : new TypeError(message);
 }
 
 /** Shows a key as `ipcs` does. */

@@ -116,9 +116,7 @@ const messageQueue: Kind = {
 
 function limits(): Record<string, number> {
   const buffer = new Uint8Array(msginfo.size);
-  return msgctl(0, abi.constants.IPC_INFO, buffer) < 0
-    ? {}
-    : readStruct(msginfo, buffer);
+  return msgctl(0, abi.constants.IPC_INFO, buffer) < 0 ? {} : readStruct(msginfo, buffer);
 }
 
 const OPEN_MODES = [0o600, 0o200, 0o400] as const;
@@ -508,9 +506,7 @@ export class MessageQueue implements Disposable {
 
   /** Receives into the incoming slot and gives the length, -1 if there is nothing. */
   #receive(options: ReceiveOptions | undefined, flags: number): number {
-    const selection = options?.type === undefined
-      ? ANY
-      : select(options.type, this.#handle);
+    const selection = options?.type === undefined ? ANY : select(options.type, this.#handle);
     if (this.#handle.state !== "open") throw this.#handle.refusal();
     return this.#fetch(selection.type, selection.flags | flags);
   }
@@ -541,9 +537,7 @@ export class MessageQueue implements Disposable {
     options: ReceiveOptions | undefined,
     flags: number,
   ): MessageInfo | undefined {
-    const selection = options?.type === undefined
-      ? ANY
-      : select(options.type, this.#handle);
+    const selection = options?.type === undefined ? ANY : select(options.type, this.#handle);
     const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
     incoming.reserve(Math.max(USUAL_LONGEST, target.byteLength));
     this.#handle.check();

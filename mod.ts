@@ -20,6 +20,8 @@
  */
 
 export { IpcError, type IpcErrorOptions } from "./ffi/error.ts";
+export { configure, type ConfigureOptions, prepare } from "./ffi/waiter.ts";
+export type { TimeoutOptions, WaitOptions } from "./check.ts";
 export { ftok, type Key, keyOf } from "./key.ts";
 export { type Removable, removeOnExit } from "./lifetime.ts";
 export {
@@ -40,6 +42,7 @@ export type {
   OpenOrCreateOptions,
   PermissionOptions,
 } from "./object.ts";
+export type { SemaphoreOperation } from "./operations.ts";
 export {
   type OperationOptions,
   Permit,
@@ -47,14 +50,13 @@ export {
   type SemaphoreCreateOptions,
   type SemaphoreInfo,
   type SemaphoreOpenOrCreateOptions,
-  type SemaphoreOperation,
   SemaphoreSet,
   type SemaphoreSetCreateOptions,
   type SemaphoreSetOpenOptions,
   type SemaphoreSetOpenOrCreateOptions,
   type SemaphoreWaiting,
+  type SyncOperationOptions,
   type UndoOptions,
-  type WaitOptions,
 } from "./semaphore.ts";
 export {
   SharedMemory,

@@ -20,6 +20,7 @@ import {
 } from "./ffi/abi.ts";
 import { geteuid } from "./ffi/calls.ts";
 import { IpcError, reasonOf } from "./ffi/error.ts";
+import type { Ending } from "./ffi/waiter.ts";
 import { checkId, checkInteger, checkMode } from "./check.ts";
 import { type Key, keyNumber, keyText } from "./key.ts";
 
@@ -130,8 +131,8 @@ export function ipcError(
 export class Handle {
   /** Read before each call: anything but "open" is answered by {@linkcode Handle.refuse}. */
   state: "open" | "removed" | "disposed" = "open";
-  /** What has to end when the handle or the object does: each is told the reason. */
-  readonly onEnd: Set<(reason: Error) => void> = new Set();
+  /** What ends when the handle or the object does. */
+  readonly endings: Set<Ending> = new Set();
 
   constructor(
     readonly kind: Kind,
@@ -253,8 +254,7 @@ export class Handle {
   #end(state: "removed" | "disposed"): void {
     this.state = state;
     const reason = this.refusal();
-    for (const end of [...this.onEnd]) end(reason);
-    this.onEnd.clear();
+    for (const ending of [...this.endings]) ending.end(reason);
   }
 }
 
@@ -397,9 +397,7 @@ function getError(
   verb: string,
   key: number,
 ): IpcError {
-  const what = key === IPC_PRIVATE
-    ? `a private ${kind.noun}`
-    : `${kind.noun} ${keyText(key)}`;
+  const what = key === IPC_PRIVATE ? `a private ${kind.noun}` : `${kind.noun} ${keyText(key)}`;
   const reason = errno === errors.ENOSPC
     ? `${kind.limits()}: "ipcs -${kind.letter}" shows leaked ones and "ipcrm -${kind.letter} ID" removes them`
     : undefined;

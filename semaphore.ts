@@ -15,16 +15,16 @@ import {
   seminfo,
   SEMVMX,
 } from "./ffi/abi.ts";
+import { semctl, semctlBuffer, semget } from "./ffi/calls.ts";
 import { IpcError } from "./ffi/error.ts";
 import {
-  semctl,
-  semctlBuffer,
-  semget,
-  semop,
-  semtimedop,
-  timespec,
-} from "./ffi/calls.ts";
-import { checkInteger, checkMode, checkTimeout } from "./check.ts";
+  checkInteger,
+  checkMode,
+  checkTimeout,
+  timeoutError,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "./check.ts";
 import type { Key } from "./key.ts";
 import {
   create,
@@ -32,7 +32,6 @@ import {
   dateOf,
   fromId,
   type Handle,
-  ipcError,
   type Kind,
   type ObjectInfo,
   open,
@@ -40,6 +39,16 @@ import {
   type OpenOrCreateOptions,
   type PermissionOptions,
 } from "./object.ts";
+import {
+  attempt,
+  block,
+  packSeveral,
+  packSingle,
+  perform,
+  repack,
+  type SemaphoreOperation,
+  semopError,
+} from "./operations.ts";
 import {
   finish,
   initialisePrivate,
@@ -51,24 +60,17 @@ import {
   writeAll,
 } from "./tag.ts";
 
-/** How long to wait, and until what. */
-export interface WaitOptions {
-  /**
-   * The most milliseconds to wait; 0 tries once.
-   *
-   * @default {Infinity}
-   */
-  timeout?: number | undefined;
-}
-
 /** Whether the kernel shall reverse an operation when this process ends. */
 export interface UndoOptions {
   /** Whether the kernel reverses the operation when this process ends, however it ends. */
   undo?: boolean | undefined;
 }
 
-/** How to wait, and whether to undo. */
+/** How long to wait, until what, and whether to undo. */
 export interface OperationOptions extends WaitOptions, UndoOptions {}
+
+/** How long to block the thread, and whether to undo. */
+export interface SyncOperationOptions extends TimeoutOptions, UndoOptions {}
 
 /** Options of {@linkcode Semaphore.create}. */
 export interface SemaphoreCreateOptions extends CreateOptions {
@@ -101,8 +103,7 @@ export interface SemaphoreSetOpenOptions {
 }
 
 /** Options of {@linkcode SemaphoreSet.create}. */
-export interface SemaphoreSetCreateOptions
-  extends CreateOptions, SemaphoreSetOpenOptions {
+export interface SemaphoreSetCreateOptions extends CreateOptions, SemaphoreSetOpenOptions {
   /** The values to start with, each from 0 to 32767. */
   values: readonly number[];
 }
@@ -112,24 +113,6 @@ export interface SemaphoreSetOpenOrCreateOptions
   extends OpenOrCreateOptions, SemaphoreSetOpenOptions {
   /** The values to start with if it is created, each from 0 to 32767. */
   values: readonly number[];
-}
-
-/** One operation of several that happen together or not at all. */
-export interface SemaphoreOperation {
-  /**
-   * The index of the semaphore.
-   *
-   * @default {0}
-   */
-  index?: number | undefined;
-  /** What to add: a negative amount waits until the value is large enough, 0 waits until the value is 0. */
-  delta: number;
-  /**
-   * Whether the kernel reverses the operation when this process ends.
-   *
-   * @default {false}
-   */
-  undo?: boolean | undefined;
 }
 
 /** How many wait for a semaphore. */
@@ -157,15 +140,11 @@ const semaphoreSet: Kind = {
   changeTime: "sem_ctime",
   letter: "s",
   control: (id, command, buffer) =>
-    buffer === null
-      ? semctl(id, 0, command, 0)
-      : semctlBuffer(id, 0, command, buffer),
+    buffer === null ? semctl(id, 0, command, 0) : semctlBuffer(id, 0, command, buffer),
   limits() {
     const read = (command: number) => {
       const buffer = new Uint8Array(seminfo.size);
-      return semctlBuffer(0, 0, command, buffer) < 0
-        ? {}
-        : readStruct(seminfo, buffer);
+      return semctlBuffer(0, 0, command, buffer) < 0 ? {} : readStruct(seminfo, buffer);
     };
     const most = read(abi.constants.IPC_INFO);
     const used = read(abi.constants.SEM_INFO);
@@ -179,104 +158,7 @@ const OPEN_MODES = [0o600, 0o400] as const;
 
 const getAny = (key: number, flags: number) => semget(key, 0, flags);
 
-// struct sembuf, <sys/sem.h>, 6 bytes: unsigned short sem_num at 0, short sem_op at 2, short sem_flg at 4.
-// One buffer serves every single operation and one every array: a call is over before the next begins.
-const single = new Int16Array(3);
-const singleBytes = new Uint8Array(single.buffer);
-let several = new Int16Array(3 * 16);
-let severalBytes = new Uint8Array(several.buffer);
-
-function packSingle(
-  handle: Handle,
-  index: number,
-  delta: number,
-  flags: number,
-): Uint8Array {
-  if (handle.state !== "open") throw handle.refusal();
-  single[0] = index;
-  single[1] = delta;
-  single[2] = flags;
-  return singleBytes;
-}
-
-function packSeveral(
-  handle: Handle,
-  operations: readonly SemaphoreOperation[],
-  size: number,
-  flags: number,
-): Uint8Array {
-  if (!Array.isArray(operations) || operations.length === 0) {
-    throw new TypeError(
-      `Cannot operate on ${handle.name}: expected an array of at least one operation`,
-    );
-  }
-  if (several.length < 3 * operations.length) {
-    several = new Int16Array(3 * operations.length);
-    severalBytes = new Uint8Array(several.buffer);
-  }
-  for (let i = 0; i < operations.length; i++) {
-    const { index = 0, delta, undo } = operations[i]!;
-    checkInteger(
-      index,
-      0,
-      size - 1,
-      `operate on semaphore ${index} of ${handle.name}`,
-    );
-    checkInteger(
-      delta,
-      -SEMVMX,
-      SEMVMX,
-      `add ${delta} to semaphore ${index} of ${handle.name}`,
-    );
-    several[3 * i] = index;
-    several[3 * i + 1] = delta;
-    several[3 * i + 2] = undo === true ? flags | SEM_UNDO : flags;
-  }
-  handle.check();
-  return severalBytes;
-}
-
-/** Makes an error of a failed semop. */
-function semopError(handle: Handle, errno: number, doing: string): Error {
-  if (errno === errors.ERANGE) {
-    return ipcError(
-      errno,
-      "semop",
-      doing,
-      handle,
-      `a value or an undo would leave its range, 0 to ${SEMVMX}`,
-    );
-  }
-  if (errno === errors.E2BIG) {
-    return ipcError(
-      errno,
-      "semop",
-      doing,
-      handle,
-      "one semop takes no more operations (SEMOPM)",
-    );
-  }
-  return handle.error(errno, "semop", doing);
-}
-
-/** Performs packed operations, blocking the thread; gives the negative errno of what went wrong. */
-function block(
-  id: number,
-  packed: Uint8Array,
-  count: number,
-  timeout: number,
-): number {
-  return timeout === Infinity
-    ? semop(id, packed, count)
-    : semtimedop(id, packed, count, timespec(timeout));
-}
-
-function timeoutError(doing: string, timeout: number): DOMException {
-  return new DOMException(
-    `Cannot ${doing} within ${timeout} milliseconds`,
-    "TimeoutError",
-  );
-}
+function nothing(): void {}
 
 let makePermit: (
   handle: Handle,
@@ -333,8 +215,7 @@ export class Permit implements Disposable {
   }
 
   static {
-    makePermit = (handle, index, count, undo) =>
-      new Permit(handle, index, count, undo);
+    makePermit = (handle, index, count, undo) => new Permit(handle, index, count, undo);
   }
 
   /**
@@ -345,10 +226,8 @@ export class Permit implements Disposable {
    */
   release(): void {
     if (!this.#held) return;
-    single[0] = this.#index;
-    single[1] = this.count;
-    single[2] = this.#flags;
-    const result = semop(this.#handle.id, singleBytes, 1);
+    const packed = repack(this.#index, this.count, this.#flags);
+    const result = attempt(this.#handle.id, packed);
     if (result < 0 && result !== -errors.EINVAL && result !== -errors.EIDRM) {
       throw semopError(
         this.#handle,
@@ -541,7 +420,7 @@ export class Semaphore implements Disposable {
       by,
       options?.undo === true ? SEM_UNDO : 0,
     );
-    const result = semop(this.#handle.id, packed, 1);
+    const result = attempt(this.#handle.id, packed);
     if (result < 0) {
       throw semopError(
         this.#handle,
@@ -552,6 +431,20 @@ export class Semaphore implements Disposable {
   }
 
   /**
+   * Subtracts from the value, waiting until it is large enough.
+   *
+   * @param by How much, from 1 to 32767.
+   * @param options The signal, the timeout, and whether to undo; not unless asked.
+   * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
+   * if the time is up, with a ReferenceError if the handle is disposed: nothing has changed then. And
+   * with IpcError EIDRM if the semaphore is removed, EACCES.
+   */
+  async decrement(by = 1, options?: OperationOptions): Promise<void> {
+    if (!(Number.isInteger(by) && by >= 1 && by <= SEMVMX)) this.#refuse(by, "decrement");
+    return await this.#take(by, options?.undo === true, options, "decrement", nothing);
+  }
+
+  /**
    * Subtracts from the value, blocking the thread until it is large enough.
    *
    * @param by How much, from 1 to 32767.
@@ -559,7 +452,7 @@ export class Semaphore implements Disposable {
    * @throws {DOMException} "TimeoutError" if the time is up: nothing has changed.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
-  decrementSync(by = 1, options?: OperationOptions): void {
+  decrementSync(by = 1, options?: SyncOperationOptions): void {
     if (!(Number.isInteger(by) && by >= 1 && by <= SEMVMX)) {
       this.#refuse(by, "decrement");
     }
@@ -582,14 +475,37 @@ export class Semaphore implements Disposable {
   }
 
   /**
+   * Waits until the value is 0.
+   *
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects as that of `decrement`.
+   */
+  async waitForZero(options?: WaitOptions): Promise<void> {
+    return await this.#take(0, false, options, "wait for zero of", nothing);
+  }
+
+  /**
    * Waits until the value is 0, blocking the thread.
    *
    * @param options The timeout.
    * @throws {DOMException} "TimeoutError" if the time is up.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
-  waitForZeroSync(options?: WaitOptions): void {
+  waitForZeroSync(options?: TimeoutOptions): void {
     this.#takeSync(0, false, options?.timeout, "wait for zero of");
+  }
+
+  /**
+   * Waits until the value is at least so much; changes nothing.
+   *
+   * @param least How much, from 1 to 32767.
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects as that of `decrement`.
+   */
+  async waitForAtLeast(least: number, options?: WaitOptions): Promise<void> {
+    checkInteger(least, 1, SEMVMX, `wait for ${least} in ${this.#name}`);
+    const { index } = this;
+    return await this.#set.operate([{ index, delta: -least }, { index, delta: least }], options);
   }
 
   /**
@@ -600,13 +516,27 @@ export class Semaphore implements Disposable {
    * @throws {DOMException} "TimeoutError" if the time is up.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
-  waitForAtLeastSync(least: number, options?: WaitOptions): void {
+  waitForAtLeastSync(least: number, options?: TimeoutOptions): void {
     checkInteger(least, 1, SEMVMX, `wait for ${least} in ${this.#name}`);
     const { index } = this;
     this.#set.operateSync(
       [{ index, delta: -least }, { index, delta: least }],
       options,
     );
+  }
+
+  /**
+   * Takes ownership of a part of the value, waiting until it is large enough.
+   *
+   * @param count How much, from 1 to 32767.
+   * @param options The signal, the timeout, and whether to undo; it does unless told otherwise.
+   * @returns A promise of a permit, to release with `using`; it rejects as that of `decrement`.
+   */
+  async acquire(count = 1, options?: OperationOptions): Promise<Permit> {
+    if (!(Number.isInteger(count) && count >= 1 && count <= SEMVMX)) this.#refuse(count, "acquire");
+    const undo = options?.undo !== false;
+    const permit = () => makePermit(this.#handle, this.index, count, undo);
+    return await this.#take(count, undo, options, "acquire", permit);
   }
 
   /**
@@ -618,7 +548,7 @@ export class Semaphore implements Disposable {
    * @throws {DOMException} "TimeoutError" if the time is up: nothing has changed.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
-  acquireSync(count = 1, options?: OperationOptions): Permit {
+  acquireSync(count = 1, options?: SyncOperationOptions): Permit {
     if (!(Number.isInteger(count) && count >= 1 && count <= SEMVMX)) {
       this.#refuse(count, "acquire");
     }
@@ -697,6 +627,18 @@ export class Semaphore implements Disposable {
     checkInteger(amount, 1, SEMVMX, `${verb} ${this.#name} by ${amount}`);
   }
 
+  #take<Result>(
+    amount: number,
+    undo: boolean,
+    options: WaitOptions | undefined,
+    verb: string,
+    take: () => Result,
+  ): Result | Promise<Result> {
+    const flags = undo ? SEM_UNDO | IPC_NOWAIT : IPC_NOWAIT;
+    const packed = packSingle(this.#handle, this.index, -amount, flags);
+    return perform(this.#handle, packed, options, () => `${verb} ${this.#name}`, take);
+  }
+
   #takeSync(
     amount: number,
     undo: boolean,
@@ -710,7 +652,7 @@ export class Semaphore implements Disposable {
       -amount,
       undo ? SEM_UNDO : 0,
     );
-    const result = block(this.#handle.id, packed, 1, limit);
+    const result = block(this.#handle.id, packed, limit);
     if (result >= 0) return;
     if (result === -errors.EAGAIN) {
       throw timeoutError(`${verb} ${this.#name}`, limit);
@@ -725,7 +667,7 @@ export class Semaphore implements Disposable {
       -amount,
       undo ? SEM_UNDO | IPC_NOWAIT : IPC_NOWAIT,
     );
-    const result = semop(this.#handle.id, packed, 1);
+    const result = attempt(this.#handle.id, packed);
     if (result >= 0) return true;
     if (result === -errors.EAGAIN) return false;
     throw semopError(this.#handle, -result, `${verb} ${this.#name}`);
@@ -777,13 +719,11 @@ export class SemaphoreSet implements Disposable {
    * @throws {RangeError} If a value is not a whole number from 0 to 32767.
    */
   static create(
-    { values, kind = "set", mode = 0o600, ...options }:
-      SemaphoreSetCreateOptions,
+    { values, kind = "set", mode = 0o600, ...options }: SemaphoreSetCreateOptions,
   ): SemaphoreSet {
     checkValues(values);
     checkMode(mode);
-    const get = (key: number, flags: number) =>
-      semget(key, values.length + 1, flags);
+    const get = (key: number, flags: number) => semget(key, values.length + 1, flags);
     const isPrivate = options.key === undefined;
     const handle = create(
       semaphoreSet,
@@ -930,6 +870,22 @@ export class SemaphoreSet implements Disposable {
   }
 
   /**
+   * Performs operations in one atomic step, waiting until all can happen.
+   *
+   * @param operations They are tried in order, so that `+1` before `-1` of the same semaphore can always happen.
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
+   * if the time is up, with a ReferenceError if the handle is disposed: nothing has changed then. And
+   * with IpcError EIDRM if the set is removed, ERANGE if a value would pass 32767, E2BIG if they are
+   * more than the system allows (SEMOPM, 500), EACCES.
+   */
+  async operate(operations: readonly SemaphoreOperation[], options?: WaitOptions): Promise<void> {
+    const packed = packSeveral(this.#handle, operations, this.size, IPC_NOWAIT);
+    const doing = () => `operate on ${this.#handle.name}`;
+    return await perform(this.#handle, packed, options, doing, nothing);
+  }
+
+  /**
    * Performs operations in one atomic step, blocking the thread until all can happen.
    *
    * @param operations They are tried in order, so that `+1` before `-1` of the same semaphore can always happen.
@@ -938,13 +894,10 @@ export class SemaphoreSet implements Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, ERANGE if a
    * value would pass 32767, E2BIG if they are more than the system allows (SEMOPM, 500), EACCES.
    */
-  operateSync(
-    operations: readonly SemaphoreOperation[],
-    options?: WaitOptions,
-  ): void {
+  operateSync(operations: readonly SemaphoreOperation[], options?: TimeoutOptions): void {
     const limit = checkTimeout(options?.timeout);
     const packed = packSeveral(this.#handle, operations, this.size, 0);
-    const result = block(this.#handle.id, packed, operations.length, limit);
+    const result = block(this.#handle.id, packed, limit);
     if (result >= 0) return;
     if (result === -errors.EAGAIN) {
       throw timeoutError(`operate on ${this.#handle.name}`, limit);
@@ -961,7 +914,7 @@ export class SemaphoreSet implements Disposable {
    */
   tryOperate(operations: readonly SemaphoreOperation[]): boolean {
     const packed = packSeveral(this.#handle, operations, this.size, IPC_NOWAIT);
-    const result = semop(this.#handle.id, packed, operations.length);
+    const result = attempt(this.#handle.id, packed);
     if (result >= 0) return true;
     if (result === -errors.EAGAIN) return false;
     throw semopError(this.#handle, -result, `operate on ${this.#handle.name}`);

@@ -352,9 +352,7 @@ export class SharedMemory implements Disposable {
    */
   write(data: string | BufferSource, offset = 0): void {
     const doing = `write to ${this.#handle.name}`;
-    const bytes = typeof data === "string"
-      ? encoder.encode(data)
-      : bytesOf(data, doing);
+    const bytes = typeof data === "string" ? encoder.encode(data) : bytesOf(data, doing);
     checkInteger(offset, 0, this.size, `${doing} at ${offset}`);
     if (bytes.byteLength > this.size - offset) {
       throw new RangeError(

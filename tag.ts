@@ -12,15 +12,7 @@
  * @module
  */
 
-import {
-  abi,
-  errors,
-  IPC_NOWAIT,
-  IPC_SET,
-  IPC_STAT,
-  readStruct,
-  writeStruct,
-} from "./ffi/abi.ts";
+import { abi, errors, IPC_NOWAIT, IPC_SET, IPC_STAT, readStruct, writeStruct } from "./ffi/abi.ts";
 import { semctlBuffer, semop } from "./ffi/calls.ts";
 import { type Handle, ipcError } from "./object.ts";
 
@@ -115,9 +107,7 @@ export function finish(
       return accept(handle, { size: count - 1, tag }, values.length, kind);
     }
     // Without its mark, a set of the right size on which nobody has operated is one whose creator died too.
-    const unfinished = marked
-      ? tag === 0
-      : untouched && count === values.length + 1;
+    const unfinished = marked ? tag === 0 : untouched && count === values.length + 1;
     if (!unfinished) {
       return accept(
         handle,
@@ -190,9 +180,7 @@ function accept(
 ): Shape {
   const found = shape.tag === undefined ? undefined : kinds.get(shape.tag)!;
   if (found !== kind && !(found === undefined && kind === "set")) {
-    const what = found === undefined
-      ? "it is another program's set"
-      : `it is a ${found}`;
+    const what = found === undefined ? "it is another program's set" : `it is a ${found}`;
     throw ipcError(
       errors.EINVAL,
       "semget",
@@ -230,9 +218,7 @@ function initialise(
     (_, index) => [index, 0, IPC_NOWAIT],
   );
   // A large set has no room for all tests in the 500 operations of one semop: the tag's is the one that counts.
-  const tests = zeros.length + additions.length <= 500
-    ? zeros
-    : zeros.slice(-1);
+  const tests = zeros.length + additions.length <= 500 ? zeros : zeros.slice(-1);
   const operations = Int16Array.from([...tests, ...additions].flat());
   const result = semop(
     handle.id,

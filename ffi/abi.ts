@@ -30,6 +30,14 @@ export interface Abi {
   readonly variadicOnStack: boolean;
   /** The numbers of the errors that do not have one everywhere. */
   readonly errors: Readonly<Record<PlatformError, number>>;
+  /** The numbers of signals. */
+  readonly signals: { readonly SIGURG: number };
+  /** The signals that a program may listen to, and that no runtime handles for itself. */
+  readonly programSignals: readonly number[];
+  /** The function that gives the number of the thread; macOS has none like it, and what stands there gives no process's number. */
+  readonly gettid: string;
+  /** RTLD_DEFAULT, where dlsym looks for what is loaded. */
+  readonly defaultSymbols: number;
   /** The commands and flags that do not have one value everywhere; -1 where there is none. */
   readonly constants: Readonly<Record<PlatformConstant, number>>;
   readonly layouts: Readonly<
@@ -150,6 +158,12 @@ const linux = {
   },
   errnoLocation: "__errno_location",
   isLinux: true,
+  signals: { SIGURG: 23 },
+  // SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN,
+  // SIGTTOU, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGWINCH, SIGIO
+  programSignals: [1, 2, 3, 10, 12, 14, 15, 17, 18, 20, 21, 22, 24, 25, 26, 28, 29],
+  gettid: "gettid",
+  defaultSymbols: 0,
   variadicOnStack: false,
   constants: linuxConstants,
 } as const;
@@ -197,6 +211,10 @@ const macos: Omit<Abi, "variadicOnStack"> = {
   libraries: ["libSystem.B.dylib"],
   errnoLocation: "__error",
   isLinux: false,
+  signals: { SIGURG: 16 },
+  programSignals: [1, 2, 3, 14, 15, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31],
+  gettid: "pthread_main_np",
+  defaultSymbols: -2,
   errors: {
     EAGAIN: 35,
     ETIMEDOUT: 60,
@@ -430,9 +448,7 @@ export function readField(
 ): number {
   if (size === 2) return memory.getUint16(offset, true);
   if (size === 4) {
-    return sign
-      ? memory.getInt32(offset, true)
-      : memory.getUint32(offset, true);
+    return sign ? memory.getInt32(offset, true) : memory.getUint32(offset, true);
   }
   return Number(
     sign ? memory.getBigInt64(offset, true) : memory.getBigUint64(offset, true),

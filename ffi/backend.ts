@@ -42,12 +42,17 @@ export type Calls<Table extends Prototypes> = {
 };
 
 /**
- * What a runtime must offer. Each function names nothing outside itself but globals of its runtime,
- * as its text also runs in the waiter threads, which import nothing.
+ * What a runtime must offer. `open` and `view` name nothing outside itself but globals of their runtime,
+ * as their text also runs in the waiter threads, which import nothing.
  */
 export interface Backend {
   /** Names the system and the processor as `uname -sm` does, in lower case: `linux x86_64`. */
   platform(): string;
+  /**
+   * Whether threads had better start each other: a runtime that starts workers slowly blocks the
+   * thread which starts them.
+   */
+  readonly startsThreadsSlowly: boolean;
   /** Opens the first of the libraries that exists and binds the functions of the table. */
   open<Table extends Prototypes>(
     libraries: readonly string[],

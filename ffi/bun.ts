@@ -76,9 +76,7 @@ function open<Table extends Prototypes>(
       const calls: Record<string, (...given: unknown[]) => unknown> = {};
       for (const [key, { result }] of Object.entries(table)) {
         const call = linked.symbols[key]!;
-        calls[key] = result === "address"
-          ? (...given) => Number(call(...given))
-          : call;
+        calls[key] = result === "address" ? (...given) => Number(call(...given)) : call;
       }
       return calls as unknown as Calls<Table>;
     } catch (error) {
@@ -99,4 +97,4 @@ function addressOf(memory: Uint8Array): number {
 }
 
 /** The seam in Bun. */
-export const bun: Backend = { platform, open, view, addressOf };
+export const bun: Backend = { platform, startsThreadsSlowly: false, open, view, addressOf };

@@ -17,15 +17,14 @@ let libc: Libc | undefined;
 let errno = new Int32Array(1);
 
 function load(): Libc {
-  const table = abi.isLinux
-    ? { ...prototypes, ...linuxPrototypes }
-    : prototypes;
+  const table = abi.isLinux ? { ...prototypes, ...linuxPrototypes } : prototypes;
   libc = openLibc(table) as Libc;
   errno = new Int32Array(view(libc.errnoLocation(), 4));
   return libc;
 }
 
-function runtime(): Backend {
+/** Tells the runtime, or why there is none for this module. */
+export function runtime(): Backend {
   if (backend === undefined) {
     throw new Error("Cannot call libc in this runtime: run with Deno or Bun");
   }
@@ -40,9 +39,7 @@ function runtime(): Backend {
 /** Opens libc and binds the functions of the table. */
 export function openLibc<Table extends Prototypes>(table: Table): Calls<Table> {
   const { open } = runtime();
-  return abi.variadicOnStack
-    ? openPadded(open, table)
-    : open(abi.libraries, table);
+  return abi.variadicOnStack ? openPadded(open, table) : open(abi.libraries, table);
 }
 
 /**
@@ -53,8 +50,7 @@ function openPadded<Table extends Prototypes>(
   open: Backend["open"],
   table: Table,
 ): Calls<Table> {
-  const isSemctl = (name: string) =>
-    name === "semctl" || table[name]?.name === "semctl";
+  const isSemctl = (name: string) => name === "semctl" || table[name]?.name === "semctl";
   const padded = Object.entries(table).map(
     ([name, prototype]): [string, Prototype] => {
       if (!isSemctl(name)) return [name, prototype];
@@ -79,8 +75,7 @@ function openPadded<Table extends Prototypes>(
     if (!isSemctl(name)) return [name, call];
     return [
       name,
-      (id, index, command, union) =>
-        call(id, index, command, 0, 0, 0, 0, 0, union),
+      (id, index, command, union) => call(id, index, command, 0, 0, 0, 0, 0, union),
     ];
   });
   return Object.fromEntries(unpadded) as unknown as Calls<Table>;

@@ -41,9 +41,7 @@ function open<Table extends Prototypes>(
       const calls: Record<string, (...given: unknown[]) => unknown> = {};
       for (const [key, { result }] of Object.entries(table)) {
         const call = opened[key]!;
-        calls[key] = result === "address"
-          ? (...given) => Number(call(...given))
-          : call;
+        calls[key] = result === "address" ? (...given) => Number(call(...given)) : call;
       }
       return calls as unknown as Calls<Table>;
     } catch (error) {
@@ -84,4 +82,4 @@ function addressOf(memory: Uint8Array): number {
 }
 
 /** The seam in Deno. */
-export const deno: Backend = { platform, open, view, addressOf };
+export const deno: Backend = { platform, startsThreadsSlowly: true, open, view, addressOf };

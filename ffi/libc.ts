@@ -306,15 +306,11 @@ function integer(
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   const message =
     `Cannot pass ${value} as ${name}: expected a whole number from ${least} to ${most}`;
-  throw typeof value === "number"
-    ? new RangeError(message)
-    : new TypeError(message);
+  throw typeof value === "number" ? new RangeError(message) : new TypeError(message);
 }
 
-const int = (value: number, name: string) =>
-  integer(value, -0x80000000, 0x7fffffff, name);
-const keyOfC = (value: number) =>
-  integer(value, -0x80000000, 0xffffffff, "key") | 0;
+const int = (value: number, name: string) => integer(value, -0x80000000, 0x7fffffff, name);
+const keyOfC = (value: number) => integer(value, -0x80000000, 0xffffffff, "key") | 0;
 
 /** Reads a `..._ds`: `perm` is the name of its first member. */
 function readDs(
@@ -396,9 +392,7 @@ export function semtimedop(
   if (timeout !== undefined && !(timeout >= 0)) {
     throw new RangeError(`Cannot wait for ${timeout} milliseconds`);
   }
-  const limit = timeout === undefined || timeout === Infinity
-    ? null
-    : calls.timespec(timeout);
+  const limit = timeout === undefined || timeout === Infinity ? null : calls.timespec(timeout);
   done(
     calls.semtimedop(
       int(semid, "semid"),

@@ -1,0 +1,204 @@
+/**
+ * How a blocked call is ended: by SIGURG to its thread.
+ *
+ * The System V calls end with EINTR when a signal is handled, and SIGURG is ignored by default, so a
+ * stray one harms nothing. It only needs a handler. libc's own `abs` serves, where no other stands
+ * and as long as something waits: a function that takes an int and does nothing.
+ *
+ * A program that waits in Workers keeps a handler, `labs`, until it ends: no thread can know whether
+ * another still needs it.
+ *
+ * @module
+ */
+
+import { abi, errors } from "./abi.ts";
+import type { Calls, Prototypes } from "./backend.ts";
+import { getpid, openLibc } from "./calls.ts";
+
+const prototypes = {
+  dlsym: {
+    parameters: [
+      "i64", // void *handle
+      "buffer", // const char *symbol
+    ],
+    result: "address",
+  },
+  pthread_kill: {
+    parameters: [
+      "address", // pthread_t thread
+      "i32", // int sig
+    ],
+    result: "i32",
+  },
+  sigaction: {
+    parameters: [
+      "i32", // int signum
+      "buffer", // const struct sigaction *act
+      "buffer", // struct sigaction *oldact
+    ],
+    result: "i32",
+  },
+  signal: {
+    parameters: [
+      "i32", // int signum
+      "address", // sighandler_t handler
+    ],
+    result: "address",
+  },
+  // pid_t gettid(void)
+  gettid: { name: abi.gettid, parameters: [], result: "i32" },
+} as const satisfies Prototypes;
+
+const timerPrototypes = {
+  timer_create: {
+    parameters: [
+      "i32", // clockid_t clockid
+      "buffer", // struct sigevent *sevp
+      "buffer", // timer_t *timerid
+    ],
+    result: "i32",
+  },
+  timer_settime: {
+    parameters: [
+      "address", // timer_t timerid
+      "i32", // int flags
+      "buffer", // const struct itimerspec *new_value
+      "buffer", // struct itimerspec *old_value
+    ],
+    result: "i32",
+  },
+} as const satisfies Prototypes;
+
+const { SIGURG } = abi.signals;
+const SIG_DFL = 0;
+const SIG_IGN = 1;
+
+let libc: Calls<typeof prototypes> | undefined;
+let handlers = { abs: 0, labs: 0 };
+
+function load(): Calls<typeof prototypes> {
+  libc = openLibc(prototypes);
+  const find = (name: string) =>
+    libc!.dlsym(abi.defaultSymbols, new TextEncoder().encode(`${name}\0`));
+  handlers = { abs: find("abs"), labs: find("labs") };
+  return libc;
+}
+
+// struct sigaction, <signal.h>, at most 152 bytes: sa_handler at 0
+const action = new Uint8Array(152);
+const actionNumbers = new BigUint64Array(action.buffer);
+
+/** Tells the handler of a signal as a number: 0 by default, 1 if it is ignored. */
+export function handlerOf(signal: number): number {
+  (libc ?? load()).sigaction(signal, null, action);
+  return Number(actionNumbers[0]);
+}
+
+/** The first thread of a process has its number. */
+function isMainThread(): boolean {
+  return (libc ?? load()).gettid() === getpid();
+}
+
+/** Sees to it that SIGURG ends blocked calls. Asked each time, as a runtime resets the handler when a listener goes. */
+export function enable(): void {
+  const { signal } = libc ?? load();
+  const current = handlerOf(SIGURG);
+  const free = current === SIG_DFL || current === SIG_IGN;
+  if (isMainThread()) {
+    if (free) signal(SIGURG, handlers.abs);
+  } else if (free || current === handlers.abs) signal(SIGURG, handlers.labs);
+}
+
+/** Puts the default back, unless the handler is another's: for when the main thread waits for nothing. */
+export function disable(): void {
+  if (libc === undefined || !isMainThread()) return;
+  if (handlerOf(SIGURG) === handlers.abs) libc.signal(SIGURG, SIG_DFL);
+}
+
+/** Interrupts what a thread is blocked in. It may not be there yet: repeat until it answers. */
+export function interrupt(pthread: number): void {
+  (libc ?? load()).pthread_kill(pthread, SIGURG);
+}
+
+/**
+ * Whether the program, or its runtime on its behalf, handles signals that a blocking call should let
+ * through. What a runtime handles for itself alone, to suspend threads or on crashes, does not count.
+ */
+export function handlesSignals(): boolean {
+  return abi.programSignals.some((signal) => handlerOf(signal) > SIG_IGN);
+}
+
+interface Timer {
+  settime: Calls<typeof timerPrototypes>["timer_settime"];
+  id: number;
+}
+
+let timer: Timer | undefined;
+
+/** A kernel timer that sends SIGURG to this thread. */
+function createTimer(): Timer {
+  const { timer_create, timer_settime } = openLibc(timerPrototypes);
+  // struct sigevent, <bits/types/sigevent_t.h>, 64 bytes: sigev_signo at 8, sigev_notify at 12,
+  // sigev_notify_thread_id at 16; SIGEV_THREAD_ID is 4
+  const event = new Int32Array(16);
+  event[2] = SIGURG;
+  event[3] = 4;
+  event[4] = (libc ?? load()).gettid();
+  const id = new BigUint64Array(1);
+  const CLOCK_MONOTONIC = 1;
+  const result = timer_create(
+    CLOCK_MONOTONIC,
+    new Uint8Array(event.buffer),
+    new Uint8Array(id.buffer),
+  );
+  if (result !== 0) {
+    throw new Error("Cannot create a timer: the system has none left for this process");
+  }
+  return { settime: timer_settime, id: Number(id[0]) };
+}
+
+// struct itimerspec, <bits/types/struct_itimerspec.h>, 32 bytes: it_interval at 0, it_value at 16,
+// each long tv_sec, long tv_nsec
+const span = new BigInt64Array(4);
+const spanBytes = new Uint8Array(span.buffer);
+
+function arm(milliseconds: number, interval: bigint): void {
+  timer ??= createTimer();
+  const nanoseconds = BigInt(Math.ceil(Math.min(milliseconds, 2 ** 50) * 1e6));
+  span[1] = interval;
+  span[2] = nanoseconds / 1_000_000_000n;
+  span[3] = nanoseconds % 1_000_000_000n;
+  timer.settime(timer.id, 0, spanBytes, null);
+}
+
+/**
+ * Goes on with a call that was interrupted, unless the program handles signals: its listeners cannot
+ * run before the thread is free.
+ */
+export function resume(call: () => number): number {
+  let result = -errors.EINTR;
+  while (result === -errors.EINTR && !handlesSignals()) result = call();
+  return result;
+}
+
+/**
+ * Makes a call that blocks this thread, for no longer than the timeout: ETIMEDOUT then. The kernel
+ * limits no call on queues, so a timer of its interrupts the thread when the time is up, and every
+ * millisecond from then on, since the first signal may come before the call.
+ */
+export function limited(call: () => number, timeout: number): number {
+  const deadline = performance.now() + timeout;
+  const timed = () => {
+    const result = call();
+    return result === -errors.EINTR && performance.now() >= deadline ? -errors.ETIMEDOUT : result;
+  };
+  enable();
+  arm(timeout, 1_000_000n);
+  try {
+    const result = timed();
+    return result === -errors.EINTR ? resume(timed) : result;
+  } finally {
+    arm(0, 0n);
+    disable();
+  }
+}

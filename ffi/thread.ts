@@ -1,0 +1,162 @@
+/**
+ * The waiter thread: makes blocking calls one after the other, and can be interrupted in them.
+ *
+ * {@linkcode thread} runs in a worker made of its own text, so that `--allow-ffi` stays the only
+ * permission and bundlers need to know of nothing. Therefore it names nothing outside itself.
+ *
+ * @module
+ */
+
+import type { Backend, Prototypes } from "./backend.ts";
+
+/** What a waiter thread can do: each call as the thread knows it, buffers by their address. */
+export const blockingCalls = {
+  semop: {
+    parameters: [
+      "i32", // int semid
+      "address", // struct sembuf *sops
+      "u32", // size_t nsops
+    ],
+    result: "i32",
+  },
+  msgsnd: {
+    parameters: [
+      "i32", // int msqid
+      "address", // const void *msgp
+      "u32", // size_t msgsz
+      "i32", // int msgflg
+    ],
+    result: "i32",
+  },
+  msgrcv: {
+    parameters: [
+      "i32", // int msqid
+      "address", // void *msgp
+      "u32", // size_t msgsz
+      "i64", // long msgtyp
+      "i32", // int msgflg
+    ],
+    result: "i32",
+  },
+} as const satisfies Prototypes;
+
+/** The names of the calls, in the order by which a request numbers them. */
+export const callNames = Object.keys(blockingCalls) as (keyof typeof blockingCalls)[];
+
+/**
+ * What stands where in the memory that a thread shares with its owner: indices of 32-bit integers,
+ * then of 64-bit floats.
+ */
+export const slot = {
+  /** The bytes of one slot. */
+  size: 128,
+  /** One of {@linkcode states}; what each side waits on. */
+  state: 0,
+  /** Which call to make, and how many arguments it has. */
+  call: 1,
+  count: 2,
+  /** What it gave. */
+  result: 3,
+  errno: 4,
+  /** Not 0 if the call shall end. */
+  cancel: 5,
+  /** Not 0 if the thread shall start another, for the slot of this number. */
+  start: 6,
+  /** The pthread_t of the thread, and the arguments. */
+  pthread: 4,
+  arguments: 5,
+} as const;
+
+/** What a thread is doing. */
+export const states = {
+  starting: 0,
+  idle: 1,
+  asked: 2,
+  answered: 3,
+  leaving: 4,
+  gone: 5,
+  failed: 6,
+} as const;
+
+/** What a thread has to know, as plain data. */
+export interface ThreadSettings {
+  libraries: readonly string[];
+  table: Prototypes;
+  callNames: readonly string[];
+  slot: typeof slot;
+  states: typeof states;
+  eintr: number;
+}
+
+/** What a thread is handed at its start. */
+export interface ThreadData {
+  /** The slots of all threads. */
+  memory: SharedArrayBuffer;
+  /** Which is its own. */
+  index: number;
+  /** Its own text, to start others. */
+  source: string;
+}
+
+/** The text of a worker that is a waiter thread. */
+export function threadSource(backend: Backend, settings: ThreadSettings): string {
+  return `(${thread})(${backend.open}, ${backend.view}, ${JSON.stringify(settings)});`;
+}
+
+/** Serves its slot until it is told to leave. */
+export function thread(
+  open: (
+    libraries: readonly string[],
+    table: Prototypes,
+  ) => Record<string, (...given: number[]) => number>,
+  view: (address: number, length: number) => ArrayBuffer,
+  { libraries, table, callNames, slot, states, eintr }: ThreadSettings,
+): void {
+  const { workerData, Worker } = process.getBuiltinModule("node:worker_threads");
+  const { memory, index, source } = workerData as ThreadData;
+  const own = new Int32Array(memory, index * slot.size, slot.size / 4);
+  const numbers = new Float64Array(memory, index * slot.size, slot.size / 8);
+
+  const become = (state: number) => {
+    Atomics.store(own, slot.state, state);
+    Atomics.notify(own, slot.state);
+  };
+  /** Starts another thread if that is wanted. */
+  const startOther = () => {
+    const other = Atomics.exchange(own, slot.start, 0);
+    if (other === 0) return;
+    try {
+      const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
+      new Worker(url, { workerData: { memory, index: other, source } });
+    } catch {
+      const state = new Int32Array(memory, other * slot.size, 1);
+      Atomics.store(state, 0, states.failed);
+      Atomics.notify(state, 0);
+    }
+  };
+
+  const calls = open(libraries, table);
+  const errno = new Int32Array(view(calls.errnoLocation!(), 4));
+  numbers[slot.pthread] = calls.pthread_self!();
+  become(states.idle);
+  for (;;) {
+    Atomics.wait(own, slot.state, states.idle);
+    startOther();
+    const state = Atomics.load(own, slot.state);
+    if (state === states.leaving) return become(states.gone);
+    if (state !== states.asked) continue;
+    const call = calls[callNames[own[slot.call]!]!]!;
+    const given = Array.from(numbers.subarray(slot.arguments, slot.arguments + own[slot.count]!));
+    let result = -1;
+    let error = eintr;
+    // A signal that is not ours ends the call too: it goes on unless it shall end.
+    while (result === -1 && error === eintr && Atomics.load(own, slot.cancel) === 0) {
+      result = call(...given);
+      error = errno[0]!;
+    }
+    own[slot.result] = result;
+    own[slot.errno] = error;
+    become(states.answered);
+    Atomics.wait(own, slot.state, states.answered);
+  }
+}
