@@ -5,10 +5,28 @@
  */
 
 import { abi, errors, IPC_NOWAIT, msginfo, readStruct } from "./ffi/abi.ts";
-import { addressOf, msgctl, msgget, msgrcv, msgsnd } from "./ffi/calls.ts";
+import { msgctl, msgget, msgrcv, msgsnd } from "./ffi/calls.ts";
+import { limited, resume } from "./ffi/interrupt.ts";
+import { anyWaiting, isWaiting, wait } from "./ffi/waiter.ts";
 import { bytesOf } from "./bytes.ts";
-import { checkInteger } from "./check.ts";
+import {
+  checkInteger,
+  checkTimeout,
+  timeoutError,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "./check.ts";
 import type { Key } from "./key.ts";
+import {
+  type Message,
+  type MessageTypeSelector,
+  select,
+  type Selection,
+  Slot,
+  USUAL_LONGEST,
+} from "./message.ts";
+import { isRemoved, type MessageChunk, readableOf, writableOf } from "./message_streams.ts";
+import { receiveError, ReceiveRequest, sendLine, SendRequest } from "./message_waits.ts";
 import {
   create,
   type CreateOptions,
@@ -50,11 +68,6 @@ export interface MessageQueuePermissionOptions extends PermissionOptions {
   maxBytes?: number | undefined;
 }
 
-/** Which messages: of this type; of the lowest type up to a number; of any type but one (Linux). */
-export type MessageTypeSelector = number | { readonly atMost: number } | {
-  readonly not: number;
-};
-
 /** How a message is sent. */
 export interface SendOptions {
   /**
@@ -65,6 +78,12 @@ export interface SendOptions {
   type?: number | undefined;
 }
 
+/** How a message is sent, how long to wait, and until what. */
+export interface SendWaitOptions extends SendOptions, WaitOptions {}
+
+/** How a message is sent, and how long to block the thread. */
+export interface SendSyncOptions extends SendOptions, TimeoutOptions {}
+
 /** How a message is received. */
 export interface ReceiveOptions {
   /**
@@ -73,6 +92,18 @@ export interface ReceiveOptions {
    * @default {undefined} The oldest.
    */
   type?: MessageTypeSelector | undefined;
+}
+
+/** How a message is received, how long to wait, and until what. */
+export interface ReceiveWaitOptions extends ReceiveOptions, WaitOptions {}
+
+/** How a message is received, and how long to block the thread. */
+export interface ReceiveSyncOptions extends ReceiveOptions, TimeoutOptions {}
+
+/** Options of {@linkcode MessageQueue.messages}. */
+export interface MessagesOptions extends ReceiveOptions {
+  /** Ends the iteration when it is aborted: it throws the reason of the signal. */
+  signal?: AbortSignal | undefined;
 }
 
 /** What {@linkcode MessageQueue.tryReceiveInto} and its like tell of a message. */
@@ -121,136 +152,9 @@ function limits(): Record<string, number> {
 
 const OPEN_MODES = [0o600, 0o200, 0o400] as const;
 
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-const encoder = new TextEncoder();
-
-/** A message that was received. */
-export class Message {
-  /** The type that its sender gave it, at least 1. Other programs' types above 2^53 are rounded. */
-  readonly type: number;
-  /** Its bytes, in a buffer of their own. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-
-  /** Creates a message. */
-  constructor(type: number, bytes: Uint8Array<ArrayBuffer>) {
-    this.type = type;
-    this.bytes = bytes;
-  }
-
-  /** Decodes the bytes as UTF-8. */
-  text(): string {
-    return decoder.decode(this.bytes);
-  }
-
-  /**
-   * Parses the bytes as JSON.
-   *
-   * @throws {SyntaxError} If they are none.
-   */
-  json<T = unknown>(): T {
-    return JSON.parse(this.text()) as T;
-  }
-}
-
-/**
- * Memory for one message at a time: struct msgbuf { long mtype at 0; char mtext[] at 8 }.
- *
- * The text is aligned to 64 bytes, as copying is up to thirty times slower otherwise.
- */
-class Slot {
-  capacity = 0;
-  /** The whole, from the type on. */
-  bytes!: Uint8Array<ArrayBuffer>;
-  text!: Uint8Array<ArrayBuffer>;
-  #type!: Uint32Array;
-
-  reserve(capacity: number): void {
-    if (capacity <= this.capacity) return;
-    const memory = new ArrayBuffer(capacity + 128);
-    const offset = 56 + (64 - addressOf(new Uint8Array(memory)) % 64) % 64;
-    this.bytes = new Uint8Array(memory, offset, 8 + capacity);
-    this.text = new Uint8Array(memory, offset + 8, capacity);
-    this.#type = new Uint32Array(memory, offset, 2);
-    this.capacity = capacity;
-  }
-
-  get type(): number {
-    return this.#type[0]! + (this.#type[1]! | 0) * 2 ** 32;
-  }
-
-  set type(type: number) {
-    this.#type[0] = type;
-    this.#type[1] = type / 2 ** 32;
-  }
-}
-
-// The default of MSGMAX, so that hardly any message is too long for them.
-const USUAL_LONGEST = 8192;
+// One slot serves all that is sent at once and one all that is received, as a call is over before the next.
 const outgoing = new Slot();
 const incoming = new Slot();
-
-/** Puts a message into the outgoing slot and gives the number of its bytes. */
-function pack(
-  data: string | BufferSource,
-  type: number,
-  handle: Handle,
-): number {
-  if (!(Number.isSafeInteger(type) && type >= 1)) {
-    checkInteger(
-      type,
-      1,
-      Number.MAX_SAFE_INTEGER,
-      `send a message of type ${type} to ${handle.name}`,
-    );
-  }
-  let length;
-  if (typeof data === "string") {
-    outgoing.reserve(Math.max(USUAL_LONGEST, 3 * data.length));
-    length = encoder.encodeInto(data, outgoing.text).written;
-  } else {
-    const bytes = bytesOf(data, `send a message to ${handle.name}`);
-    length = bytes.byteLength;
-    outgoing.reserve(Math.max(USUAL_LONGEST, length));
-    outgoing.text.set(bytes);
-  }
-  outgoing.type = type;
-  if (handle.state !== "open") throw handle.refusal();
-  return length;
-}
-
-/** The argument and flag of msgrcv for a selection. */
-function select(
-  type: MessageTypeSelector | undefined,
-  handle: Handle,
-): { type: number; flags: number } {
-  const check = (number: number, what: string) =>
-    checkInteger(
-      number,
-      1,
-      Number.MAX_SAFE_INTEGER,
-      `receive ${what} ${number} from ${handle.name}`,
-    );
-  if (typeof type === "number") {
-    check(type, "type");
-    return { type, flags: 0 };
-  }
-  if (typeof type === "object" && "atMost" in type) {
-    check(type.atMost, "types up to");
-    return { type: -type.atMost, flags: 0 };
-  }
-  if (typeof type === "object" && "not" in type) {
-    check(type.not, "any type but");
-    if (abi.constants.MSG_EXCEPT === -1) {
-      throw handle.error(errors.ENOSYS, "msgrcv", "receive any type but one");
-    }
-    return { type: type.not, flags: abi.constants.MSG_EXCEPT };
-  }
-  throw new TypeError(
-    `Cannot receive from ${handle.name}: expected a type as a number, { atMost } or { not }`,
-  );
-}
-
-const ANY = { type: 0, flags: 0 } as const;
 
 /**
  * A queue of messages that processes share. A message is taken whole, by one receiver.
@@ -277,8 +181,10 @@ const ANY = { type: 0, flags: 0 } as const;
  *
  * @see https://man7.org/linux/man-pages/man2/msgop.2.html
  */
-export class MessageQueue implements Disposable {
+export class MessageQueue implements AsyncIterable<Message>, Disposable {
   readonly #handle: Handle;
+  #readable: ReadableStream<Message> | undefined;
+  #writable: WritableStream<MessageChunk> | undefined;
 
   private constructor(handle: Handle) {
     this.#handle = handle;
@@ -357,17 +263,49 @@ export class MessageQueue implements Disposable {
   }
 
   /**
+   * Sends a message, waiting while the queue is full. What this thread sends to a queue goes in the
+   * order in which it was sent.
+   *
+   * @param data Text, sent as UTF-8, or bytes. They are copied at once.
+   * @param options The type, the signal and the timeout.
+   * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
+   * if the time is up, with a ReferenceError if the handle is disposed: nothing is sent then. And
+   * with IpcError EIDRM if the queue is removed, EINVAL if the message is longer than the system
+   * allows, EACCES. If it was sent just then, the promise resolves all the same.
+   */
+  async send(data: string | BufferSource, options?: SendWaitOptions): Promise<void> {
+    const timeout = checkTimeout(options?.timeout);
+    const length = outgoing.pack(data, options?.type ?? 1, this.#handle);
+    options?.signal?.throwIfAborted();
+    if (timeout === 0 || !anyWaiting() || !isWaiting(sendLine(this.#handle))) {
+      const result = msgsnd(this.#handle.id, outgoing.bytes, length, IPC_NOWAIT);
+      if (result >= 0) return;
+      if (result !== -errors.EAGAIN) throw this.#sendError(-result, length);
+      if (timeout === 0) throw this.#sendTimeout(length, 0);
+    }
+    const failure = (errno: number) => this.#sendError(errno, length);
+    await wait(
+      new SendRequest(this.#handle, outgoing, length, timeout, options?.signal, failure),
+    );
+  }
+
+  /**
    * Sends a message, blocking the thread while the queue is full.
    *
    * @param data Text, sent as UTF-8, or bytes.
-   * @param options The type.
+   * @param options The type and the timeout.
+   * @throws {DOMException} "TimeoutError" if the time is up: nothing is sent.
    * @throws {IpcError} EINVAL if the message is longer than the system allows, EINTR if the program
    * handled a signal, EIDRM if the queue is removed, EACCES. Nothing is sent then.
    */
-  sendSync(data: string | BufferSource, options?: SendOptions): void {
-    const length = pack(data, options?.type ?? 1, this.#handle);
-    const result = msgsnd(this.#handle.id, outgoing.bytes, length, 0);
-    if (result < 0) throw this.#sendError(-result, length);
+  sendSync(data: string | BufferSource, options?: SendSyncOptions): void {
+    const timeout = checkTimeout(options?.timeout);
+    const length = outgoing.pack(data, options?.type ?? 1, this.#handle);
+    const { id } = this.#handle;
+    const result = block((flags) => msgsnd(id, outgoing.bytes, length, flags), timeout);
+    if (result >= 0) return;
+    if (isUp(result)) throw this.#sendTimeout(length, timeout);
+    throw this.#sendError(-result, length);
   }
 
   /**
@@ -379,7 +317,7 @@ export class MessageQueue implements Disposable {
    * @throws {IpcError} EINVAL if the message is longer than the system allows, EIDRM if the queue is removed, EACCES.
    */
   trySend(data: string | BufferSource, options?: SendOptions): boolean {
-    const length = pack(data, options?.type ?? 1, this.#handle);
+    const length = outgoing.pack(data, options?.type ?? 1, this.#handle);
     const result = msgsnd(this.#handle.id, outgoing.bytes, length, IPC_NOWAIT);
     if (result >= 0) return true;
     if (result === -errors.EAGAIN) return false;
@@ -387,13 +325,27 @@ export class MessageQueue implements Disposable {
   }
 
   /**
+   * Receives a message, waiting until there is one.
+   *
+   * @param options Which messages will do, the signal and the timeout.
+   * @returns A promise of the message. It rejects with the reason of the signal, with a DOMException
+   * "TimeoutError" if the time is up, with a ReferenceError if the handle is disposed: no message is
+   * taken then. And with IpcError EIDRM if the queue is removed, EACCES. If a message was taken just
+   * then and nobody else here waits for it, the promise resolves all the same.
+   */
+  async receive(options?: ReceiveWaitOptions): Promise<Message> {
+    return await this.#receive(options, undefined, (slot, length) => slot.unpack(length));
+  }
+
+  /**
    * Receives a message, blocking the thread until there is one.
    *
-   * @param options Which messages will do.
+   * @param options Which messages will do, and the timeout.
+   * @throws {DOMException} "TimeoutError" if the time is up.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the queue is removed, EACCES.
    */
-  receiveSync(options?: ReceiveOptions): Message {
-    return this.#message(this.#receive(options, 0));
+  receiveSync(options?: ReceiveSyncOptions): Message {
+    return incoming.unpack(this.#receiveSync(options, undefined));
   }
 
   /**
@@ -404,20 +356,38 @@ export class MessageQueue implements Disposable {
    * @throws {IpcError} EIDRM if the queue is removed, EACCES.
    */
   tryReceive(options?: ReceiveOptions): Message | undefined {
-    const length = this.#receive(options, IPC_NOWAIT);
-    return length < 0 ? undefined : this.#message(length);
+    const length = this.#tryReceive(select(options?.type, this.#handle), undefined);
+    return length < 0 ? undefined : incoming.unpack(length);
+  }
+
+  /**
+   * Receives a message into a buffer, waiting until there is one.
+   *
+   * @param buffer Where the bytes go.
+   * @param options Which messages will do, the signal and the timeout.
+   * @returns A promise of the number of bytes and the type. It rejects as that of `receive`, and with
+   * IpcError E2BIG if the message is longer than the buffer: it stays in the queue.
+   */
+  async receiveInto(buffer: BufferSource, options?: ReceiveWaitOptions): Promise<MessageInfo> {
+    const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
+    return await this.#receive(
+      options,
+      target.byteLength,
+      (slot, length) => copy(slot, length, target),
+    );
   }
 
   /**
    * Receives a message into a buffer, blocking the thread until there is one.
    *
    * @param buffer Where the bytes go.
-   * @param options Which messages will do.
+   * @param options Which messages will do, and the timeout.
    * @returns The number of bytes, and the type.
    * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue. And as `receiveSync`.
    */
-  receiveIntoSync(buffer: BufferSource, options?: ReceiveOptions): MessageInfo {
-    return this.#receiveInto(buffer, options, 0)!;
+  receiveIntoSync(buffer: BufferSource, options?: ReceiveSyncOptions): MessageInfo {
+    const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
+    return copy(incoming, this.#receiveSync(options, target.byteLength), target);
   }
 
   /**
@@ -428,11 +398,54 @@ export class MessageQueue implements Disposable {
    * @returns The number of bytes, and the type, or undefined.
    * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue. And as `tryReceive`.
    */
-  tryReceiveInto(
-    buffer: BufferSource,
-    options?: ReceiveOptions,
-  ): MessageInfo | undefined {
-    return this.#receiveInto(buffer, options, IPC_NOWAIT);
+  tryReceiveInto(buffer: BufferSource, options?: ReceiveOptions): MessageInfo | undefined {
+    const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
+    const length = this.#tryReceive(select(options?.type, this.#handle), target.byteLength);
+    return length < 0 ? undefined : copy(incoming, length, target);
+  }
+
+  /** Iterates over the messages as they come, until the queue is removed. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
+    return this.messages();
+  }
+
+  /**
+   * Iterates over messages as they come, until the queue is removed. A message is taken when the
+   * iterator is asked for it, not before.
+   *
+   * @param options Which messages will do, and the signal, whose reason the iteration throws.
+   */
+  async *messages(options?: MessagesOptions): AsyncIterableIterator<Message> {
+    for (;;) {
+      let message;
+      try {
+        message = await this.receive(options);
+      } catch (error) {
+        if (isRemoved(error)) return;
+        throw error;
+      }
+      yield message;
+    }
+  }
+
+  /**
+   * The messages as a stream, the same at every use; it closes when the queue is removed. A message
+   * is taken when somebody reads, not before. One that arrives just as the stream is cancelled goes
+   * back to the end of the queue.
+   */
+  get readable(): ReadableStream<Message> {
+    return this.#readable ??= readableOf(
+      (options) => this.receive(options),
+      (data, options) => this.send(data, options),
+    );
+  }
+
+  /**
+   * A stream of messages to send, the same at every use: text, bytes, `{ data, type }` or a
+   * {@linkcode Message}. While the queue is full, writers wait. Aborting it ends that wait.
+   */
+  get writable(): WritableStream<MessageChunk> {
+    return this.#writable ??= writableOf((data, options) => this.send(data, options));
   }
 
   /**
@@ -450,9 +463,10 @@ export class MessageQueue implements Disposable {
       `peek at message ${index} of ${this.#handle.name}`,
     );
     this.#handle.check();
-    if (abi.constants.MSG_COPY === -1) throw this.#receiveError(errors.ENOSYS);
-    const length = this.#fetch(index, abi.constants.MSG_COPY | IPC_NOWAIT);
-    return length < 0 ? undefined : this.#message(length);
+    const { MSG_COPY } = abi.constants;
+    if (MSG_COPY === -1) throw receiveError(this.#handle, errors.ENOSYS);
+    const length = this.#tryReceive({ type: index, flags: MSG_COPY }, undefined);
+    return length < 0 ? undefined : incoming.unpack(length);
   }
 
   /**
@@ -504,54 +518,69 @@ export class MessageQueue implements Disposable {
     this.#handle.dispose();
   }
 
-  /** Receives into the incoming slot and gives the length, -1 if there is nothing. */
-  #receive(options: ReceiveOptions | undefined, flags: number): number {
-    const selection = options?.type === undefined ? ANY : select(options.type, this.#handle);
-    if (this.#handle.state !== "open") throw this.#handle.refusal();
-    return this.#fetch(selection.type, selection.flags | flags);
+  /** Receives into a slot, at once if possible and no equal ones wait here, else in line. */
+  async #receive<Result>(
+    options: ReceiveWaitOptions | undefined,
+    size: number | undefined,
+    take: (slot: Slot, length: number) => Result,
+  ): Promise<Result> {
+    const timeout = checkTimeout(options?.timeout);
+    const selection = select(options?.type, this.#handle);
+    options?.signal?.throwIfAborted();
+    this.#handle.check();
+    const { signal } = options ?? {};
+    const request = anyWaiting()
+      ? new ReceiveRequest(this.#handle, selection, size, timeout, signal, take)
+      : undefined;
+    if (timeout === 0 || request === undefined || !isWaiting(request.key)) {
+      const length = this.#tryReceive(selection, size);
+      if (length >= 0) return take(incoming, length);
+      if (timeout === 0) throw timeoutError(`receive from ${this.#handle.name}`, 0);
+    }
+    return await wait(
+      request ?? new ReceiveRequest(this.#handle, selection, size, timeout, signal, take),
+    );
   }
 
-  #fetch(type: number, flags: number): number {
-    incoming.reserve(USUAL_LONGEST);
+  /** Receives into the incoming slot, blocking the thread, and gives the length. */
+  #receiveSync(options: ReceiveSyncOptions | undefined, size: number | undefined): number {
+    const timeout = checkTimeout(options?.timeout);
+    const { type, flags: selecting } = select(options?.type, this.#handle);
+    const { id } = this.#handle;
+    this.#handle.check();
+    const deadline = timeout === Infinity ? Infinity : performance.now() + timeout;
     for (;;) {
-      const result = msgrcv(
-        this.#handle.id,
-        incoming.bytes,
-        incoming.capacity,
-        type,
-        flags,
+      const room = reserve(size);
+      const result = block(
+        (flags) => msgrcv(id, incoming.bytes, room, type, flags | selecting),
+        deadline === Infinity ? Infinity : Math.max(deadline - performance.now(), 0),
       );
       if (result >= 0) return result;
-      if (result === -errors.ENOMSG) return -1;
-      if (result !== -errors.E2BIG) throw this.#receiveError(-result);
-      incoming.reserve(2 * incoming.capacity);
+      if (isUp(result)) throw timeoutError(`receive from ${this.#handle.name}`, timeout);
+      this.#grow(result, size);
     }
   }
 
-  #message(length: number): Message {
-    return new Message(incoming.type, incoming.text.slice(0, length));
+  /** Receives into the incoming slot if there is something, and gives the length, else -1. */
+  #tryReceive({ type, flags }: Selection, size: number | undefined): number {
+    if (this.#handle.state !== "open") throw this.#handle.refusal();
+    for (;;) {
+      const room = reserve(size);
+      const result = msgrcv(this.#handle.id, incoming.bytes, room, type, flags | IPC_NOWAIT);
+      if (result >= 0) return result;
+      if (result === -errors.ENOMSG) return -1;
+      this.#grow(result, size);
+    }
   }
 
-  #receiveInto(
-    buffer: BufferSource,
-    options: ReceiveOptions | undefined,
-    flags: number,
-  ): MessageInfo | undefined {
-    const selection = options?.type === undefined ? ANY : select(options.type, this.#handle);
-    const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
-    incoming.reserve(Math.max(USUAL_LONGEST, target.byteLength));
-    this.#handle.check();
-    const length = msgrcv(
-      this.#handle.id,
-      incoming.bytes,
-      target.byteLength,
-      selection.type,
-      selection.flags | flags,
-    );
-    if (length === -errors.ENOMSG) return undefined;
-    if (length < 0) throw this.#receiveError(-length);
-    target.set(incoming.text.subarray(0, length));
-    return { length, type: incoming.type };
+  /** Makes room for a message that was too long, unless its receiver has no more, or something else failed. */
+  #grow(result: number, size: number | undefined): void {
+    if (result !== -errors.E2BIG || size !== undefined) throw receiveError(this.#handle, -result);
+    incoming.reserve(2 * incoming.capacity);
+  }
+
+  #sendTimeout(length: number, timeout: number): Error {
+    return timeoutError(`send ${length} bytes to ${this.#handle.name}`, timeout);
   }
 
   #sendError(errno: number, length: number): Error {
@@ -564,20 +593,31 @@ export class MessageQueue implements Disposable {
       `a message has at most ${msgmax} bytes (MSGMAX, kernel.msgmax): send it in parts, or use shared memory`;
     return ipcError(errno, "msgsnd", doing, this.#handle, reason);
   }
+}
 
-  #receiveError(errno: number): Error {
-    const doing = `receive from ${this.#handle.name}`;
-    if (errno !== errors.E2BIG) {
-      return this.#handle.error(errno, "msgrcv", doing);
-    }
-    return ipcError(
-      errno,
-      "msgrcv",
-      doing,
-      this.#handle,
-      "the message is longer than the buffer: it stays in the queue",
-    );
-  }
+/** Makes room for messages in the incoming slot, and tells for how many bytes. */
+function reserve(size: number | undefined): number {
+  incoming.reserve(Math.max(USUAL_LONGEST, size ?? 0));
+  return size ?? incoming.capacity;
+}
+
+/** Copies what was received into a user's buffer. */
+function copy(slot: Slot, length: number, target: Uint8Array): MessageInfo {
+  target.set(slot.text.subarray(0, length));
+  return { length, type: slot.type };
+}
+
+/** Makes a call that blocks the thread; with a timeout it is tried first, as a timer has its price. */
+function block(call: (flags: number) => number, timeout: number): number {
+  const result = call(timeout === Infinity ? 0 : IPC_NOWAIT);
+  if (result === -errors.EINTR) return resume(() => call(0));
+  const waits = result === -errors.EAGAIN || result === -errors.ENOMSG;
+  return waits && timeout > 0 ? limited(() => call(0), timeout) : result;
+}
+
+/** Whether a call ended as its time was up. */
+function isUp(result: number): boolean {
+  return result === -errors.ETIMEDOUT || result === -errors.EAGAIN || result === -errors.ENOMSG;
 }
 
 function checkMaxBytes(maxBytes: number | undefined): void {

@@ -24,18 +24,23 @@ export { configure, type ConfigureOptions, prepare } from "./ffi/waiter.ts";
 export type { TimeoutOptions, WaitOptions } from "./check.ts";
 export { ftok, type Key, keyOf } from "./key.ts";
 export { type Removable, removeOnExit } from "./lifetime.ts";
+export { Message, type MessageTypeSelector } from "./message.ts";
 export {
-  Message,
   type MessageInfo,
   MessageQueue,
   type MessageQueueCreateOptions,
   type MessageQueueInfo,
   type MessageQueueOpenOrCreateOptions,
   type MessageQueuePermissionOptions,
-  type MessageTypeSelector,
+  type MessagesOptions,
   type ReceiveOptions,
+  type ReceiveSyncOptions,
+  type ReceiveWaitOptions,
   type SendOptions,
+  type SendSyncOptions,
+  type SendWaitOptions,
 } from "./message_queue.ts";
+export type { MessageChunk, OutgoingMessage } from "./message_streams.ts";
 export type {
   CreateOptions,
   ObjectInfo,

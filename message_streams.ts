@@ -1,0 +1,76 @@
+/**
+ * Queues as web streams.
+ *
+ * @module
+ */
+
+import { IpcError } from "./ffi/error.ts";
+import { Message } from "./message.ts";
+
+/** A message with its type, as a stream takes it. */
+export interface OutgoingMessage {
+  /** Text, sent as UTF-8, or bytes. */
+  data: string | BufferSource;
+  /**
+   * The type by which receivers select, at least 1.
+   *
+   * @default {1}
+   */
+  type?: number | undefined;
+}
+
+/** What can be written to {@linkcode MessageQueue.writable}: what is received from another queue, too. */
+export type MessageChunk = string | BufferSource | OutgoingMessage | Message;
+
+type Send = (
+  data: string | BufferSource,
+  options: { type?: number | undefined; signal?: AbortSignal | undefined },
+) => Promise<void>;
+
+type Receive = (options: { signal: AbortSignal }) => Promise<Message>;
+
+/** Whether an error says that the object is removed. */
+export function isRemoved(error: unknown): boolean {
+  return error instanceof IpcError && error.code === "EIDRM";
+}
+
+/**
+ * A stream of what is received. Nothing is taken before somebody reads; what arrives as the stream
+ * is cancelled goes back to the queue.
+ */
+export function readableOf(receive: Receive, send: Send): ReadableStream<Message> {
+  const cancelled = new AbortController();
+  let pulling: Promise<void> | undefined;
+  return new ReadableStream<Message>({
+    pull(controller) {
+      return pulling = receive({ signal: cancelled.signal }).then(
+        async (message) => {
+          if (!cancelled.signal.aborted) controller.enqueue(message);
+          else await send(message.bytes, { type: message.type });
+        },
+        (error) => {
+          if (cancelled.signal.aborted) return;
+          if (!isRemoved(error)) throw error;
+          controller.close();
+        },
+      );
+    },
+    async cancel(reason) {
+      cancelled.abort(reason);
+      await pulling;
+    },
+  }, { highWaterMark: 0 });
+}
+
+/** A stream of what is to be sent. While the queue is full, the writer waits. */
+export function writableOf(send: Send): WritableStream<MessageChunk> {
+  return new WritableStream<MessageChunk>({
+    write(chunk, { signal }) {
+      if (chunk instanceof Message) return send(chunk.bytes, { type: chunk.type, signal });
+      if (typeof chunk === "object" && "data" in chunk) {
+        return send(chunk.data, { type: chunk.type, signal });
+      }
+      return send(chunk, { signal });
+    },
+  });
+}

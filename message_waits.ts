@@ -1,0 +1,155 @@
+/**
+ * Sending and receiving that waits in line: see ffi/waiter.ts.
+ *
+ * @module
+ */
+
+import { errors, IPC_NOWAIT } from "./ffi/abi.ts";
+import { addressOf, msgrcv, msgsnd } from "./ffi/calls.ts";
+import type { Ending, Operation, WaitRequest } from "./ffi/waiter.ts";
+import { timeoutError } from "./check.ts";
+import { type Selection, Slot, USUAL_LONGEST } from "./message.ts";
+import { type Handle, ipcError } from "./object.ts";
+
+/** Receiving into memory of its own, as long as there are equal waits. */
+export class ReceiveOperation implements Operation {
+  readonly call = "msgrcv";
+  readonly slot: Slot = new Slot();
+  readonly #id: number;
+  readonly #selection: Selection;
+  readonly #size: number | undefined;
+
+  constructor(id: number, selection: Selection, size: number | undefined) {
+    this.#id = id;
+    this.#selection = selection;
+    this.#size = size;
+    this.slot.reserve(size ?? USUAL_LONGEST);
+  }
+
+  attempt(): number {
+    const { type, flags } = this.#selection;
+    return msgrcv(this.#id, this.slot.bytes, this.slot.capacity, type, flags | IPC_NOWAIT);
+  }
+
+  arguments(): readonly number[] {
+    const { type, flags } = this.#selection;
+    return [this.#id, addressOf(this.slot.bytes), this.slot.capacity, type, flags];
+  }
+
+  grow(): boolean {
+    if (this.#size !== undefined) return false;
+    this.slot.reserve(2 * this.slot.capacity);
+    return true;
+  }
+}
+
+/** A message that is to be received: into a buffer of `size` bytes, or however long it is. */
+export class ReceiveRequest<Result> implements WaitRequest<Result, ReceiveOperation> {
+  readonly key: string;
+  readonly shared = true;
+
+  constructor(
+    readonly handle: Handle,
+    readonly selection: Selection,
+    readonly size: number | undefined,
+    readonly timeout: number,
+    readonly signal: AbortSignal | undefined,
+    readonly taken: (slot: Slot, length: number) => Result,
+  ) {
+    this.key = `msgrcv ${handle.id}: ${selection.type} ${selection.flags} ${size}`;
+  }
+
+  get endings(): Set<Ending> {
+    return this.handle.endings;
+  }
+
+  operation(): ReceiveOperation {
+    return new ReceiveOperation(this.handle.id, this.selection, this.size);
+  }
+
+  take(length: number, { slot }: ReceiveOperation): Result {
+    return this.taken(slot, length);
+  }
+
+  error(errno: number): Error {
+    return receiveError(this.handle, errno);
+  }
+
+  timeoutError(): Error {
+    return timeoutError(`receive from ${this.handle.name}`, this.timeout);
+  }
+}
+
+/** Sending one message. */
+class SendOperation implements Operation {
+  readonly call = "msgsnd";
+  readonly #id: number;
+  readonly #slot: Slot;
+  readonly #length: number;
+
+  constructor(id: number, slot: Slot, length: number) {
+    this.#id = id;
+    this.#slot = slot;
+    this.#length = length;
+  }
+
+  attempt(): number {
+    return msgsnd(this.#id, this.#slot.bytes, this.#length, IPC_NOWAIT);
+  }
+
+  arguments(): readonly number[] {
+    return [this.#id, addressOf(this.#slot.bytes), this.#length, 0];
+  }
+}
+
+/** The line of all that this thread sends to a queue: it goes in the order in which it was sent. */
+export function sendLine(handle: Handle): string {
+  return `msgsnd ${handle.id}`;
+}
+
+/** A message that is to be sent. */
+export class SendRequest implements WaitRequest<void, SendOperation> {
+  readonly key: string;
+  readonly shared = false;
+  readonly #slot: Slot;
+
+  constructor(
+    readonly handle: Handle,
+    packed: Slot,
+    readonly length: number,
+    readonly timeout: number,
+    readonly signal: AbortSignal | undefined,
+    readonly failure: (errno: number) => Error,
+  ) {
+    this.key = sendLine(handle);
+    this.#slot = new Slot().reserve(length);
+    this.#slot.text.set(packed.text.subarray(0, length));
+    this.#slot.type = packed.type;
+  }
+
+  get endings(): Set<Ending> {
+    return this.handle.endings;
+  }
+
+  operation(): SendOperation {
+    return new SendOperation(this.handle.id, this.#slot, this.length);
+  }
+
+  take(): void {}
+
+  error(errno: number): Error {
+    return this.failure(errno);
+  }
+
+  timeoutError(): Error {
+    return timeoutError(`send ${this.length} bytes to ${this.handle.name}`, this.timeout);
+  }
+}
+
+/** Makes an error of a failed msgrcv. */
+export function receiveError(handle: Handle, errno: number): Error {
+  const doing = `receive from ${handle.name}`;
+  if (errno !== errors.E2BIG) return handle.error(errno, "msgrcv", doing);
+  const reason = "the message is longer than the buffer: it stays in the queue";
+  return ipcError(errno, "msgrcv", doing, handle, reason);
+}
