@@ -56,7 +56,7 @@ const suites = {
     "test",
     "--timeout",
     "120000",
-    ...files.map((file) => `./${file}`),
+    ...files.map((file: string) => `./${file}`),
   ],
 };
 
