@@ -1,0 +1,419 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { test } from "node:test";
+import { IpcError, keyOf, MessageQueue, Semaphore, SharedMemory } from "@sysv/ipc";
+import { Child, command, projectFile, run } from "./child.ts";
+import { assertIpcError, freshName } from "./support.ts";
+
+const kinds = [
+  { Kind: Semaphore, name: "Semaphore", noun: "semaphore set", call: "sem", options: {} },
+  { Kind: MessageQueue, name: "MessageQueue", noun: "message queue", call: "msg", options: {} },
+  {
+    Kind: SharedMemory,
+    name: "SharedMemory",
+    noun: "shared memory",
+    call: "shm",
+    options: { size: 1 },
+  },
+] as const;
+
+test("IpcError has the fields of Node's system errors", () => {
+  const key = freshName();
+  const error = assertIpcError(() => Semaphore.open(key), "ENOENT", "semget");
+  assert(error instanceof Error && error instanceof IpcError);
+  assertEquals({ ...error }, {
+    name: "IpcError",
+    code: "ENOENT",
+    errno: 2,
+    syscall: "semget",
+    key: keyOf(key),
+  } as IpcError);
+  assertStringIncludes(error.stack!, error.message);
+});
+
+test("IpcError has the identifier where it is known, and no key where there is none", () => {
+  using semaphore = Semaphore.create({ value: 32767 });
+  const error = assertIpcError(() => semaphore.increment(), "ERANGE", "semop");
+  assertEquals([error.errno, error.id], [34, semaphore.id]);
+  assert(!("key" in error));
+});
+
+test("IpcError has identifier and key of an object that has both", () => {
+  const key = freshName();
+  using semaphore = Semaphore.create({ key, value: 32767 });
+  const error = assertIpcError(() => semaphore.increment(), "ERANGE", "semop");
+  assertEquals([error.id, error.key], [semaphore.id, keyOf(key)]);
+});
+
+test("IpcError can be made by programs, with a cause", () => {
+  const cause = new Error("below");
+  const error = new IpcError("Cannot go on", 13, { syscall: "semop", id: 0, cause });
+  assertEquals([error.code, error.message, error.id, error.cause], [
+    "EACCES",
+    "Cannot go on",
+    0,
+    cause,
+  ]);
+  assertEquals(new IpcError("Cannot go on", 4000, { syscall: "semop" }).code, "E4000");
+});
+
+test("The message of an error says what was tried, on what, and why it failed", () => {
+  const key = freshName();
+  const shown = `0x${keyOf(key).toString(16).padStart(8, "0")}`;
+  const absent = assertIpcError(() => Semaphore.open(key), "ENOENT", "semget");
+  assertEquals(absent.message, `Cannot open semaphore set ${shown} as it does not exist`);
+  using full = Semaphore.create({ key, value: 32767 });
+  const taken = assertIpcError(() => Semaphore.create({ key }), "EEXIST", "semget");
+  assertEquals(taken.message, `Cannot create semaphore set ${shown} as it exists already`);
+  const over = assertIpcError(() => full.increment(3), "ERANGE", "semop");
+  assertMatch(
+    over.message,
+    new RegExp(`^Cannot increment semaphore 0 of semaphore set ${full.id} by 3 as .*32767`),
+  );
+});
+
+for (const { Kind, name, call, options } of kinds) {
+  test(`${name}.open() of nothing fails with ENOENT`, () => {
+    const key = freshName();
+    const error = assertIpcError(() => Kind.open(key), "ENOENT", `${call}get`);
+    assertEquals(error.key, keyOf(key));
+    assertStringIncludes(error.message, "it does not exist");
+  });
+
+  test(`${name}.create() of a key that is taken fails with EEXIST`, () => {
+    const key = freshName();
+    using _first = Kind.create({ key, ...options as { size: number } });
+    const error = assertIpcError(
+      () => Kind.create({ key, ...options as { size: number } }),
+      "EEXIST",
+      `${call}get`,
+    );
+    assertEquals(error.key, keyOf(key));
+    assertStringIncludes(error.message, "it exists already");
+  });
+
+  test(`${name}.fromId() of a removed object fails with EIDRM`, () => {
+    const object = Kind.create(options as { size: number });
+    object[Symbol.dispose]();
+    const error = assertIpcError(() => Kind.fromId(object.id), "EIDRM", `${call}ctl`);
+    assertEquals(error.id, object.id);
+  });
+}
+
+test("remove() of what another has removed fails with EIDRM", () => {
+  for (const { Kind, noun, call } of kinds.slice(0, 2)) {
+    using object = Kind.create({ size: 1 });
+    Kind.fromId(object.id).remove();
+    const error = assertIpcError(() => object.remove(), "EIDRM", `${call}ctl`);
+    assertStringIncludes(error.message, `${noun} ${object.id}`);
+  }
+});
+
+const skipUser = process.geteuid!() === 0
+  ? false
+  : "only a privileged process can run programs as another user";
+const NOBODY = 65534;
+
+const told = `
+  const tell = (use) => {
+    try {
+      use();
+      say("done");
+    } catch (error) {
+      say(error.code + " " + error.syscall);
+    }
+  };
+`;
+
+test(
+  "An unprivileged user gets EACCES for another's objects, at open already",
+  { skip: skipUser },
+  async () => {
+    const key = freshName();
+    using semaphore = Semaphore.create({ key });
+    using queue = MessageQueue.create({ key });
+    using memory = SharedMemory.create({ key, size: 1 });
+    await using child = run(
+      `
+    ${told}
+    const [key, semaphore, queue, memory] = args;
+    tell(() => Semaphore.open(key));
+    tell(() => MessageQueue.open(key));
+    tell(() => SharedMemory.open(key));
+    tell(() => Semaphore.openOrCreate(key));
+    tell(() => MessageQueue.openOrCreate(key));
+    tell(() => SharedMemory.openOrCreate(key, { size: 1 }));
+    tell(() => Semaphore.fromId(Number(semaphore)));
+    tell(() => SharedMemory.fromId(Number(memory)));
+    tell(() => MessageQueue.fromId(Number(queue)).tryReceive());
+    tell(() => MessageQueue.fromId(Number(queue)).remove());
+  `,
+      { args: [key, semaphore.id, queue.id, memory.id], uid: NOBODY },
+    );
+    const expected = [
+      "EACCES semget",
+      "EACCES msgget",
+      "EACCES shmget",
+      "EACCES semget",
+      "EACCES msgget",
+      "EACCES shmget",
+      "EACCES semctl",
+      "EACCES shmctl",
+      "EACCES msgrcv",
+      "EPERM msgctl",
+    ];
+    for (const line of expected) assertEquals(await child.hear(), line);
+  },
+);
+
+test("A user who may only read a semaphore can read and wait for zero, and nothing more", {
+  skip: skipUser,
+}, async () => {
+  const key = freshName();
+  using semaphore = Semaphore.create({ key, mode: 0o644 });
+  await using child = run(
+    `
+    ${told}
+    const semaphore = Semaphore.open(args[0]);
+    tell(() => semaphore.value);
+    tell(() => semaphore.waiting);
+    tell(() => semaphore.stat());
+    tell(() => semaphore.waitForZeroSync());
+    tell(() => semaphore.increment());
+    tell(() => semaphore.tryDecrement());
+    tell(() => semaphore.tryAcquire());
+    tell(() => semaphore.value = 3);
+    tell(() => semaphore.setPermissions({ mode: 0o666 }));
+    tell(() => semaphore.remove());
+  `,
+    { args: [key], uid: NOBODY },
+  );
+  const expected = [
+    "done",
+    "done",
+    "done",
+    "done",
+    "EACCES semop",
+    "EACCES semop",
+    "EACCES semop",
+    "EACCES semctl",
+    "EPERM semctl",
+    "EPERM semctl",
+  ];
+  for (const line of expected) assertEquals(await child.hear(), line);
+  assertEquals(semaphore.value, 0);
+});
+
+test(
+  "setPermissions() hands an object to another user, who may then remove it",
+  { skip: skipUser },
+  async () => {
+    using semaphore = Semaphore.create();
+    semaphore.setPermissions({ uid: NOBODY, gid: NOBODY, mode: 0o640 });
+    const { uid, gid, mode, creatorUid } = semaphore.stat();
+    assertEquals([uid, gid, mode, creatorUid], [NOBODY, NOBODY, 0o640, process.geteuid!()]);
+    await using child = run(
+      `
+    ${told}
+    const semaphore = Semaphore.fromId(Number(args[0]));
+    tell(() => semaphore.increment());
+    tell(() => semaphore.remove());
+  `,
+      { args: [semaphore.id], uid: NOBODY },
+    );
+    assertEquals([await child.hear(), await child.hear()], ["done", "done"]);
+    assertIpcError(() => semaphore.value, "EIDRM", "semctl");
+  },
+);
+
+/** A program in an IPC namespace of its own, with limits of its own. */
+const skipNamespace = spawnSync("unshare", ["--ipc", "true"]).status === 0
+  ? false
+  : "this system does not let us have an IPC namespace of our own";
+
+const limits = [
+  {
+    limit: "SEMMNI",
+    file: "sem",
+    value: "250 32000 100 2",
+    make: "Semaphore.create()",
+    syscall: "semget",
+    says: [/\b2\b.* sets/, /SEMMNI/, /"ipcs -s"/, /"ipcrm -s ID"/],
+  },
+  {
+    limit: "SEMMNS",
+    file: "sem",
+    value: "250 7 100 100",
+    make: "SemaphoreSet.create({ values: [1, 2] })",
+    syscall: "semget",
+    says: [/\b6\b.*\b7 semaphores/, /SEMMNS/, /"ipcs -s"/, /"ipcrm -s ID"/],
+  },
+  {
+    limit: "MSGMNI",
+    file: "msgmni",
+    value: "2",
+    make: "MessageQueue.create()",
+    syscall: "msgget",
+    says: [/\b2\b.* queues/, /MSGMNI/, /"ipcs -q"/, /"ipcrm -q ID"/],
+  },
+  {
+    limit: "SHMMNI",
+    file: "shmmni",
+    value: "2",
+    make: "SharedMemory.create({ size: 1 })",
+    syscall: "shmget",
+    says: [/\b2\b.* segments/, /SHMMNI/, /"ipcs -m"/, /"ipcrm -m ID"/],
+  },
+  {
+    limit: "SHMALL",
+    file: "shmall",
+    value: "2",
+    make: "SharedMemory.create({ size: 4096 })",
+    syscall: "shmget",
+    says: [/\b2\b.* pages/, /SHMALL/, /"ipcs -m"/, /"ipcrm -m ID"/],
+  },
+];
+
+for (const { limit, file, value, make, syscall, says } of limits) {
+  test(
+    `ENOSPC names ${limit}, its value and how to see what leaked`,
+    { skip: skipNamespace },
+    async () => {
+      await using child = runLimited(
+        file,
+        value,
+        `
+      try {
+        for (let i = 0; i < 3; i++) ${make};
+      } catch (error) {
+        console.log([error.code, error.syscall, error.message].join("|"));
+      }
+    `,
+      );
+      const [code, call, message] = (await child.hear()).split("|");
+      assertEquals([code, call], ["ENOSPC", syscall]);
+      for (const words of says) assertMatch(message!, words);
+    },
+  );
+}
+
+test(
+  "ENOSPC leaves nothing behind, and what is freed can be made again",
+  { skip: skipNamespace },
+  async () => {
+    await using child = runLimited(
+      "sem",
+      "250 32000 100 1",
+      `
+    const first = Semaphore.create({ key: "first" });
+    const codes = ["one", "two"].map((key) => {
+      try {
+        Semaphore.openOrCreate(key);
+      } catch (error) {
+        return error.code;
+      }
+    });
+    first.remove();
+    console.log([...codes, Semaphore.openOrCreate("one", { value: 4 }).value].join());
+  `,
+    );
+    assertEquals(await child.hear(), "ENOSPC,ENOSPC,4");
+  },
+);
+
+test("An object whose identifier is 0 works like any other", { skip: skipNamespace }, async () => {
+  await using child = runLimited(
+    "sem",
+    "250 32000 100 2",
+    `
+    const semaphore = Semaphore.create({ value: 3 });
+    const same = Semaphore.fromId(0);
+    same.acquireSync(2).release();
+    same.decrementSync();
+    const { id, value } = semaphore;
+    semaphore.remove();
+    try {
+      same.value;
+    } catch (error) {
+      console.log([id, value, error.code, error.id].join());
+    }
+  `,
+  );
+  assertEquals(await child.hear(), "0,2,EIDRM,0");
+});
+
+test("Importing needs no permission, and the first use of the kernel asks for --allow-ffi", async () => {
+  const program = `
+    say(ipc.keyOf("gunicorn"));
+    for (const use of [
+      () => Semaphore.open("x"), () => MessageQueue.open("x"), () => SharedMemory.fromId(0),
+      () => libc.semget(0, 1, 0o600),
+    ]) {
+      try {
+        use();
+      } catch (error) {
+        say(error.name + ": " + error.message);
+      }
+    }
+  `;
+  // Without any flag, Deno's node:child_process would hand on all permissions of this process.
+  for (const permissions of [["--deny-net"], ["--allow-ffi=/usr/lib"]]) {
+    await using child = run(program, { runtime: "deno", permissions });
+    assertEquals(await child.hear(), String(keyOf("gunicorn")));
+    for (let use = 0; use < 4; use++) {
+      const message = await child.hear();
+      assertStringIncludes(message, "NotCapable: Cannot");
+      assertStringIncludes(message, "--allow-ffi");
+    }
+  }
+});
+
+test("Only ffi/ knows a runtime", () => {
+  const known = /\b(?:Deno|Bun)\s*(?:\?\.|\.|\[)|bun:ffi|deno-lint-ignore/;
+  const files = sources(projectFile("."));
+  assert(files.includes("mod.ts") && files.includes("semaphore.ts"));
+  const found = files.filter((file) => known.test(code(readFileSync(projectFile(file), "utf8"))));
+  assertEquals(found, []);
+  // What is looked for is found where it is.
+  assert(known.test(code(readFileSync(projectFile("ffi/deno.ts"), "utf8"))));
+  assert(known.test(code(readFileSync(projectFile("ffi/bun.ts"), "utf8"))));
+});
+
+/** Lists the TypeScript files of the module but those that may know a runtime. */
+function sources(root: string): string[] {
+  const others = ["ffi", "examples", "scripts", "tests", "node_modules"];
+  const list = (folder: string): string[] =>
+    readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) {
+        return entry.name.startsWith(".") || others.includes(path) ? [] : list(path);
+      }
+      return path.endsWith(".ts") ? [path] : [];
+    });
+  return list("");
+}
+
+/** Takes the comments out of a program; strings stay, as they may hold what looks like one. */
+function code(source: string): string {
+  return source.replace(
+    /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\/.*|\/\*[^]*?\*\//g,
+    (_, string: string | undefined) => string ?? "",
+  );
+}
+
+/** Runs a program in an IPC namespace of its own with one limit of its own. */
+function runLimited(limit: string, value: string, program: string): Child {
+  const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-limited-"));
+  const file = join(folder, "program.ts");
+  const names = "{ MessageQueue, Semaphore, SemaphoreSet, SharedMemory }";
+  const imports = `import ${names} from ${JSON.stringify(projectFile("mod.ts"))};\n`;
+  writeFileSync(file, `${imports}void ${names};\n${program}`);
+  const script = `echo "${value}" > /proc/sys/kernel/${limit} && exec "$@"`;
+  const child = new Child(["unshare", "--ipc", "sh", "-c", script, "sh", ...command(file)]);
+  child.exit.finally(() => rmSync(folder, { recursive: true }));
+  return child;
+}
