@@ -1,0 +1,2 @@
+// What a start costs without the module.
+export {};
