@@ -5,13 +5,12 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import process from "node:process";
 import { test } from "node:test";
 import { keyOf, type Message, MessageQueue, SharedMemory } from "@sysv/ipc";
 import { IPC_INFO, msgctl } from "@sysv/ipc/libc";
-import { otherRuntime, projectFile, run, until } from "./child.ts";
+import { otherRuntime, run, until } from "./child.ts";
+import { onlyRoot, onlyUnshared, privileges, untilIn, wrong } from "./privilege.ts";
 import { assertIpcError, freshName, removing } from "./support.ts";
 
 const { msgmax, msgmnb } = msgctl(0, IPC_INFO);
@@ -27,46 +26,6 @@ function drain(queue: MessageQueue): string[] {
   for (let message; (message = queue.tryReceive());) messages.push(message);
   return messages.map((message) => `${message.type}:${message.text()}`);
 }
-
-/** Waits until the main thread of a process waits in a function of the kernel. */
-async function untilIn(pid: number, where: string): Promise<void> {
-  await until(() => readFileSync(`/proc/${pid}/wchan`, "utf8") === where);
-}
-
-const root = process.geteuid?.() === 0;
-const onlyRoot = { skip: root ? false : "only root can become another user" };
-const onlyUnshared = {
-  skip: root && spawnSync("unshare", ["--ipc", "true"]).status === 0
-    ? false
-    : "this user may not have an IPC namespace of its own",
-};
-
-const libcalls = `
-  const { openLibc } = await import(${JSON.stringify(projectFile("ffi/calls.ts"))});
-  const { writeFileSync } = await import("node:fs");
-  const libcalls = openLibc({
-    setgroups: { parameters: ["i64", "buffer"], result: "i32" },
-    setegid: { parameters: ["u32"], result: "i32" },
-    seteuid: { parameters: ["u32"], result: "i32" },
-    unshare: { parameters: ["i32"], result: "i32" },
-  });
-  const becomeNobody = () => {
-    const failed = libcalls.setgroups(0, null) || libcalls.setegid(65534) || libcalls.seteuid(65534);
-    if (failed) throw new Error("Cannot become another user");
-  };
-  const CLONE_NEWIPC = 0x08000000;
-  const leaveNamespace = () => {
-    if (libcalls.unshare(CLONE_NEWIPC)) throw new Error("Cannot leave the IPC namespace");
-  };
-  const limit = (name, value) => writeFileSync("/proc/sys/kernel/" + name, String(value));
-  const failure = (action) => {
-    try {
-      return action();
-    } catch (error) {
-      return error.code + " " + error.syscall;
-    }
-  };
-`;
 
 test("MessageQueue carries text of any script", () => {
   using queue = MessageQueue.create();
@@ -309,7 +268,7 @@ test(
   onlyUnshared,
   async () => {
     await using child = run(
-      `${libcalls}
+      `${privileges}
     leaveNamespace();
     limit("msgmax", 1_000_000);
     limit("msgmnb", 4_000_000);
@@ -357,7 +316,7 @@ test(
   onlyUnshared,
   async () => {
     await using child = run(
-      `${libcalls}
+      `${privileges}
     leaveNamespace();
     limit("msgmax", 16_000);
     using queue = MessageQueue.create();
@@ -536,7 +495,7 @@ test(
     assertEquals(queue.stat().maxBytes, 300);
     const key = freshName();
     await using child = run(
-      `${libcalls}
+      `${privileges}
     becomeNobody();
     const [key, most] = [args[0], Number(args[1])];
     say(failure(() => MessageQueue.create({ key, maxBytes: most + 1 })));
@@ -683,9 +642,6 @@ test("MessageQueue[Symbol.dispose]() does nothing more when somebody else remove
   MessageQueue.fromId(queue.id).remove();
   queue[Symbol.dispose]();
 });
-
-/** Values that TypeScript refuses but JavaScript may hand over. */
-const wrong = (...values: unknown[]) => values as never[];
 
 /** Every operation there is. */
 const operations: Record<string, (queue: MessageQueue) => unknown> = {
@@ -997,7 +953,7 @@ test(
     using writable = MessageQueue.create({ key: freshName(), mode: 0o602 });
     for (const queue of [secret, readable, writable]) queue.sendSync("first");
     await using child = run(
-      `${libcalls}
+      `${privileges}
     becomeNobody();
     const [secret, readable, writable] = args.map(Number);
     say(failure(() => MessageQueue.open(secret)));
@@ -1043,7 +999,7 @@ test(
   onlyRoot,
   async () => {
     await using child = run(
-      `${libcalls}
+      `${privileges}
     becomeNobody();
     using queue = MessageQueue.create({ mode: 0 });
     say(failure(() => queue.trySend("x")));
@@ -1063,7 +1019,7 @@ test(
   onlyUnshared,
   async () => {
     await using child = run(
-      `${libcalls}
+      `${privileges}
     leaveNamespace();
     limit("msgmni", 1);
     using queue = MessageQueue.create();
