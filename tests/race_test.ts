@@ -29,7 +29,7 @@ const racer = `
       if (a + b !== 12) throw new Error("values " + a + ", " + b);
       const there = set.tryOperate([{ index: 0, delta: -1, undo: true }, { index: 1, delta: 1, undo: true }]);
       if (there) set.operateSync([{ index: 1, delta: -1, undo: true }, { index: 0, delta: 1, undo: true }]);
-      if (Math.random() < 0.3) {
+      if (Math.random() < 0.8) {
         set.remove();
         removals++;
       }
@@ -45,7 +45,7 @@ test("24 processes of both runtimes race with openOrCreate() while some are kill
   const name = freshName();
   await using racers = started(24, (i) =>
     run(racer, {
-      args: [name, 400],
+      args: [name, 1000],
       runtime: runtimes[i % 2]!,
     }));
   const { children } = racers;
