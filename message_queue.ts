@@ -141,7 +141,7 @@ const messageQueue: Kind = {
   control: msgctl,
   limits() {
     const { msgmni } = limits();
-    return `the system has ${msgmni} queues, which is the most (MSGMNI, kernel.msgmni)`;
+    return `the system has ${msgmni} of at most ${msgmni} queues (MSGMNI, kernel.msgmni)`;
   },
 };
 

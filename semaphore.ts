@@ -869,6 +869,11 @@ export class SemaphoreSet implements Disposable {
     );
   }
 
+  /** Reads all values at one moment, as `values` does. */
+  read(): number[] {
+    return this.values;
+  }
+
   /**
    * Performs operations in one atomic step, waiting until all can happen.
    *

@@ -9,6 +9,7 @@ import {
   errors,
   IPC_CREAT,
   IPC_RMID,
+  IPC_STAT,
   readStruct,
   SHM_DEST,
   SHM_HUGETLB,
@@ -427,9 +428,17 @@ export class SharedMemory implements Disposable {
    * Removes the segment: nobody can open it any more. The memory stays attached here and elsewhere
    * until everyone has detached it.
    *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged.
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
+   * is removed already.
    */
   remove(): void {
+    this.#handle.check();
+    // Linux removes it as often as one likes while it is attached.
+    const buffer = new Uint8Array(sharedMemory.layout.size);
+    const readable = shmctl(this.id, IPC_STAT, buffer) >= 0;
+    if (readable && (readStruct(abi.layouts.ipcPerm, buffer).mode! & SHM_DEST) !== 0) {
+      throw this.#handle.error(errors.EIDRM, "shmctl", `remove ${this.#handle.name}`);
+    }
     this.#handle.remove();
   }
 

@@ -102,12 +102,12 @@ export function finish(
   kind: SetKind,
 ): Shape {
   for (;;) {
-    const { count, tag, untouched, marked } = look(handle);
+    const { count, tag, zero, untouched, marked } = look(handle);
     if (kinds.has(tag)) {
       return accept(handle, { size: count - 1, tag }, values.length, kind);
     }
     // Without its mark, a set of the right size on which nobody has operated is one whose creator died too.
-    const unfinished = marked ? tag === 0 : untouched && count === values.length + 1;
+    const unfinished = zero && (marked || (untouched && count === values.length + 1));
     if (!unfinished) {
       return accept(
         handle,
@@ -128,8 +128,8 @@ export function finish(
 
 /** Recognises a set that must be finished. */
 export function recognise(handle: Handle, kind: SetKind): Shape {
-  const { count, tag, untouched, marked } = look(handle);
-  if (marked && untouched) {
+  const { count, tag, zero, marked } = look(handle);
+  if (marked && zero) {
     throw ipcError(
       errors.EAGAIN,
       "semget",
@@ -151,7 +151,9 @@ interface Look {
   count: number;
   /** The value of the last. */
   tag: number;
-  /** Whether nobody has operated on it and all values are 0. */
+  /** Whether all values are 0, among more than one. */
+  zero: boolean;
+  /** Whether nobody has operated on it. */
   untouched: boolean;
   /** Whether its mode says that it is ours and not initialised. */
   marked: boolean;
@@ -165,8 +167,8 @@ function look(handle: Handle): Look {
     count,
     // A set of one has no room for a tag beside a value.
     tag: count > 1 ? values[count - 1]! : 0,
-    untouched: count > 1 && members.sem_otime === 0 &&
-      values.every((value) => value === 0),
+    zero: count > 1 && values.every((value) => value === 0),
+    untouched: members.sem_otime === 0,
     marked: (members.mode! & EXECUTE) === UNFINISHED,
   };
 }

@@ -46,6 +46,8 @@ export interface Abi {
 }
 
 type PlatformError =
+  | "EDEADLK"
+  | "EOWNERDEAD"
   | "EAGAIN"
   | "ENOMSG"
   | "EIDRM"
@@ -148,6 +150,8 @@ const linuxShmid: Layout = {
 const linux = {
   errors: {
     EAGAIN: 11,
+    EDEADLK: 35,
+    EOWNERDEAD: 130,
     ENAMETOOLONG: 36,
     ENOSYS: 38,
     ELOOP: 40,
@@ -217,6 +221,8 @@ const macos: Omit<Abi, "variadicOnStack"> = {
   defaultSymbols: -2,
   errors: {
     EAGAIN: 35,
+    EDEADLK: 11,
+    EOWNERDEAD: 105,
     ETIMEDOUT: 60,
     ELOOP: 62,
     ENAMETOOLONG: 63,

@@ -43,9 +43,9 @@ export class IpcError extends Error {
   /** The system call that failed, such as `"semget"`. */
   readonly syscall: string;
   /** The key of the object, where it has one. */
-  readonly key?: number;
+  declare readonly key?: number;
   /** The identifier of the object, where it is known. */
-  readonly id?: number;
+  declare readonly id?: number;
 
   /**
    * Creates an error.

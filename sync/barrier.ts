@@ -1,0 +1,280 @@
+/**
+ * Parties that wait for each other, round after round: {@linkcode Barrier}.
+ *
+ * @module
+ */
+
+import { checkInteger, checkTimeout, type TimeoutOptions, type WaitOptions } from "../check.ts";
+import { errors } from "../ffi/abi.ts";
+import { IpcError } from "../ffi/error.ts";
+import type { Key } from "../key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
+import { SemaphoreSet } from "../semaphore.ts";
+import type { SemaphoreArray } from "./array.ts";
+import { barrier as protocol } from "./protocols.ts";
+import { type Guard, isRemoved, Structure } from "./structure.ts";
+
+/** What a barrier is for. */
+export interface BarrierOptions {
+  /** How many parties there are, from 1 to 32767. All have to say the same. */
+  parties: number;
+  /**
+   * What becomes of a barrier when a party dies. `"break"`: nobody waits at it any more, and all who
+   * do are told. `"shrink"`: the others go on without it. All have to say the same.
+   *
+   * @default {"break"}
+   */
+  onDeath?: "break" | "shrink" | undefined;
+}
+
+/** Options of {@linkcode Barrier.create}. */
+export interface BarrierCreateOptions extends CreateOptions, BarrierOptions {}
+
+/** Options of {@linkcode Barrier.openOrCreate}. */
+export interface BarrierOpenOrCreateOptions extends OpenOrCreateOptions, BarrierOptions {}
+
+const kind = "barrier";
+
+/** A party that dies breaks the barrier of the others: what their waits reject with. */
+export class BrokenBarrierError extends Error {
+  /** The name of the class. */
+  override readonly name = "BrokenBarrierError";
+}
+
+/**
+ * A party to a {@linkcode Barrier}. It waits once at a time, and leaves when it is disposed: the
+ * others then go on without it.
+ */
+export class BarrierParty implements Disposable {
+  readonly #structure: Structure;
+  readonly #guard: Guard;
+  readonly #token: boolean;
+  readonly #round: { current: number };
+  #waiting = false;
+
+  /** Creates a party that has joined. */
+  constructor(structure: Structure, token: boolean, parties: number) {
+    this.#structure = structure;
+    this.#token = token;
+    const round = this.#round = { current: 0 };
+    this.#guard = structure.guard(() => [
+      ...protocol.leave(round.current, token),
+      ...(token ? [] : protocol.disarm(parties)),
+    ]);
+  }
+
+  /**
+   * Arrives, and waits until all parties have.
+   *
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects with {@linkcode BrokenBarrierError} if a party has died and death
+   * breaks the barrier; with the reason of the signal, or with a DOMException "TimeoutError" if the
+   * time is up: then this party has not arrived, and may wait again; with IpcError EIDRM if the
+   * barrier is removed.
+   */
+  async wait(options?: WaitOptions): Promise<void> {
+    checkTimeout(options?.timeout);
+    options?.signal?.throwIfAborted();
+    const { array } = this.#structure;
+    const round = this.#begin();
+    try {
+      if (!await array.tryOperate(protocol.arrive(round, this.#token))) throw broken();
+      try {
+        await array.operate(protocol.wait(round), options);
+      } catch (error) {
+        if (isRemoved(error)) throw error;
+        let retreated = false;
+        for (const step of protocol.retreat(round, this.#token)) {
+          retreated ||= await array.tryOperate(step);
+        }
+        if (retreated) throw error;
+      }
+      this.#end(round, await array.read());
+    } finally {
+      this.#waiting = false;
+    }
+  }
+
+  /**
+   * Arrives, and blocks the thread until all parties have.
+   *
+   * @param options The timeout.
+   * @throws {BrokenBarrierError} If a party has died and death breaks the barrier.
+   * @throws {DOMException} "TimeoutError" if the time is up: this party has not arrived then.
+   * @throws {IpcError} EINTR if the program handled a signal (it has not arrived), EIDRM if it is removed.
+   */
+  waitSync(options?: TimeoutOptions): void {
+    checkTimeout(options?.timeout);
+    const { set } = this.#structure;
+    const round = this.#begin();
+    try {
+      if (!set.tryOperate(protocol.arrive(round, this.#token))) throw broken();
+      try {
+        set.operateSync(protocol.wait(round), options);
+      } catch (error) {
+        if (isRemoved(error)) throw error;
+        if (protocol.retreat(round, this.#token).some((step) => set.tryOperate(step))) throw error;
+      }
+      this.#end(round, set.values);
+    } finally {
+      this.#waiting = false;
+    }
+  }
+
+  /**
+   * Arrives if this completes the round, as the last of the parties.
+   *
+   * @returns Whether it did.
+   * @throws {BrokenBarrierError} If a party has died and death breaks the barrier.
+   */
+  tryWait(): boolean {
+    const { set } = this.#structure;
+    const round = this.#begin();
+    this.#waiting = false;
+    const arrived = set.tryOperate([
+      ...protocol.arrive(round, this.#token),
+      ...protocol.wait(round),
+    ]);
+    if (arrived) this.#end(round, set.values);
+    else if (set.values[protocol.broken] !== 0) throw broken();
+    return arrived;
+  }
+
+  /** Leaves: the others go on without it. Does nothing the second time. */
+  leave(): void {
+    this.#guard.release();
+  }
+
+  /** Leaves, so that `using` does. */
+  [Symbol.dispose](): void {
+    this.leave();
+  }
+
+  #begin(): number {
+    if (this.#waiting) {
+      throw new TypeError("Cannot wait twice at once as one party: join once more");
+    }
+    this.#waiting = true;
+    return this.#round.current;
+  }
+
+  #end(round: number, values: readonly number[]): void {
+    if (values[protocol.broken] !== 0) throw broken();
+    this.#round.current = protocol.next(round);
+  }
+}
+
+function broken(): BrokenBarrierError {
+  return new BrokenBarrierError("Cannot wait at the barrier as a party has died");
+}
+
+/**
+ * A barrier at which a number of parties wait for each other, as often as they like.
+ *
+ * - **Death:** a party that dies, by SIGKILL too, is noticed at once: the barrier breaks, which all
+ *   who wait are told, or shrinks, so that the others go on without it.
+ * - **Rounds:** who is let go can wait again at once; nobody slips through two rounds.
+ * - **Threads:** a party belongs to its process.
+ *
+ * Layout: three counters, one for each of three rounds that can be told apart, then how many have
+ * still to join, then how many have died if death breaks it. Joining is `[(3, -1), (0, +1), (4, 0)]`,
+ * arriving in round r `[(4, 0), (r, -1), (r + 1, +1)]`, modulo 3, waiting `[(3, 0), (r, 0)]`. All is
+ * done with UNDO if the barrier shrinks. If it breaks, joining also has the kernel set all to 0 and
+ * semaphore 4 to 1 at the death of its process: with N parties, `[(i, +N, UNDO), (i, -N)]` for i from
+ * 0 to 3, and `[(4, +1), (4, -1, UNDO)]`.
+ *
+ * @example
+ * ```ts
+ * import { Barrier } from "@sysv/ipc/sync";
+ *
+ * using barrier = Barrier.create({ parties: 2 });
+ * using one = barrier.join();
+ * using other = barrier.join();
+ * for (let round = 0; round < 3; round++) await Promise.all([one.wait(), other.wait()]);
+ * ```
+ */
+export class Barrier implements Disposable {
+  /** How many parties there are. */
+  readonly parties: number;
+  /** What becomes of the barrier when a party dies. */
+  readonly onDeath: "break" | "shrink";
+  readonly #structure: Structure;
+
+  /** Makes a barrier of semaphores that start with 0, 0, 0, the number of parties and 0. */
+  constructor(array: SemaphoreArray, { parties, onDeath = "break" }: BarrierOptions) {
+    checkParties(parties);
+    this.#structure = new Structure(array, kind);
+    this.parties = parties;
+    this.onDeath = onDeath;
+  }
+
+  /** Creates a barrier. Disposing the handle removes it, unless `owner` is false. */
+  static create(options: BarrierCreateOptions): Barrier {
+    checkParties(options.parties);
+    const values = protocol.values(options.parties);
+    return new Barrier(SemaphoreSet.create({ ...options, values, kind }), options);
+  }
+
+  /** Opens a barrier that exists. */
+  static open(key: Key, options: BarrierOptions): Barrier {
+    return new Barrier(SemaphoreSet.open(key, { kind }), options);
+  }
+
+  /** Opens a barrier, or creates it, safely against every race and crash. */
+  static openOrCreate(key: Key, options: BarrierOpenOrCreateOptions): Barrier {
+    checkParties(options.parties);
+    const values = protocol.values(options.parties);
+    return new Barrier(SemaphoreSet.openOrCreate(key, { ...options, values, kind }), options);
+  }
+
+  /** Takes the identifier of a barrier that another process made. */
+  static fromId(id: number, options: BarrierOptions): Barrier {
+    return new Barrier(SemaphoreSet.fromId(id, { kind }), options);
+  }
+
+  /** The identifier, by which other processes of this machine can take it. */
+  get id(): number {
+    return this.#structure.set.id;
+  }
+
+  /** The key, undefined for a private barrier. */
+  get key(): number | undefined {
+    return this.#structure.set.key;
+  }
+
+  /** Whether a party has died and death breaks it. */
+  get isBroken(): boolean {
+    return this.#structure.set.values[protocol.broken] !== 0;
+  }
+
+  /**
+   * Joins as one of the parties; never waits. The first round begins when all have joined.
+   *
+   * @returns The party, to leave with `using`.
+   * @throws {IpcError} EBUSY if as many have joined as there are parties, EIDRM if the barrier is removed.
+   * @throws {BrokenBarrierError} If a party has died and death breaks the barrier.
+   */
+  join(): BarrierParty {
+    const { set } = this.#structure;
+    const token = this.onDeath === "shrink";
+    const step = [...protocol.join(token), ...(token ? [] : protocol.arm(this.parties))];
+    if (set.tryOperate(step)) return new BarrierParty(this.#structure, token, this.parties);
+    if (this.isBroken) throw broken();
+    const message = `Cannot join the barrier as all its ${this.parties} parties have`;
+    throw new IpcError(message, errors.EBUSY, { syscall: "semop", id: set.id, key: set.key });
+  }
+
+  /** Removes the barrier, now: whoever waits gets EIDRM. */
+  remove(): void {
+    this.#structure.array.remove();
+  }
+
+  /** Ends the handle, and removes the barrier if the handle owns it. */
+  [Symbol.dispose](): void {
+    this.#structure.dispose();
+  }
+}
+
+function checkParties(parties: number): void {
+  checkInteger(parties, 1, 32767, `make a barrier for ${parties} parties`);
+}

@@ -1,0 +1,150 @@
+/**
+ * Waiting until something is the case: {@linkcode Event}.
+ *
+ * @module
+ */
+
+import type { TimeoutOptions, WaitOptions } from "../check.ts";
+import type { Key } from "../key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
+import { SemaphoreSet } from "../semaphore.ts";
+import type { SemaphoreArray } from "./array.ts";
+import { event as protocol } from "./protocols.ts";
+import { Structure } from "./structure.ts";
+
+/** How an event begins. */
+export interface EventOptions {
+  /**
+   * Whether it is set.
+   *
+   * @default {false}
+   */
+  set?: boolean | undefined;
+}
+
+/** Options of {@linkcode Event.create}. */
+export interface EventCreateOptions extends CreateOptions, EventOptions {}
+
+/** Options of {@linkcode Event.openOrCreate}. */
+export interface EventOpenOrCreateOptions extends OpenOrCreateOptions, EventOptions {}
+
+const kind = "event";
+
+/**
+ * A flag that processes set, reset and wait for.
+ *
+ * - **Waiting:** setting it lets all go on who wait. If it is reset at once, some may miss it: reset
+ *   it when they have been seen to go on.
+ * - **Death:** it stays as it is.
+ *
+ * Layout: semaphore 0 is 0 if it is set, else 1. To set: `(0, -1, NOWAIT)`. To reset: `[(0, 0, NOWAIT),
+ * (0, +1)]`. To wait: `(0, 0)`.
+ *
+ * @example
+ * ```ts
+ * import { Event } from "@sysv/ipc/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using ready = Event.create();
+ * setTimeout(() => ready.set(), 10);
+ * await ready.wait();
+ * assertEquals(ready.isSet, true);
+ * ```
+ */
+export class Event implements Disposable {
+  readonly #structure: Structure;
+
+  /** Makes an event of one semaphore that starts with 1, or 0 if it is set. */
+  constructor(array: SemaphoreArray) {
+    this.#structure = new Structure(array, kind);
+  }
+
+  /** Creates an event. Disposing the handle removes it, unless `owner` is false. */
+  static create({ set = false, ...options }: EventCreateOptions = {}): Event {
+    return new Event(SemaphoreSet.create({ ...options, values: protocol.values(set), kind }));
+  }
+
+  /** Opens an event that exists. */
+  static open(key: Key): Event {
+    return new Event(SemaphoreSet.open(key, { kind }));
+  }
+
+  /** Opens an event, or creates it, safely against every race and crash. */
+  static openOrCreate(key: Key, { set = false, ...options }: EventOpenOrCreateOptions = {}): Event {
+    const values = protocol.values(set);
+    return new Event(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
+  }
+
+  /** Takes the identifier of an event that another process made. */
+  static fromId(id: number): Event {
+    return new Event(SemaphoreSet.fromId(id, { kind }));
+  }
+
+  /** The identifier, by which other processes of this machine can take it. */
+  get id(): number {
+    return this.#structure.set.id;
+  }
+
+  /** The key, undefined for a private event. */
+  get key(): number | undefined {
+    return this.#structure.set.key;
+  }
+
+  /** Whether it is set. */
+  get isSet(): boolean {
+    return this.#structure.set.values[protocol.unset] === 0;
+  }
+
+  /**
+   * Sets it, so that all go on who wait; never waits.
+   *
+   * @returns Whether it was not set before.
+   */
+  set(): boolean {
+    return this.#structure.set.tryOperate(protocol.set);
+  }
+
+  /**
+   * Resets it, so that who comes from now on waits; never waits.
+   *
+   * @returns Whether it was set before.
+   */
+  reset(): boolean {
+    return this.#structure.set.tryOperate(protocol.reset);
+  }
+
+  /**
+   * Waits until it is set.
+   *
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
+   * if the time is up, with IpcError EIDRM if the event is removed.
+   */
+  async wait(options?: WaitOptions): Promise<void> {
+    await this.#structure.array.operate(protocol.wait, options);
+  }
+
+  /**
+   * Blocks the thread until it is set.
+   *
+   * @param options The timeout.
+   */
+  waitSync(options?: TimeoutOptions): void {
+    this.#structure.set.operateSync(protocol.wait, options);
+  }
+
+  /** Tells whether it is set. */
+  tryWait(): boolean {
+    return this.#structure.set.tryOperate(protocol.wait);
+  }
+
+  /** Removes the event, now: whoever waits gets EIDRM. */
+  remove(): void {
+    this.#structure.array.remove();
+  }
+
+  /** Ends the handle, and removes the event if the handle owns it. */
+  [Symbol.dispose](): void {
+    this.#structure.dispose();
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * How many are at it: {@linkcode Gauge}.
+ *
+ * @module
+ */
+
+import { checkInteger, type TimeoutOptions, type WaitOptions } from "../check.ts";
+import type { Key } from "../key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
+import { SemaphoreSet } from "../semaphore.ts";
+import type { SemaphoreArray } from "./array.ts";
+import { gauge as protocol, type Step } from "./protocols.ts";
+import { type Guard, Structure } from "./structure.ts";
+
+const kind = "gauge";
+const { values } = protocol;
+
+/**
+ * A count of those who are at something, such as busy workers, which never drifts: who dies is
+ * counted off by the kernel. A semaphore the other way round.
+ *
+ * - **Death:** what a process has entered is taken back when it ends, by SIGKILL too.
+ * - **Waiting:** for the gauge to be idle, to reach a number, or to fall to one.
+ * - **Threads:** an entry belongs to its process.
+ *
+ * Layout: semaphore 0 is the value, semaphore 1 what is left to 32767. To enter: `[(0, +1, UNDO),
+ * (1, -1, UNDO)]`, to leave the opposite. To wait for n at least: `[(0, -n), (0, +n)]`, for n at most
+ * the same of semaphore 1 with 32767 - n.
+ *
+ * @example
+ * ```ts
+ * import { Gauge } from "@sysv/ipc/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using gauge = Gauge.create();
+ * {
+ *   using _busy = gauge.enter();
+ *   assertEquals(gauge.value, 1);
+ * }
+ * await gauge.waitForIdle();
+ * ```
+ */
+export class Gauge implements Disposable {
+  readonly #structure: Structure;
+
+  /** Makes a gauge of semaphores that start with 0 and 32767. */
+  constructor(array: SemaphoreArray) {
+    this.#structure = new Structure(array, kind);
+  }
+
+  /** Creates a gauge. Disposing the handle removes it, unless `owner` is false. */
+  static create(options: CreateOptions = {}): Gauge {
+    return new Gauge(SemaphoreSet.create({ ...options, values, kind }));
+  }
+
+  /** Opens a gauge that exists. */
+  static open(key: Key): Gauge {
+    return new Gauge(SemaphoreSet.open(key, { kind }));
+  }
+
+  /** Opens a gauge, or creates it, safely against every race and crash. */
+  static openOrCreate(key: Key, options: OpenOrCreateOptions = {}): Gauge {
+    return new Gauge(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
+  }
+
+  /** Takes the identifier of a gauge that another process made. */
+  static fromId(id: number): Gauge {
+    return new Gauge(SemaphoreSet.fromId(id, { kind }));
+  }
+
+  /** The identifier, by which other processes of this machine can take it. */
+  get id(): number {
+    return this.#structure.set.id;
+  }
+
+  /** The key, undefined for a private gauge. */
+  get key(): number | undefined {
+    return this.#structure.set.key;
+  }
+
+  /** How many are at it. */
+  get value(): number {
+    return this.#structure.set.values[protocol.value]!;
+  }
+
+  /**
+   * Enters; never waits.
+   *
+   * @param by How many enter, from 1 to 32767.
+   * @returns What leaves again, with `using`.
+   * @throws {RangeError} If more than 32767 would be at it.
+   */
+  enter(by = 1): Guard {
+    checkInteger(by, 1, protocol.most, `enter the gauge by ${by}`);
+    if (this.#structure.set.tryOperate(protocol.enter(by))) {
+      return this.#structure.guard(protocol.leave(by));
+    }
+    throw new RangeError(
+      `Cannot enter the gauge by ${by} as it counts no more than ${protocol.most}`,
+    );
+  }
+
+  /**
+   * Waits until nobody is at it.
+   *
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
+   * if the time is up, with IpcError EIDRM if the gauge is removed.
+   */
+  async waitForIdle(options?: WaitOptions): Promise<void> {
+    await this.#structure.array.operate(protocol.isIdle, options);
+  }
+
+  /** Does the same, blocking the thread. */
+  waitForIdleSync(options?: TimeoutOptions): void {
+    this.#structure.set.operateSync(protocol.isIdle, options);
+  }
+
+  /**
+   * Waits until so many are at it.
+   *
+   * @param least How many, from 1 to 32767.
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects as that of `waitForIdle`.
+   */
+  async waitForAtLeast(least: number, options?: WaitOptions): Promise<void> {
+    await this.#structure.array.operate(atLeast(least), options);
+  }
+
+  /** Does the same, blocking the thread. */
+  waitForAtLeastSync(least: number, options?: TimeoutOptions): void {
+    this.#structure.set.operateSync(atLeast(least), options);
+  }
+
+  /**
+   * Waits until no more than so many are at it.
+   *
+   * @param limit How many, from 0 to 32766.
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects as that of `waitForIdle`.
+   */
+  async waitForAtMost(limit: number, options?: WaitOptions): Promise<void> {
+    await this.#structure.array.operate(atMost(limit), options);
+  }
+
+  /** Does the same, blocking the thread. */
+  waitForAtMostSync(limit: number, options?: TimeoutOptions): void {
+    this.#structure.set.operateSync(atMost(limit), options);
+  }
+
+  /** Removes the gauge, now: whoever waits gets EIDRM. */
+  remove(): void {
+    this.#structure.array.remove();
+  }
+
+  /** Ends the handle, and removes the gauge if the handle owns it. An entry stays good. */
+  [Symbol.dispose](): void {
+    this.#structure.dispose();
+  }
+}
+
+function atLeast(least: number): Step {
+  checkInteger(least, 1, protocol.most, `wait for the gauge to reach ${least}`);
+  return protocol.isAtLeast(least);
+}
+
+function atMost(limit: number): Step {
+  checkInteger(limit, 0, protocol.most - 1, `wait for the gauge to fall to ${limit}`);
+  return protocol.isAtMost(limit);
+}

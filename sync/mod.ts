@@ -1,0 +1,68 @@
+/**
+ * Crash-safe primitives for processes: each says what happens when its holder is killed.
+ *
+ * All are semaphore sets, private or found by a key or name, and take part in nothing but atomic
+ * steps that the kernel undoes. So they work between Deno, Bun and programs in any other language,
+ * for which each shows its layout and protocol.
+ *
+ * @example
+ * ```ts
+ * import { Mutex } from "@sysv/ipc/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using mutex = Mutex.create();
+ * using guard = await mutex.lock();
+ * assertEquals(guard.abandoned, 0); // how many holders have died
+ * ```
+ *
+ * @module
+ */
+
+export type { SemaphoreArray } from "./array.ts";
+export {
+  Barrier,
+  type BarrierCreateOptions,
+  type BarrierOpenOrCreateOptions,
+  type BarrierOptions,
+  BarrierParty,
+  BrokenBarrierError,
+} from "./barrier.ts";
+export {
+  Bulkhead,
+  type BulkheadCreateOptions,
+  type BulkheadLimit,
+  type BulkheadOpenOptions,
+  type BulkheadOpenOrCreateOptions,
+  BulkheadPermit,
+  type BulkheadState,
+} from "./bulkhead.ts";
+export {
+  Event,
+  type EventCreateOptions,
+  type EventOpenOrCreateOptions,
+  type EventOptions,
+} from "./event.ts";
+export { Gauge } from "./gauge.ts";
+export {
+  Latch,
+  type LatchCreateOptions,
+  type LatchOpenOrCreateOptions,
+  type LatchOptions,
+} from "./latch.ts";
+export { type EveryOptions, Leader, Leadership } from "./leader.ts";
+export {
+  Mutex,
+  type MutexCreateOptions,
+  MutexGuard,
+  type MutexOpenOrCreateOptions,
+  type MutexOptions,
+} from "./mutex.ts";
+export * as protocols from "./protocols.ts";
+export {
+  RwLock,
+  type RwLockCreateOptions,
+  type RwLockOpenOrCreateOptions,
+  type RwLockOptions,
+  type RwLockState,
+} from "./rwlock.ts";
+export { Guard } from "./structure.ts";

@@ -1,0 +1,98 @@
+/**
+ * What the primitives have in common: semaphores of their own kind, and what is held of them.
+ *
+ * @module
+ */
+
+import { SemaphoreSet } from "../semaphore.ts";
+import type { SetKind } from "../tag.ts";
+import type { SemaphoreArray } from "./array.ts";
+import type { Step } from "./protocols.ts";
+
+/** The semaphores of a primitive. */
+export class Structure {
+  readonly array: SemaphoreArray;
+  readonly #kind: SetKind;
+
+  constructor(array: SemaphoreArray, kind: SetKind) {
+    this.array = array;
+    this.#kind = kind;
+  }
+
+  /** The set in the kernel, on which alone one can block or try. */
+  get set(): SemaphoreSet {
+    if (this.array instanceof SemaphoreSet) return this.array;
+    throw new TypeError("Cannot block or try on these semaphores: only on those of the kernel");
+  }
+
+  /**
+   * Performs a step that gives something back, and so never waits: even if the handle is disposed
+   * meanwhile, and in vain once the semaphores are removed.
+   */
+  giveBack(step: Step): void {
+    const { array } = this;
+    try {
+      Promise.resolve(array.tryOperate(step)).catch(ignoreRemoval);
+    } catch (error) {
+      if (error instanceof ReferenceError && array instanceof SemaphoreSet) {
+        this.#giveBackTo(array.id, step);
+      } else ignoreRemoval(error);
+    }
+  }
+
+  #giveBackTo(id: number, step: Step): void {
+    try {
+      using set = SemaphoreSet.fromId(id, { kind: this.#kind });
+      set.tryOperate(step);
+    } catch (error) {
+      ignoreRemoval(error);
+    }
+  }
+
+  /** Says that something was taken, and how it is given back: a step, or what makes it then. */
+  guard(step: Step | (() => Step)): Guard {
+    return new Guard(() => this.giveBack(typeof step === "function" ? step() : step));
+  }
+
+  /** Ends the handle, and removes the semaphores if it owns them. */
+  dispose(): void {
+    if (this.array instanceof SemaphoreSet) this.array[Symbol.dispose]();
+  }
+}
+
+function ignoreRemoval(error: unknown): void {
+  if (!isRemoved(error)) throw error;
+}
+
+/** Whether an error says that the semaphores are removed. */
+export function isRemoved(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EIDRM";
+}
+
+/**
+ * What was taken of a primitive. Releasing gives it back, once; if the process dies first, the
+ * kernel does.
+ */
+export class Guard implements Disposable {
+  #release: (() => void) | undefined;
+
+  /** Creates a guard of a function that gives back. */
+  constructor(release: () => void) {
+    this.#release = release;
+  }
+
+  /**
+   * Gives back what was taken, even after the primitive's handle is disposed. Does nothing the
+   * second time, nor once the primitive is removed.
+   */
+  release(): void {
+    const release = this.#release;
+    this.#release = undefined;
+    release?.();
+  }
+
+  /** Releases, so that `using` does. */
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
