@@ -57,7 +57,6 @@ export {
   type MutexOpenOrCreateOptions,
   type MutexOptions,
 } from "./mutex.ts";
-export * as protocols from "./protocols.ts";
 export {
   RwLock,
   type RwLockCreateOptions,
