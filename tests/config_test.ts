@@ -1,0 +1,113 @@
+import { assert, assertEquals } from "@std/assert";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { test } from "node:test";
+import { projectFile } from "./child.ts";
+
+const read = (path: string) => readFileSync(projectFile(path), "utf8");
+const deno = JSON.parse(read("deno.json")) as {
+  version: string;
+  exports: Record<string, string>;
+  imports: Record<string, string>;
+  tasks: Record<string, { description: string; command: string }>;
+  publish: { include: string[] };
+};
+const tsconfig = JSON.parse(read("tsconfig.json")) as {
+  compilerOptions: { paths: Record<string, string[]> };
+};
+
+/** The modules that are published, by their paths. */
+const modules = deno.publish.include.filter((pattern) => pattern.endsWith(".ts")).flatMap(
+  (pattern) => {
+    const folder = dirname(pattern);
+    return readdirSync(projectFile(folder)).filter((name) => name.endsWith(".ts")).map((name) =>
+      join(folder, name)
+    );
+  },
+);
+
+/** What a module imports, types too; examples in comments do not count. */
+function importsOf(path: string): string[] {
+  const source = read(path);
+  const found = [
+    ...source.matchAll(/^(?:import|export)\b[^;"]*\bfrom "([^"]+)"/gm),
+    ...source.matchAll(/^import "([^"]+)"/gm),
+    ...source.matchAll(/^(?!\s*(?:\*|\/\/)).*\bimport\("([^"]+)"\)/gm),
+  ];
+  return found.map(([, specifier]) => specifier!);
+}
+
+/** A module without its comments. */
+const codeOf = (path: string) => read(path).replaceAll(/\/\*\*[^]*?\*\/|^\s*\/\/.*$/gm, "");
+
+test("deno.json and tsconfig.json name the same aliases and files, as each runtime reads but one", () => {
+  const here = Object.fromEntries(
+    Object.entries(deno.imports).map(([alias, target]) => {
+      const [, name, path] = /^npm:([^@]+)@[^/]+\/(.+)$/.exec(target) ?? [];
+      return [alias, [path === undefined ? target : `./node_modules/${name}/${path}`]];
+    }),
+  );
+  assertEquals(tsconfig.compilerOptions.paths, here);
+});
+
+test("the aliases of deno.json name files that exist", () => {
+  for (const [path] of Object.values(tsconfig.compilerOptions.paths)) {
+    assert(existsSync(projectFile(path!)), path);
+  }
+});
+
+test("what deno.json exports is an alias of the same file, and is published", () => {
+  for (const [entry, file] of Object.entries(deno.exports)) {
+    assertEquals(deno.imports[join("@sysv/ipc", entry).replace(/\/$/, "")], file);
+    assert(modules.includes(normalize(file)), `${file} is not published`);
+  }
+});
+
+test("what is published imports nothing but what is published, and what runtimes bring", () => {
+  for (const path of modules) {
+    for (const specifier of importsOf(path)) {
+      if (/^(?:node:|bun:)/.test(specifier)) continue;
+      assert(specifier.startsWith("."), `${path} imports ${specifier}`);
+      const target = join(dirname(path), specifier);
+      assert(modules.includes(target), `${path} imports ${target}, which is not published`);
+    }
+  }
+});
+
+test("imports run one way: ffi/ imports nothing outside itself, and the classes nothing built on them", () => {
+  const built = /^(?:sync|unix|cli|cluster)$/;
+  for (const path of modules) {
+    const folder = dirname(path);
+    for (const specifier of importsOf(path).filter((specifier) => specifier.startsWith("."))) {
+      const target = dirname(join(folder, specifier));
+      if (folder === "ffi") assertEquals(target, "ffi", `${path} imports ${specifier}`);
+      if (folder === ".") assert(!built.test(target), `${path} imports ${specifier}`);
+    }
+  }
+});
+
+test("ffi/ alone names a runtime", () => {
+  for (const path of modules.filter((path) => dirname(path) !== "ffi")) {
+    const named = codeOf(path).match(/\b(?:Deno|Bun)\.|"bun:|"Bun" in|"Deno" in/);
+    assertEquals(named?.[0], undefined, path);
+  }
+});
+
+test("the tasks of deno.json run files that exist", () => {
+  for (const { command, description } of Object.values(deno.tasks)) {
+    const file = command.split(" ").at(-1)!;
+    assert(existsSync(projectFile(file)), file);
+    assert(description !== "");
+  }
+});
+
+test("the version of Bun that is fetched is the one that is looked for", () => {
+  const { imports } = JSON.parse(read("scripts/bun/deno.json")) as { imports: { bun: string } };
+  const [, version] = /VERSION = "([^"]+)"/.exec(read("scripts/bun.ts"))!;
+  assertEquals(imports.bun, `npm:bun@${version}`);
+});
+
+test("the changelog knows the version of deno.json", () => {
+  assert(/^\d+\.\d+\.\d+$/.test(deno.version));
+  assert(read("CHANGELOG.md").includes(deno.version), deno.version);
+});
