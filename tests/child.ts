@@ -26,7 +26,10 @@ const paths: Record<Runtime, string> = {
 
 const root = new URL("../", import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-test-"));
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const removeFolder = () => rmSync(folder, { recursive: true, force: true });
+process.on("exit", removeFolder);
+// deno test fires this one alone.
+globalThis.addEventListener?.("unload", removeFolder);
 let files = 0;
 
 /** The command that runs a TypeScript file with no permission but `--allow-ffi`. */
@@ -43,7 +46,8 @@ export function command(
     "--no-prompt",
     "--no-lock",
     `--config=${config}`,
-    ...permissions,
+    // Deno's node:child_process permits everything to a Deno that is told nothing about permissions.
+    ...(permissions.length > 0 ? permissions : ["--deny-net"]),
     file,
   ];
 }
@@ -121,9 +125,7 @@ export class Child implements AsyncDisposable {
     const line = this.#lines.shift() ??
       (this.#ended
         ? undefined
-        : await new Promise<string | undefined>((resolve) =>
-          this.#hearers.push(resolve)
-        ));
+        : await new Promise<string | undefined>((resolve) => this.#hearers.push(resolve)));
     if (line === undefined) {
       throw new Error(
         `The child ended before it said anything more:\n${this.stderr}`,
@@ -161,7 +163,7 @@ export interface RunOptions {
   uid?: number;
   /** Its arguments, as `args` in the program. */
   args?: readonly (string | number)[];
-  /** What Deno permits it. */
+  /** What Deno permits it: `--allow-ffi` unless told otherwise, and nothing with none. */
   permissions?: readonly string[];
 }
 
