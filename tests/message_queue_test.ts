@@ -813,7 +813,7 @@ for (const runtime of ["deno", "bun"] as const) {
     `,
       { runtime, args: [queue.id] },
     );
-    await untilIn(child.pid, "do_msgrcv");
+    await untilIn(child.pid, "msgrcv");
     queue.sendSync("not this", { type: 1 });
     queue.sendSync(Uint8Array.of(7, 0, 255), { type: 2 });
     assertEquals(await child.hear(), "2 7,0,255");
@@ -832,7 +832,7 @@ test("MessageQueue.sendSync() waits for room", async () => {
   `,
     { runtime: otherRuntime, args: [queue.id] },
   );
-  await untilIn(child.pid, "do_msgsnd");
+  await untilIn(child.pid, "msgsnd");
   assertEquals(queue.stat().messages, 1);
   assertEquals(queue.receiveSync().text(), "full is it");
   assertEquals(await child.hear(), "sent");
@@ -848,23 +848,22 @@ test("MessageQueue.sendSync() goes on when the limit is raised", async () => {
   `,
     { args: [queue.id] },
   );
-  await untilIn(child.pid, "do_msgsnd");
+  await untilIn(child.pid, "msgsnd");
   queue.setPermissions({ maxBytes: 100 });
   assertEquals(await child.hear(), "sent");
   assertEquals(queue.receiveSync().text(), "more");
 });
 
 const waits = {
-  "receiveSync()": ["queue.receiveSync()", "do_msgrcv", "msgrcv"],
+  "receiveSync()": ["queue.receiveSync()", "msgrcv"],
   "receiveIntoSync()": [
     "queue.receiveIntoSync(new Uint8Array(9))",
-    "do_msgrcv",
     "msgrcv",
   ],
-  "sendSync()": ['queue.sendSync("x")', "do_msgsnd", "msgsnd"],
+  "sendSync()": ['queue.sendSync("x")', "msgsnd"],
 } as const;
 
-for (const [name, [operation, where, syscall]] of Object.entries(waits)) {
+for (const [name, [operation, syscall]] of Object.entries(waits)) {
   const program = `
     const queue = MessageQueue.fromId(Number(args[0]));
     process.on("SIGHUP", () => {});
@@ -881,7 +880,7 @@ for (const [name, [operation, where, syscall]] of Object.entries(waits)) {
     const queue = MessageQueue.create({ maxBytes: 0 });
     using _ = removing(queue);
     await using child = run(program, { args: [queue.id] });
-    await untilIn(child.pid, where);
+    await untilIn(child.pid, syscall);
     queue.remove();
     assertEquals(await child.hear(), `true EIDRM ${syscall} ${queue.id}`);
   });
@@ -889,7 +888,7 @@ for (const [name, [operation, where, syscall]] of Object.entries(waits)) {
   test(`MessageQueue.${name} ends with EINTR when the program handles a signal`, async () => {
     using queue = MessageQueue.create({ maxBytes: 0 });
     await using child = run(program, { args: [queue.id] });
-    await untilIn(child.pid, where);
+    await untilIn(child.pid, syscall);
     process.kill(child.pid, "SIGHUP");
     assertEquals(await child.hear(), `true EINTR ${syscall} ${queue.id}`);
   });
@@ -908,7 +907,7 @@ test("MessageQueue.receiveIntoSync() that waits fails when too long a message co
   `,
     { args: [queue.id] },
   );
-  await untilIn(child.pid, "do_msgrcv");
+  await untilIn(child.pid, "msgrcv");
   queue.sendSync("12345");
   assertEquals(await child.hear(), "E2BIG");
   assertEquals(queue.receiveSync().text(), "12345");

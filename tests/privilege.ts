@@ -58,9 +58,9 @@ export const privileges = `
   };
 `;
 
-/** Waits until the main thread of a process waits in a function of the kernel, such as `do_msgrcv`. */
-export async function untilIn(pid: number, where: string): Promise<void> {
-  await until(() => readFileSync(`/proc/${pid}/wchan`, "utf8") === where);
+/** Waits until the main thread of a process waits in a function of the kernel for this call, such as `msgrcv`. */
+export async function untilIn(pid: number, syscall: string): Promise<void> {
+  await until(() => readFileSync(`/proc/${pid}/wchan`, "utf8").includes(syscall));
 }
 
 /** Values that TypeScript refuses but JavaScript may hand over. */
