@@ -40,6 +40,14 @@ export interface Abi {
   readonly defaultSymbols: number;
   /** The commands and flags that do not have one value everywhere; -1 where there is none. */
   readonly constants: Readonly<Record<PlatformConstant, number>>;
+  /** struct epoll_event, <sys/epoll.h>: uint32_t events at 0, epoll_data_t data; its size in bytes. */
+  readonly epollEvent: { readonly size: number; readonly data: number };
+  /** The flags of open and fcntl. */
+  readonly flags: {
+    readonly O_CREAT: number;
+    readonly O_NONBLOCK: number;
+    readonly O_CLOEXEC: number;
+  };
   readonly layouts: Readonly<
     Record<"ipcPerm" | "semid" | "msqid" | "shmid", Layout>
   >;
@@ -162,6 +170,7 @@ const linux = {
   },
   errnoLocation: "__errno_location",
   isLinux: true,
+  flags: { O_CREAT: 0o100, O_NONBLOCK: 0o4000, O_CLOEXEC: 0o2000000 },
   signals: { SIGURG: 23 },
   // SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN,
   // SIGTTOU, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGWINCH, SIGIO
@@ -175,6 +184,7 @@ const linux = {
 const linuxX86: Abi = {
   ...linux,
   libraries: ["libc.so.6", "libc.musl-x86_64.so.1"],
+  epollEvent: { size: 12, data: 4 }, // packed on x86_64 alone
   layouts: {
     ipcPerm: linuxIpcPerm,
     // struct semid64_ds, <asm/sembuf.h>, Linux x86_64
@@ -194,6 +204,7 @@ const linuxX86: Abi = {
 const linuxArm: Abi = {
   ...linux,
   libraries: ["libc.so.6", "libc.musl-aarch64.so.1"],
+  epollEvent: { size: 16, data: 8 },
   layouts: {
     ipcPerm: linuxIpcPerm,
     // struct semid64_ds, <asm-generic/sembuf.h>, Linux aarch64
@@ -215,6 +226,8 @@ const macos: Omit<Abi, "variadicOnStack"> = {
   libraries: ["libSystem.B.dylib"],
   errnoLocation: "__error",
   isLinux: false,
+  flags: { O_CREAT: 0x200, O_NONBLOCK: 0x4, O_CLOEXEC: 0x1000000 },
+  epollEvent: { size: 0, data: 0 },
   signals: { SIGURG: 16 },
   programSignals: [1, 2, 3, 14, 15, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31],
   gettid: "pthread_main_np",

@@ -15,6 +15,8 @@ export interface Prototype {
   /** The name in C, where it differs from the one in the table. */
   readonly name?: string;
   readonly parameters: readonly ParameterType[];
+  /** How many parameters are not variadic, where some are. */
+  readonly fixed?: number;
   readonly result: ResultType;
 }
 

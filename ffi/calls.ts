@@ -44,39 +44,21 @@ export function openLibc<Table extends Prototypes>(table: Table): Calls<Table> {
 
 /**
  * Where variadic arguments travel on the stack, eight arguments fill the registers and the ninth is
- * the first on the stack: the union of semctl goes there, behind five that nobody reads.
+ * the first on the stack: what is variadic goes there, behind as many zeros as it takes.
  */
-function openPadded<Table extends Prototypes>(
-  open: Backend["open"],
-  table: Table,
-): Calls<Table> {
-  const isSemctl = (name: string) => name === "semctl" || table[name]?.name === "semctl";
-  const padded = Object.entries(table).map(
-    ([name, prototype]): [string, Prototype] => {
-      if (!isSemctl(name)) return [name, prototype];
-      const parameters = prototype.parameters.toSpliced(
-        3,
-        0,
-        "i64",
-        "i64",
-        "i64",
-        "i64",
-        "i64",
-      );
-      return [name, { ...prototype, name: "semctl", parameters }];
-    },
-  );
+function openPadded<Table extends Prototypes>(open: Backend["open"], table: Table): Calls<Table> {
+  const REGISTERS = 8;
+  const padded = Object.entries(table).map(([key, prototype]): [string, Prototype] => {
+    const { name = key, parameters, fixed = REGISTERS } = prototype;
+    const padding = Array<"i64">(REGISTERS - fixed).fill("i64");
+    return [key, { ...prototype, name, parameters: parameters.toSpliced(fixed, 0, ...padding) }];
+  });
   type Call = (...given: unknown[]) => unknown;
-  const calls = open(abi.libraries, Object.fromEntries(padded)) as Record<
-    string,
-    Call
-  >;
-  const unpadded = Object.entries(calls).map(([name, call]): [string, Call] => {
-    if (!isSemctl(name)) return [name, call];
-    return [
-      name,
-      (id, index, command, union) => call(id, index, command, 0, 0, 0, 0, 0, union),
-    ];
+  const calls = open(abi.libraries, Object.fromEntries(padded)) as unknown as Record<string, Call>;
+  const unpadded = Object.entries(calls).map(([key, call]): [string, Call] => {
+    const { fixed = REGISTERS } = table[key]!;
+    const zeros = Array<number>(REGISTERS - fixed).fill(0);
+    return [key, (...given) => call(...given.toSpliced(fixed, 0, ...zeros))];
   });
   return Object.fromEntries(unpadded) as unknown as Calls<Table>;
 }

@@ -16,6 +16,12 @@ import { blockingCalls, callNames, slot, states, type ThreadData, threadSource }
 /** The calls that a thread can make. */
 export type BlockingCall = keyof typeof blockingCalls;
 
+/** The calls that the platform has. */
+function callsOf(isLinux: boolean): Partial<typeof blockingCalls> {
+  const { epoll_wait, ...everywhere } = blockingCalls;
+  return isLinux ? { ...everywhere, epoll_wait } : everywhere;
+}
+
 /** The most threads that can be configured. */
 export const MOST_THREADS = 256;
 
@@ -228,7 +234,7 @@ export class Pool {
     const source = this.#source ??= threadSource(runtime(), {
       libraries: abi.libraries,
       table: {
-        ...blockingCalls,
+        ...callsOf(abi.isLinux),
         errnoLocation: { name: abi.errnoLocation, parameters: [], result: "address" },
         pthread_self: { parameters: [], result: "address" },
       },

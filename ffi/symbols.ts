@@ -36,6 +36,7 @@ export const prototypes = {
       "i32", // int cmd
       "i32", // union semun arg: int val
     ],
+    fixed: 3,
     result: "i32",
   },
   semctlBuffer: {
@@ -46,6 +47,7 @@ export const prototypes = {
       "i32", // int cmd
       "buffer", // union semun arg: struct semid_ds *buf, unsigned short *array
     ],
+    fixed: 3,
     result: "i32",
   },
   msgget: {

@@ -38,6 +38,15 @@ export const blockingCalls = {
     ],
     result: "i32",
   },
+  epoll_wait: {
+    parameters: [
+      "i32", // int epfd
+      "address", // struct epoll_event *events
+      "i32", // int maxevents
+      "i32", // int timeout
+    ],
+    result: "i32",
+  },
 } as const satisfies Prototypes;
 
 /** The names of the calls, in the order by which a request numbers them. */

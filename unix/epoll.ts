@@ -1,0 +1,245 @@
+/**
+ * Many descriptors at once: {@linkcode Epoll}.
+ *
+ * @module
+ */
+
+import {
+  checkInteger,
+  checkTimeout,
+  timeoutError,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../check.ts";
+import { abi, errors } from "../ffi/abi.ts";
+import { resume } from "../ffi/interrupt.ts";
+import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
+import { checkFd, done } from "./errors.ts";
+import { bitsOf, eventsOf, poll, type PollInterest, type PollResult } from "./poll.ts";
+import { control, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvents } from "./readiness.ts";
+
+/** How an {@linkcode Epoll} watches a descriptor. */
+export interface EpollOptions {
+  /**
+   * For what.
+   *
+   * @default {["readable"]}
+   */
+  events?: PollInterest | readonly PollInterest[] | undefined;
+  /**
+   * `"level"`: it is told as long as it is ready. `"edge"`: it is told once each time something new
+   * comes, so that one has to read or write until there is no more.
+   *
+   * @default {"level"}
+   */
+  trigger?: "level" | "edge" | undefined;
+}
+
+/** How to wait for an {@linkcode Epoll}. */
+export interface EpollWaitOptions extends WaitOptions {
+  /**
+   * The most descriptors to be told of at once.
+   *
+   * @default {64}
+   */
+  max?: number | undefined;
+}
+
+/** How to wait for an {@linkcode Epoll}, blocking the thread. */
+export interface EpollWaitSyncOptions extends TimeoutOptions {
+  /**
+   * The most descriptors to be told of at once.
+   *
+   * @default {64}
+   */
+  max?: number | undefined;
+}
+
+const EPOLLET = 1 << 31;
+
+/**
+ * A set of descriptors of which the kernel tells which are ready, at a cost that does not grow with
+ * how many there are (Linux).
+ *
+ * - **Waiting:** does not block the event loop; a wait that ends early has lost no event.
+ * - **Closing:** a descriptor that is closed is gone from the set, unless another process has it too.
+ * - **Threads:** all that wait share one.
+ *
+ * @example
+ * ```ts
+ * import { Epoll, pipe } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using ends = pipe();
+ * using epoll = new Epoll();
+ * epoll.add(ends.reader.fd);
+ * ends.writer.writeSync("now");
+ * assertEquals(await epoll.wait(), [{ fd: ends.reader.fd, events: ["readable"] }]);
+ * ```
+ *
+ * @see https://man7.org/linux/man-pages/man7/epoll.7.html
+ */
+export class Epoll implements AsyncIterable<PollResult>, Disposable {
+  readonly #fd: number;
+  readonly #closing = new AbortController();
+  #events = new EpollEvents(64);
+
+  /**
+   * Makes an empty set.
+   *
+   * @throws {IpcError} ENOSYS where there is no epoll, EMFILE if this process has too many open files.
+   */
+  constructor() {
+    this.#fd = done(
+      Epoll.available ? epollCreate() : -errors.ENOSYS,
+      "epoll_create1",
+      "make an epoll",
+    );
+  }
+
+  /** Whether this system has epoll. */
+  static get available(): boolean {
+    return abi.isLinux;
+  }
+
+  /** The file descriptor of the set, which is itself readable when one of its descriptors is ready. */
+  get fd(): number {
+    if (!this.#closing.signal.aborted) return this.#fd;
+    throw new ReferenceError(`Cannot use epoll ${this.#fd} as it is closed`);
+  }
+
+  /**
+   * Begins to watch a descriptor.
+   *
+   * @param fd The file descriptor.
+   * @param options For what, and how.
+   * @throws {IpcError} EEXIST if it is watched already, EPERM if it is a file, which is always ready, EBADF.
+   */
+  add(fd: number, options?: EpollOptions): void {
+    this.#control(EPOLL_CTL_ADD, fd, maskOf(options), `watch descriptor ${fd}`);
+  }
+
+  /**
+   * Changes how a descriptor is watched.
+   *
+   * @param fd The file descriptor.
+   * @param options For what, and how.
+   * @throws {IpcError} ENOENT if it is not watched, EBADF.
+   */
+  modify(fd: number, options?: EpollOptions): void {
+    this.#control(EPOLL_CTL_MOD, fd, maskOf(options), `watch descriptor ${fd} otherwise`);
+  }
+
+  /**
+   * Ends watching a descriptor.
+   *
+   * @param fd The file descriptor.
+   * @throws {IpcError} ENOENT if it is not watched, EBADF.
+   */
+  remove(fd: number): void {
+    this.#control(EPOLL_CTL_DEL, fd, 0, `end watching descriptor ${fd}`);
+  }
+
+  /**
+   * Waits until one of the descriptors is ready.
+   *
+   * @param options The signal, the timeout, and of how many to be told.
+   * @returns A promise of those that are, at least one. It rejects with the reason of the signal, with a
+   * DOMException "TimeoutError" if the time is up, with a ReferenceError if the set is closed.
+   */
+  async wait(options?: EpollWaitOptions): Promise<PollResult[]> {
+    const timeout = checkTimeout(options?.timeout);
+    options?.signal?.throwIfAborted();
+    const deadline = performance.now() + timeout;
+    const closing = this.#closing.signal;
+    const signal = options?.signal ? AbortSignal.any([options.signal, closing]) : closing;
+    for (;;) {
+      const results = this.tryWait(options?.max);
+      if (results !== undefined) return results;
+      const rest = deadline - performance.now();
+      if (rest <= 0) throw timeoutError(`see a descriptor of epoll ${this.#fd} ready`, timeout);
+      await poll([{ fd: this.fd }], { signal, timeout: rest });
+    }
+  }
+
+  /**
+   * Waits until one of the descriptors is ready, blocking the thread.
+   *
+   * @param options The timeout, and of how many to be told.
+   * @returns Those that are, at least one.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {IpcError} EINTR if the program handled a signal.
+   */
+  waitSync(options?: EpollWaitSyncOptions): PollResult[] {
+    const timeout = checkTimeout(options?.timeout);
+    const deadline = performance.now() + timeout;
+    for (;;) {
+      const rest = () => Math.min(Math.ceil(Math.max(deadline - performance.now(), 0)), 0x7fffffff);
+      const results = this.#wait(options?.max, () => timeout === Infinity ? -1 : rest());
+      if (results.length > 0) return results;
+      if (performance.now() >= deadline) {
+        throw timeoutError(`see a descriptor of epoll ${this.#fd} ready`, timeout);
+      }
+    }
+  }
+
+  /**
+   * Tells which of the descriptors are ready.
+   *
+   * @param max The most to be told of.
+   * @returns At least one, or undefined if none is.
+   */
+  tryWait(max?: number): PollResult[] | undefined {
+    const results = this.#wait(max, () => 0);
+    return results.length > 0 ? results : undefined;
+  }
+
+  /** Iterates over what is ready, as it comes, until the set is closed. */
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<PollResult> {
+    while (!this.#closing.signal.aborted) {
+      let results;
+      try {
+        results = await this.wait();
+      } catch (error) {
+        if (this.#closing.signal.aborted) return;
+        throw error;
+      }
+      yield* results;
+    }
+  }
+
+  /** Closes the set, not its descriptors. Does nothing the second time. */
+  close(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new ReferenceError(`Cannot use epoll ${this.#fd} as it is closed`));
+    done(close(this.#fd), "close", `close epoll ${this.#fd}`);
+  }
+
+  /** Closes the set, so that `using` does. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #control(operation: number, fd: number, events: number, doing: string): void {
+    checkFd(fd);
+    done(control(this.fd, operation, fd, events), "epoll_ctl", doing);
+  }
+
+  #wait(max = 64, timeout: () => number): PollResult[] {
+    checkInteger(max, 1, 65536, `be told of ${max} descriptors`);
+    if (max > this.#events.capacity) this.#events = new EpollEvents(max);
+    const events = this.#events;
+    const call = () => epollWait(this.fd, events.bytes, max, timeout());
+    const first = call();
+    const result = first === -errors.EINTR ? resume(call) : first;
+    const count = done(result, "epoll_wait", `wait for epoll ${this.#fd}`);
+    return Array.from({ length: count }, (_, i) => ({
+      fd: events.fd(i),
+      events: eventsOf(events.events(i)),
+    }));
+  }
+}
+
+function maskOf({ events, trigger = "level" }: EpollOptions = {}): number {
+  return trigger === "edge" ? bitsOf(events) | EPOLLET : bitsOf(events);
+}

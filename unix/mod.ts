@@ -1,0 +1,47 @@
+/**
+ * Pipes, polling and signals: the other half of how Unix processes work together.
+ *
+ * @example
+ * ```ts
+ * import { pipe } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using ends = pipe();
+ * await ends.writer.write("from one to the other");
+ * const bytes = await ends.reader.read();
+ * assertEquals(new TextDecoder().decode(bytes!), "from one to the other");
+ * ```
+ *
+ * @module
+ */
+
+export {
+  Epoll,
+  type EpollOptions,
+  type EpollWaitOptions,
+  type EpollWaitSyncOptions,
+} from "./epoll.ts";
+export {
+  makeFifo,
+  type MakeFifoOptions,
+  openFifo,
+  type Pipe,
+  pipe,
+  type PipeOptions,
+  PipeReader,
+  PipeWriter,
+  setNonblocking,
+} from "./pipe.ts";
+export {
+  poll,
+  type PollEvent,
+  type PollInterest,
+  type PollRequest,
+  type PollResult,
+  pollSync,
+  select,
+  type SelectRequest,
+  type SelectResult,
+  selectSync,
+} from "./poll.ts";
+export { alarm, kill, type SignalName, signals, SignalWatcher, sigwait } from "./signals.ts";

@@ -1,0 +1,287 @@
+/**
+ * Which descriptors are ready: {@linkcode poll}, and {@linkcode select} in terms of it.
+ *
+ * @module
+ */
+
+import { checkTimeout, timeoutError, type TimeoutOptions, type WaitOptions } from "../check.ts";
+import { errors } from "../ffi/abi.ts";
+import { IpcError } from "../ffi/error.ts";
+import { resume } from "../ffi/interrupt.ts";
+import { poll as pollCall } from "../ffi/unix_calls.ts";
+import { checkFd, done } from "./errors.ts";
+import { watch } from "./readiness.ts";
+
+/** What one can wait for. */
+export type PollInterest = "readable" | "writable" | "priority";
+
+/** What can be the case: `"error"` and `"hangup"` are always told. */
+export type PollEvent = PollInterest | "error" | "hangup";
+
+/** What to wait for. */
+export interface PollRequest {
+  /** The file descriptor: of a pipe, a socket, a terminal, a file, anything. */
+  fd: number;
+  /**
+   * For what.
+   *
+   * @default {["readable"]}
+   */
+  events?: PollInterest | readonly PollInterest[] | undefined;
+}
+
+/** A descriptor that is ready. */
+export interface PollResult {
+  /** The file descriptor. */
+  readonly fd: number;
+  /** For what. */
+  readonly events: readonly PollEvent[];
+}
+
+/** The bits of poll and epoll, <poll.h>, which are the same. */
+const bits: Readonly<Record<PollEvent, number>> = {
+  readable: 0x1, // POLLIN
+  priority: 0x2, // POLLPRI
+  writable: 0x4, // POLLOUT
+  error: 0x8, // POLLERR
+  hangup: 0x10, // POLLHUP
+};
+const POLLNVAL = 0x20;
+
+/** The bits of what is waited for. */
+export function bitsOf(events: PollInterest | readonly PollInterest[] = "readable"): number {
+  let sum = 0;
+  for (const event of typeof events === "string" ? [events] : events) {
+    if (event !== "readable" && event !== "writable" && event !== "priority") {
+      throw new TypeError(
+        `Cannot wait for "${event}": expected "readable", "writable" or "priority"`,
+      );
+    }
+    sum |= bits[event];
+  }
+  return sum;
+}
+
+/** What bits say. */
+export function eventsOf(sum: number): PollEvent[] {
+  return (Object.keys(bits) as PollEvent[]).filter((event) => (sum & bits[event]) !== 0);
+}
+
+/** An array of struct pollfd, <poll.h>, 8 bytes each: int fd at 0, short events at 4, short revents at 6. */
+class PollDescriptors {
+  readonly count: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #fds: Int32Array<ArrayBuffer>;
+  readonly #events: Int16Array<ArrayBuffer>;
+
+  constructor(requests: readonly PollRequest[]) {
+    this.count = requests.length;
+    const memory = new ArrayBuffer(8 * this.count);
+    this.bytes = new Uint8Array(memory);
+    this.#fds = new Int32Array(memory);
+    this.#events = new Int16Array(memory);
+    requests.forEach(({ fd, events }, i) => {
+      checkFd(fd);
+      this.#fds[2 * i] = fd;
+      this.#events[4 * i + 2] = bitsOf(events);
+    });
+  }
+
+  fd(i: number): number {
+    return this.#fds[2 * i]!;
+  }
+
+  events(i: number): number {
+    return this.#events[4 * i + 2]!;
+  }
+
+  /** Asks at once which are ready. */
+  look(): PollResult[] {
+    return this.results(pollCall(this.bytes, this.count, 0));
+  }
+
+  results(count: number): PollResult[] {
+    done(count, "poll", `poll ${this.count} descriptors`);
+    const results: PollResult[] = [];
+    for (let i = 0; i < this.count && results.length < count; i++) {
+      const happened = this.#events[4 * i + 3]!;
+      if (happened === 0) continue;
+      if ((happened & POLLNVAL) !== 0) {
+        const message = `Cannot poll descriptor ${this.fd(i)} as it is not open`;
+        throw new IpcError(message, errors.EBADF, { syscall: "poll" });
+      }
+      results.push({ fd: this.fd(i), events: eventsOf(happened) });
+    }
+    return results;
+  }
+}
+
+/** Whether a descriptor is ready, or would fail at once. */
+export function isReady(fd: number, events: PollInterest): boolean {
+  const { bytes, count } = new PollDescriptors([{ fd, events }]);
+  return done(pollCall(bytes, count, 0), "poll", `poll descriptor ${fd}`) > 0;
+}
+
+/**
+ * Waits until one of several descriptors is ready. The event loop goes on, and nothing is read or
+ * written: a wait that ends early has changed nothing.
+ *
+ * @example
+ * ```ts
+ * import { pipe, poll } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using ends = pipe();
+ * setTimeout(() => ends.writer.writeSync("now"), 10);
+ * const [ready] = await poll([{ fd: ends.reader.fd, events: "readable" }]);
+ * assertEquals(ready?.events, ["readable"]);
+ * ```
+ *
+ * @param requests The descriptors, any number of them, and for what.
+ * @param options The signal and the timeout.
+ * @returns A promise of those that are ready, at least one. It rejects with the reason of the signal,
+ * with a DOMException "TimeoutError" if the time is up, with IpcError EBADF if one is not open.
+ * @see https://man7.org/linux/man-pages/man2/poll.2.html
+ */
+export async function poll(
+  requests: readonly PollRequest[],
+  options?: WaitOptions,
+): Promise<PollResult[]> {
+  const timeout = checkTimeout(options?.timeout);
+  const descriptors = new PollDescriptors(requests);
+  options?.signal?.throwIfAborted();
+  const deadline = performance.now() + timeout;
+  for (;;) {
+    const results = descriptors.look();
+    if (results.length > 0) return results;
+    const rest = deadline - performance.now();
+    if (rest <= 0) throw timeoutError(`see one of ${descriptors.count} descriptors ready`, timeout);
+    await readiness(descriptors, rest, options?.signal);
+  }
+}
+
+/** Waits until one of the descriptors may be ready, or the time may be up. */
+function readiness(
+  descriptors: PollDescriptors,
+  rest: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const callsOff: (() => void)[] = [];
+    const finish = (settle: () => void) => {
+      for (const callOff of callsOff.splice(0)) callOff();
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+      settle();
+    };
+    const ready = () => finish(resolve);
+    const abort = () => finish(() => reject(signal!.reason));
+    const timer = rest === Infinity && descriptors.count > 0
+      ? undefined
+      : setTimeout(ready, Math.min(Math.ceil(rest), 0x7fffffff));
+    signal?.addEventListener("abort", abort);
+    try {
+      for (let i = 0; i < descriptors.count; i++) {
+        const callOff = watch(descriptors.fd(i), descriptors.events(i), ready);
+        if (callOff === undefined) return ready();
+        callsOff.push(callOff);
+      }
+    } catch (error) {
+      finish(() => reject(error));
+    }
+  });
+}
+
+/**
+ * Does the same, blocking the thread.
+ *
+ * @param requests The descriptors and for what.
+ * @param options The timeout.
+ * @returns Those that are ready, at least one.
+ * @throws {DOMException} "TimeoutError" if the time is up.
+ * @throws {IpcError} EBADF if one is not open, EINTR if the program handled a signal.
+ */
+export function pollSync(requests: readonly PollRequest[], options?: TimeoutOptions): PollResult[] {
+  const timeout = checkTimeout(options?.timeout);
+  const descriptors = new PollDescriptors(requests);
+  const deadline = performance.now() + timeout;
+  const { bytes, count } = descriptors;
+  for (;;) {
+    const rest = () => Math.min(Math.ceil(Math.max(deadline - performance.now(), 0)), 0x7fffffff);
+    const call = () => pollCall(bytes, count, timeout === Infinity ? -1 : rest());
+    const result = call();
+    const results = descriptors.results(result === -errors.EINTR ? resume(call) : result);
+    if (results.length > 0) return results;
+    if (performance.now() >= deadline) {
+      throw timeoutError(`see one of ${count} descriptors ready`, timeout);
+    }
+  }
+}
+
+/** The descriptors of {@linkcode select}, by what to wait for. */
+export interface SelectRequest {
+  /** Those to read. */
+  read?: readonly number[] | undefined;
+  /** Those to write. */
+  write?: readonly number[] | undefined;
+  /** Those on which something exceptional can come: urgent data of a socket. */
+  error?: readonly number[] | undefined;
+}
+
+/** The descriptors that are ready. */
+export interface SelectResult {
+  /** Those to read: without blocking, if only to find the end. */
+  readonly read: readonly number[];
+  /** Those to write. */
+  readonly write: readonly number[];
+  /** Those on which something exceptional came. */
+  readonly error: readonly number[];
+}
+
+/**
+ * Waits until one of several descriptors is ready, as `select` does: in terms of {@linkcode poll}, so
+ * without its limit of 1,024.
+ *
+ * @param request The descriptors by what to wait for.
+ * @param options The signal and the timeout.
+ * @returns A promise of those that are ready; it rejects as that of `poll`.
+ * @see https://man7.org/linux/man-pages/man2/select.2.html
+ */
+export async function select(request: SelectRequest, options?: WaitOptions): Promise<SelectResult> {
+  return sort(request, await poll(requestsOf(request), options));
+}
+
+/**
+ * Does the same, blocking the thread.
+ *
+ * @param request The descriptors by what to wait for.
+ * @param options The timeout.
+ */
+export function selectSync(request: SelectRequest, options?: TimeoutOptions): SelectResult {
+  return sort(request, pollSync(requestsOf(request), options));
+}
+
+function requestsOf({ read = [], write = [], error = [] }: SelectRequest): PollRequest[] {
+  const interests = new Map<number, PollInterest[]>();
+  const add = (fds: readonly number[], interest: PollInterest) => {
+    for (const fd of fds) interests.set(fd, [...interests.get(fd) ?? [], interest]);
+  };
+  add(read, "readable");
+  add(write, "writable");
+  add(error, "priority");
+  return [...interests].map(([fd, events]) => ({ fd, events }));
+}
+
+function sort(
+  { read = [], write = [], error = [] }: SelectRequest,
+  results: readonly PollResult[],
+): SelectResult {
+  const events = new Map(results.map((result) => [result.fd, result.events]));
+  const ready = (fds: readonly number[], ...which: PollEvent[]) =>
+    fds.filter((fd) => events.get(fd)?.some((event) => which.includes(event)));
+  return {
+    read: ready(read, "readable", "hangup", "error"),
+    write: ready(write, "writable", "error"),
+    error: ready(error, "priority"),
+  };
+}

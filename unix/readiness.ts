@@ -1,0 +1,184 @@
+/**
+ * Waiting until descriptors are ready. All that this thread of the program waits for is watched by
+ * one epoll, in which one waiter thread waits, however many descriptors there are.
+ *
+ * To be ready is all that is waited for: whoever is told looks, on the calling thread and without
+ * blocking. So a wait that ends early has changed nothing, and nothing is lost.
+ *
+ * @module
+ */
+
+import { abi, errors } from "../ffi/abi.ts";
+import { addressOf } from "../ffi/calls.ts";
+import { IpcError, reasonOf } from "../ffi/error.ts";
+import { epollControl, epollCreate, epollWait } from "../ffi/unix_calls.ts";
+import { type Ending, type Operation, wait, type WaitRequest } from "../ffi/waiter.ts";
+import { done } from "./errors.ts";
+
+/** The bits of epoll_ctl's operations and events, <sys/epoll.h>. */
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
+export const EPOLLONESHOT = 1 << 30;
+
+const MOST_EVENTS = 256;
+
+/** Room for what epoll_wait tells. */
+export class EpollEvents {
+  readonly capacity: number;
+  /** In memory that no collector moves, as its address travels. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #memory: DataView<ArrayBuffer>;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+    this.bytes = new Uint8Array(new ArrayBuffer(capacity * abi.epollEvent.size));
+    this.#memory = new DataView(this.bytes.buffer);
+  }
+
+  events(index: number): number {
+    return this.#memory.getUint32(index * abi.epollEvent.size, true);
+  }
+
+  fd(index: number): number {
+    return this.#memory.getInt32(index * abi.epollEvent.size + abi.epollEvent.data, true);
+  }
+
+  set(index: number, events: number, fd: number): this {
+    this.#memory.setUint32(index * abi.epollEvent.size, events, true);
+    this.#memory.setInt32(index * abi.epollEvent.size + abi.epollEvent.data, fd, true);
+    return this;
+  }
+}
+
+const single = new EpollEvents(1);
+
+/** Tells an epoll about a descriptor. */
+export function control(epoll: number, operation: number, fd: number, events: number): number {
+  return epollControl(epoll, operation, fd, single.set(0, events >>> 0, fd).bytes);
+}
+
+/** Somebody who waits for a descriptor. */
+interface Watcher {
+  readonly events: number;
+  ready(): void;
+}
+
+let epoll: number | undefined;
+/** Who waits for what, by descriptor. */
+const watched = new Map<number, Set<Watcher>>();
+/** Ends the wait of the thread once there is nobody to wait for. */
+const ending = new Set<Ending>();
+let waiting = false;
+
+/**
+ * Says that somebody waits for a descriptor, until that is called off. Readiness is told once; who
+ * wants more says so again.
+ *
+ * @returns What calls it off, or undefined if the descriptor is always ready, as files are.
+ */
+export function watch(fd: number, events: number, ready: () => void): (() => void) | undefined {
+  if (!abi.isLinux) {
+    throw new IpcError(`Cannot wait for descriptors as ${reasonOf(errors.ENOSYS)}`, errors.ENOSYS, {
+      syscall: "epoll_create1",
+    });
+  }
+  epoll ??= done(epollCreate(), "epoll_create1", "wait for descriptors");
+  const watcher: Watcher = { events, ready };
+  const watchers = watched.get(fd) ?? new Set();
+  watchers.add(watcher);
+  const result = arm(fd, watchers);
+  if (result === -errors.EPERM) return undefined;
+  done(result, "epoll_ctl", `wait for descriptor ${fd}`);
+  watched.set(fd, watchers);
+  if (!waiting) goOn();
+  return () => {
+    if (!watchers.delete(watcher)) return;
+    if (watchers.size > 0) arm(fd, watchers);
+    else if (watched.get(fd) === watchers) forget(fd);
+    if (watched.size === 0) { for (const end of ending) end.end(undefined); }
+  };
+}
+
+/** Has the kernel tell once, the next time the descriptor is ready for anybody. */
+function arm(fd: number, watchers: ReadonlySet<Watcher>): number {
+  let events = EPOLLONESHOT;
+  for (const watcher of watchers) events |= watcher.events;
+  const result = control(epoll!, EPOLL_CTL_MOD, fd, events);
+  return result === -errors.ENOENT ? control(epoll!, EPOLL_CTL_ADD, fd, events) : result;
+}
+
+/** The descriptor may be closed, or another file's, by now. */
+function forget(fd: number): void {
+  watched.delete(fd);
+  control(epoll!, EPOLL_CTL_DEL, fd, 0);
+}
+
+/** Waits on a thread for as long as somebody waits for a descriptor. */
+async function goOn(): Promise<void> {
+  waiting = true;
+  while (watched.size > 0) {
+    try {
+      await wait(new EpollRequest());
+    } catch (error) {
+      if (error !== undefined) throw error;
+    }
+  }
+  waiting = false;
+}
+
+class EpollOperation implements Operation {
+  readonly call = "epoll_wait";
+  readonly events = new EpollEvents(MOST_EVENTS);
+
+  attempt(): number {
+    const result = epollWait(epoll!, this.events.bytes, MOST_EVENTS, 0);
+    return result === 0 ? -errors.EAGAIN : result;
+  }
+
+  arguments(): readonly number[] {
+    return [epoll!, addressOf(this.events.bytes), MOST_EVENTS, -1];
+  }
+}
+
+class EpollRequest implements WaitRequest<void, EpollOperation> {
+  readonly key = "epoll_wait";
+  readonly shared = true;
+  readonly timeout = Infinity;
+  readonly signal = undefined;
+  readonly endings = ending;
+
+  operation(): EpollOperation {
+    return new EpollOperation();
+  }
+
+  /** Tells all who wait for what is ready, and arms what others wait for. */
+  take(count: number, { events }: EpollOperation): void {
+    for (let i = 0; i < count; i++) {
+      const fd = events.fd(i);
+      const watchers = watched.get(fd);
+      if (watchers === undefined) continue;
+      const happened = events.events(i);
+      for (const watcher of [...watchers]) {
+        if ((happened & (watcher.events | ALWAYS_TOLD)) === 0) continue;
+        watchers.delete(watcher);
+        watcher.ready();
+      }
+      if (watchers.size > 0) arm(fd, watchers);
+      else if (watched.get(fd) === watchers) forget(fd);
+    }
+  }
+
+  error(errno: number): Error {
+    return new IpcError(`Cannot wait for descriptors as ${reasonOf(errno)}`, errno, {
+      syscall: "epoll_wait",
+    });
+  }
+
+  timeoutError(): Error {
+    throw new TypeError("Cannot time out a wait without a timeout");
+  }
+}
+
+/** EPOLLERR and EPOLLHUP, which are told whether one waits for them or not. */
+const ALWAYS_TOLD = 0x8 | 0x10;

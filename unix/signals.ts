@@ -1,0 +1,226 @@
+/**
+ * Signals between processes: {@linkcode signals}, {@linkcode sigwait}, {@linkcode kill},
+ * {@linkcode alarm}.
+ *
+ * @module
+ */
+
+import { checkTimeout, timeoutError, type WaitOptions } from "../check.ts";
+import { checkInteger } from "../check.ts";
+import { kill as killCall } from "../ffi/calls.ts";
+import { setitimer } from "../ffi/unix_calls.ts";
+import { done } from "./errors.ts";
+
+/** The name of a signal, such as `"SIGUSR1"`. */
+export type SignalName = `SIG${string}`;
+
+/** What no process can catch, and what no runtime lets a program listen to, as it tells of a crash. */
+const UNCATCHABLE: readonly string[] = [
+  "SIGKILL",
+  "SIGSTOP",
+  "SIGSEGV",
+  "SIGBUS",
+  "SIGFPE",
+  "SIGILL",
+];
+
+function numberOf(signal: string): number {
+  const numbers: Readonly<Record<string, number>> =
+    process.getBuiltinModule("node:os").constants.signals;
+  const number = numbers[signal];
+  if (number !== undefined) return number;
+  throw new RangeError(`Cannot use "${signal}": this system has no such signal`);
+}
+
+function checkCatchable(signal: string): void {
+  numberOf(signal);
+  if (!UNCATCHABLE.includes(signal)) return;
+  throw new RangeError(`Cannot wait for "${signal}": no program can catch it`);
+}
+
+/** Listens to signals from its creation until it is disposed, and keeps those that come until they are asked for. */
+export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
+  readonly #listeners = new Map<SignalName, () => void>();
+  readonly #came: SignalName[] = [];
+  readonly #waiting: ((signal: SignalName) => void)[] = [];
+  readonly #closing = new AbortController();
+
+  /** Begins to listen: see {@linkcode signals}. */
+  constructor(names: readonly SignalName[]) {
+    if (names.length === 0) throw new TypeError("Cannot wait for no signal: expected at least one");
+    names.forEach(checkCatchable);
+    for (const name of new Set(names)) {
+      const listener = () => {
+        const waiting = this.#waiting.shift();
+        if (waiting === undefined) this.#came.push(name);
+        else waiting(name);
+      };
+      process.on(name as NodeJS.Signals, listener);
+      this.#listeners.set(name, listener);
+    }
+  }
+
+  /**
+   * Waits for the next signal, or gives the one that came first of those not asked for yet.
+   *
+   * @param options The signal and the timeout.
+   * @returns A promise of its name. It rejects with the reason of the signal, with a DOMException
+   * "TimeoutError" if the time is up, with a ReferenceError if the watcher is disposed: none is lost then.
+   */
+  async next(options?: WaitOptions): Promise<SignalName> {
+    const timeout = checkTimeout(options?.timeout);
+    options?.signal?.throwIfAborted();
+    this.#closing.signal.throwIfAborted();
+    const came = this.#came.shift();
+    if (came !== undefined) return came;
+    return await new Promise((resolve, reject) => {
+      const ends = [options?.signal, this.#closing.signal].filter((end) => end !== undefined);
+      const deadline = performance.now() + timeout;
+      const finish = () => {
+        clearTimeout(timer);
+        for (const end of ends) end.removeEventListener("abort", abort);
+      };
+      const give = (signal: SignalName) => {
+        finish();
+        resolve(signal);
+      };
+      const fail = (reason: unknown) => {
+        finish();
+        this.#waiting.splice(this.#waiting.indexOf(give), 1);
+        reject(reason);
+      };
+      const abort = (event: Event) => fail((event.target as AbortSignal).reason);
+      // It also keeps the process alive, which a listener does not.
+      let timer: ReturnType<typeof setTimeout>;
+      const tick = () => {
+        const rest = deadline - performance.now();
+        if (rest <= 0) {
+          return fail(timeoutError(`see ${[...this.#listeners.keys()].join(" or ")}`, timeout));
+        }
+        timer = setTimeout(tick, Math.min(Math.ceil(rest), 0x7fffffff));
+      };
+      this.#waiting.push(give);
+      for (const end of ends) end.addEventListener("abort", abort);
+      tick();
+    });
+  }
+
+  /**
+   * Gives the signal that came first of those not asked for yet.
+   *
+   * @returns Its name, or undefined.
+   */
+  tryNext(): SignalName | undefined {
+    this.#closing.signal.throwIfAborted();
+    return this.#came.shift();
+  }
+
+  /** Iterates over the signals as they come, until the watcher is disposed. */
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<SignalName> {
+    while (!this.#closing.signal.aborted) {
+      let signal;
+      try {
+        signal = await this.next();
+      } catch (error) {
+        if (this.#closing.signal.aborted) return;
+        throw error;
+      }
+      yield signal;
+    }
+  }
+
+  /** Ends listening: the signals do again what they did before. Does nothing the second time. */
+  [Symbol.dispose](): void {
+    for (const [name, listener] of this.#listeners) process.off(name, listener);
+    this.#listeners.clear();
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new ReferenceError("Cannot wait for signals as the watcher is disposed"));
+  }
+}
+
+/**
+ * Listens to signals until it is disposed. None is lost that comes between two waits.
+ *
+ * What POSIX lets one rely on: a signal that comes while another of its kind is still on its way is
+ * merged with it, so that many sent in a burst are told at least once, and not more often than they
+ * were sent; different signals may be told in another order than that in which they were sent. To
+ * count, use a semaphore.
+ *
+ * @example
+ * ```ts
+ * import { kill, signals } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ * import process from "node:process";
+ *
+ * using watcher = signals("SIGUSR2");
+ * kill(process.pid, "SIGUSR2");
+ * assertEquals(await watcher.next(), "SIGUSR2");
+ * ```
+ *
+ * @param names The signals.
+ * @throws {RangeError} If one cannot be caught (SIGKILL, SIGSTOP, and those of crashes), or is unknown.
+ */
+export function signals(...names: SignalName[]): SignalWatcher {
+  return new SignalWatcher(names);
+}
+
+/**
+ * Waits for one of several signals. What comes before it is called is not seen: to wait several
+ * times, use {@linkcode signals}.
+ *
+ * @param names The signals.
+ * @param options The signal and the timeout.
+ * @returns A promise of the name of the one that came. It rejects with the reason of the signal, with a
+ * DOMException "TimeoutError" if the time is up, with a RangeError if one cannot be caught.
+ * @see https://man7.org/linux/man-pages/man3/sigwait.3.html
+ */
+export async function sigwait(
+  names: readonly SignalName[],
+  options?: WaitOptions,
+): Promise<SignalName> {
+  options?.signal?.throwIfAborted();
+  using watcher = new SignalWatcher(names);
+  return await watcher.next(options);
+}
+
+/**
+ * Sends a signal to a process. Unlike that of the runtimes, it needs no permission to run programs.
+ *
+ * @param pid The process; negative for a group of processes. All processes at once (-1) are refused.
+ * @param signal The name of the signal, or 0 to see whether the process exists.
+ * @throws {IpcError} ESRCH if there is no such process, EPERM if this one may not.
+ * @throws {RangeError} If there is no such signal.
+ * @see https://man7.org/linux/man-pages/man2/kill.2.html
+ */
+export function kill(pid: number, signal: SignalName | 0 = "SIGTERM"): void {
+  if (pid === -1) throw new RangeError("Cannot signal -1: it is all processes");
+  checkInteger(pid, -0x7fffffff, 0x7fffffff, `signal ${pid}`);
+  done(killCall(pid, signal === 0 ? 0 : numberOf(signal)), "kill", `signal ${pid}`);
+}
+
+/**
+ * Has the kernel send SIGALRM to this process after some time. There is one alarm: another call
+ * replaces it. Whoever does not listen to SIGALRM is ended by it.
+ *
+ * @param seconds The time in seconds, fractions too; 0 calls the alarm off.
+ * @returns The seconds that were left of the alarm before, 0 if there was none.
+ * @throws {RangeError} If it is negative.
+ * @see https://man7.org/linux/man-pages/man2/alarm.2.html
+ */
+export function alarm(seconds: number): number {
+  if (!(seconds >= 0 && seconds <= 0x7fffffff)) {
+    throw new RangeError(`Cannot set an alarm in ${seconds} seconds: expected 0 or more`);
+  }
+  // struct itimerval, <sys/time.h>, 32 bytes: it_interval at 0, it_value at 16, each long tv_sec, tv_usec
+  const value = new BigInt64Array(4);
+  const former = new BigInt64Array(4);
+  const microseconds = Math.ceil(seconds * 1e6);
+  value[2] = BigInt(Math.floor(microseconds / 1e6));
+  value[3] = BigInt(microseconds % 1e6);
+  done(
+    setitimer(new Uint8Array(value.buffer), new Uint8Array(former.buffer)),
+    "setitimer",
+    "set an alarm",
+  );
+  return Number(former[2]) + Number(former[3]) / 1e6;
+}
