@@ -650,5 +650,6 @@ test("A timeout of a Sync call leaves one timer and no handler behind", async ()
     { permissions: ["-A"] },
   );
   for (let i = 0; i < 5; i++) assertEquals(await child.hear(), "false 1");
+  child.end();
   assertEquals(await child.exit, { code: 0, signal: null });
 });
