@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { test } from "node:test";
-import { Child, command, projectFile } from "./child.ts";
+import { Child, command, projectFile, runtime } from "./child.ts";
 
 test("The busy workers are counted right, whoever is killed or crashes", async () => {
   await using example = new Child(command(
@@ -32,4 +32,50 @@ test("The busy workers are counted right, whoever is killed or crashes", async (
     `The count was right at all ${points.length} quiet points.`,
   );
   assertEquals(end, "It ended at 0, and nothing is left in the kernel.");
+});
+
+test("The global timer has one owner at a time, whoever is killed", async () => {
+  await using example = new Child(command(
+    projectFile("examples/global_timer.ts"),
+    undefined,
+    ["--allow-ffi", "--allow-run", "--allow-env"],
+  ));
+  const lines: string[] = [];
+  while (!lines.at(-1)?.startsWith("It ended")) {
+    lines.push(await example.hear());
+  }
+  assertEquals(await example.exit, { code: 0, signal: null });
+  const here = runtime === "deno" ? "Deno" : "Bun";
+  assertMatch(lines[0]!, new RegExp(`^Candidates for one timer: ${here}(, (Deno|Bun)){4}\\.$`));
+  const kills = lines.filter((line) => line.includes(" killed: "));
+  for (const [index, line] of kills.entries()) {
+    assertMatch(line, new RegExp(` took over in -?[\\d.]+ ms, term ${index + 2}$`));
+  }
+  assertEquals(kills.length % 9, 0);
+  const [median, ticks, end] = lines.slice(-3);
+  assertMatch(median!, /^9 owners were killed, and another took over in \d\.\d ms \(median\), /);
+  assertMatch(ticks!, /^Of \d+ ticks none came from two owners at once: the terms only grew\.$/);
+  assertEquals(end, "It ended with no process and nothing in the kernel.");
+});
+
+test("The queue of tasks loses none when a consumer is killed in the middle of one", async () => {
+  await using example = new Child(command(
+    projectFile("examples/task_queue.ts"),
+    undefined,
+    ["--allow-ffi", "--allow-run", "--allow-env"],
+  ));
+  assertMatch(
+    await example.hear(),
+    /^A consumer in (deno|bun) hangs in task 13 and is killed.$/,
+  );
+  assertEquals(await example.hear(), "Task 13 is to be done again.");
+  const done = await example.hear();
+  assertMatch(
+    done,
+    /^All 60 tasks are done, \d+ by bun and \d+ by deno, and each answer came once.$/,
+  );
+  const [, byBun, byDeno] = done.match(/\d+/g)!.map(Number);
+  assertEquals(byBun! + byDeno!, 60);
+  assertEquals(await example.hear(), "Nothing is left in the kernel.");
+  assertEquals(await example.exit, { code: 0, signal: null }, example.stderr);
 });
