@@ -37,6 +37,8 @@ interface Row {
   values?: number[] | "queue";
   /** Who else can do it; all of the module's runtimes can. */
   peers: readonly string[];
+  /** Who does something else that serves the same: a name, whose program it is, and what that is told. */
+  others?: readonly { name: string; contender: string; task: string }[];
   /** Where two processes run: this one, and the one that answers it. */
   cpus?: readonly [string, string];
   /** Who cannot do it, and why. */
@@ -90,6 +92,18 @@ const rows: readonly Row[] = [
     ratio: 1.15,
     peers: ["C", "Python", "Perl"],
     note: "PHP cannot read it",
+  },
+  {
+    name: "mutex",
+    title: "Mutex.lockSync() and release(), uncontended",
+    count: 10_000,
+    peers: ["C"],
+    others: [
+      { name: "C, semop of -1 and +1", contender: "C", task: "acquire" },
+      { name: "C, robust pthread mutex", contender: "C", task: "robust" },
+      { name: "Python, multiprocessing.Lock", contender: "Python", task: "lock" },
+    ],
+    note: "A pthread mutex and a Lock make no call while nobody waits; a dead holder keeps the Lock",
   },
   { ...MESSAGE, name: "message", title: "trySend() and tryReceive() of 64 bytes", peers: ALL },
   {
@@ -200,6 +214,8 @@ interface Contender {
   name: string;
   command: readonly string[];
   starts?: readonly (readonly string[])[];
+  /** What it is told to do, if that is not the row's. */
+  task?: string;
 }
 
 const succeeds = (command: string, ...args: string[]) => spawnSync(command, args).status === 0;
@@ -276,8 +292,9 @@ interface Runner extends AsyncDisposable {
 let objects = 0;
 
 /** Runs a contender's program, and with it the one that answers it, on objects of their own. */
-function program({ name, command }: Contender, row: Row): Runner {
-  const { values = [1, 0, 0], task = row.name, cpus } = row;
+function program(contender: Contender, row: Row): Runner {
+  const { name, command, task = row.task ?? row.name } = contender;
+  const { values = [1, 0, 0], cpus } = row;
   const made = [0, 1].map((index) => {
     const key = `bench ${process.pid} ${name} ${objects++}`;
     const object = index === 0 && values === "queue"
@@ -339,6 +356,10 @@ async function measure(row: Row, all: readonly Contender[]): Promise<void> {
   const taking = all.filter(({ name }) =>
     row.peers.includes(name) || name === "Deno" || name === "Bun"
   );
+  for (const { contender, ...other } of row.others ?? []) {
+    const found = all.find(({ name }) => name === contender);
+    if (found !== undefined) taking.push({ ...found, ...other });
+  }
   const runners: Runner[] = [];
   const results: Numbers[][] = taking.map(() => []);
   try {

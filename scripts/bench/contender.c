@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <time.h>
@@ -56,6 +57,36 @@ static double increment(long count) { return pairs(count, 0, 0); }
 static double value(long count) {
     double start = now();
     for (long i = 0; i < count; i++) sink = must("semctl", semctl(first, 0, GETVAL));
+    return (now() - start) / count;
+}
+
+/* The two steps of a mutex as @sysv/ipc/sync has it. */
+static double mutex(long count) {
+    struct sembuf lock[] = { { 1, 0, IPC_NOWAIT }, { 0, -1, SEM_UNDO | IPC_NOWAIT }, { 1, +1, IPC_NOWAIT } };
+    struct sembuf unlock[] = { { 1, -1, IPC_NOWAIT }, { 0, +1, SEM_UNDO } };
+    double start = now();
+    for (long i = 0; i < count; i++) {
+        must("semop", semop(first, lock, 3));
+        must("semop", semop(first, unlock, 2));
+    }
+    return (now() - start) / count;
+}
+
+static double robust(long count) {
+    static pthread_mutex_t *mutex;
+    if (mutex == NULL) {
+        pthread_mutexattr_t attributes;
+        pthread_mutexattr_init(&attributes);
+        pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+        pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+        mutex = mmap(NULL, sizeof *mutex, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (mutex == MAP_FAILED) err(1, "mmap");
+        pthread_mutex_init(mutex, &attributes);
+    }
+    double start = now();
+    for (long i = 0; i < count; i++) {
+        if (pthread_mutex_lock(mutex) || pthread_mutex_unlock(mutex)) errx(1, "not locked");
+    }
     return (now() - start) / count;
 }
 
@@ -142,6 +173,8 @@ static const struct { const char *name; double (*run)(long); } rows[] = {
     { "increment", increment },
     { "increment-undo", acquire },
     { "value", value },
+    { "mutex", mutex },
+    { "robust", robust },
     { "message", message },
     { "message-into", message_into },
     { "sync", hand_over },

@@ -4,6 +4,7 @@
 #     contender.py ROW KEY KEY
 
 import json
+import multiprocessing
 import sys
 from time import perf_counter_ns
 
@@ -49,6 +50,13 @@ def value(count):
         first.value
 
 
+def lock(count):
+    mutex = multiprocessing.Lock()
+    for _ in range(count):
+        mutex.acquire()
+        mutex.release()
+
+
 def message(count):
     for _ in range(count):
         queue.send(text, False)
@@ -77,6 +85,7 @@ batch = {
     "increment": timed(pairs),
     "increment-undo": timed(acquire),
     "value": timed(value),
+    "lock": timed(lock),
     "message": timed(message),
     "sync": hand_over,
     "answer-sync": answer,

@@ -10,6 +10,7 @@
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { MessageQueue, type Permit, prepare, Semaphore, SemaphoreSet } from "../../mod.ts";
+import { Mutex } from "../../sync/mod.ts";
 
 /** The numbers of a batch, by their unit. */
 export type Numbers = Record<string, number>;
@@ -73,6 +74,12 @@ const batches: Record<string, () => Batch | Promise<Batch>> = {
       let sum = 0;
       for (let i = 0; i < count; i++) sum += first.value;
       if (sum === 0) throw new Error("The value was 0");
+    });
+  },
+  mutex() {
+    const mutex = new Mutex(SemaphoreSet.open(firstKey));
+    return timed((count) => {
+      for (let i = 0; i < count; i++) mutex.lockSync().release();
     });
   },
   message() {
