@@ -1,0 +1,44 @@
+/**
+ * Ends a child that takes too long: an alarm against the news that the child has ended.
+ *
+ *     deno run --allow-ffi --allow-run=sleep --allow-env examples/unix/slow_child.ts
+ *     bun examples/unix/slow_child.ts
+ *
+ * In C one blocks SIGALRM and SIGCHLD, starts the child, and calls sigwait for either. Here `signals`
+ * keeps what comes from then on until it is asked for. `sigwait(["SIGALRM", "SIGCHLD"])` would listen
+ * to one signal only: an alarm right behind it ends the program.
+ *
+ * @module
+ */
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { alarm, signals } from "@sysv/ipc/unix";
+
+/** Runs a command for so many seconds at most, and tells how it ended: its status, or what killed it. */
+async function runAtMost(seconds: number, command: string, ...args: string[]): Promise<unknown> {
+  // Before the child and the alarm: who does not listen to SIGALRM is ended by it.
+  using news = signals("SIGALRM", "SIGCHLD");
+  const child = spawn(command, args, { stdio: "inherit" });
+  const exit = once(child, "exit");
+  alarm(seconds);
+  const first = await news.next();
+  alarm(0);
+  if (first === "SIGALRM") {
+    child.kill("SIGKILL");
+    await news.next(); // SIGCHLD, so that the next child is not taken for this one
+  }
+  const [status, signal] = await exit;
+  return signal ?? status;
+}
+
+const quick = await runAtMost(10, "sleep", "0.1");
+console.log("The quick child ended with", quick);
+const slow = await runAtMost(0.2, "sleep", "60");
+console.log("The slow child was ended by", slow);
+
+assert.equal(quick, 0);
+assert.equal(slow, "SIGKILL");
+assert.equal(alarm(0), 0);
+console.log("A quick child may end by itself, and a slow one is killed.");
