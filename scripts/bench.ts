@@ -103,7 +103,8 @@ const rows: readonly Row[] = [
       { name: "C, robust pthread mutex", contender: "C", task: "robust" },
       { name: "Python, multiprocessing.Lock", contender: "Python", task: "lock" },
     ],
-    note: "A pthread mutex and a Lock make no call while nobody waits; a dead holder keeps the Lock",
+    note:
+      "A pthread mutex and a Lock make no call while nobody waits; a dead holder keeps the Lock",
   },
   { ...MESSAGE, name: "message", title: "trySend() and tryReceive() of 64 bytes", peers: ALL },
   {
