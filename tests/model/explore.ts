@@ -1,0 +1,410 @@
+/**
+ * A search through all interleavings of processes that share semaphores, each of which may die at
+ * any point, and may have each of its waits cancelled.
+ *
+ * What a process does is written as a generator, which yields at each atomic step. Its state is what
+ * it has been told since it began its act, so that states can be compared and the generator made
+ * again by telling it the same.
+ *
+ * @module
+ */
+
+import type { Step } from "../../sync/protocols.ts";
+import { die, perform, reverse } from "./semop.ts";
+
+/** What a flow asks for. Everything but a note is one atomic event. */
+export type Request =
+  /** To be told at once whether the step was possible, and then done. */
+  | { ask: "try"; step: Step }
+  /** The same for a step that gives back, and so has to be possible. */
+  | { ask: "give back"; step: Step }
+  /** To go on when the step is done. */
+  | { ask: "wait"; step: Step; cancellable: boolean }
+  /** To be told what these values mean. */
+  | { ask: "read"; see: (values: readonly number[]) => Answer }
+  /** To do one of these: it will if nothing else happens, or it may. With nothing that it will do, it is at rest. */
+  | { ask: "choose"; will: readonly string[]; may: readonly string[] };
+
+/** What a flow is told. */
+export type Answer = boolean | number | string | null | readonly number[];
+
+/** What is true of a flow from now on. */
+export interface Note<Facts> {
+  note: Facts;
+}
+
+/** Whether a loop begins or begins again. */
+export interface Turn {
+  turn: "first" | "next";
+}
+
+/** Atomic steps in sequence. */
+export type Flow<Result, Facts = never> = Generator<Request | Note<Facts> | Turn, Result, Answer>;
+
+/** What ends an act before its end. */
+export class Rejection extends Error {}
+
+/** What a wait ends with when it is cancelled. */
+export class Cancelled extends Rejection {}
+
+/** What a step ends with that would leave the range of a value. */
+export class OutOfRange extends Error {}
+
+/** Performs a step if it is possible, and tells whether. */
+export function* tryOperate(step: Step): Flow<boolean> {
+  return told(yield { ask: "try", step }) === true;
+}
+
+/** Performs a step that has to be possible. */
+export function* giveBack(step: Step): Flow<void> {
+  yield { ask: "give back", step };
+}
+
+/** Waits until a step is done. */
+export function* operate(step: Step, cancellable = true): Flow<void> {
+  told(yield { ask: "wait", step, cancellable });
+}
+
+/** Reads the values at one moment. */
+export function* read<Seen extends Answer>(see: (values: readonly number[]) => Seen): Flow<Seen> {
+  return (yield { ask: "read", see }) as Seen;
+}
+
+/** Does anything of what it may do. */
+export function* choose<Choice extends string>(
+  { will = [], may = [] }: { will?: readonly Choice[]; may?: readonly Choice[] },
+): Flow<Choice> {
+  return (yield { ask: "choose", will, may }) as Choice;
+}
+
+/** Says what is true from now on. */
+export function* note<Facts>(facts: Facts): Flow<void, Facts> {
+  yield { note: facts };
+}
+
+/** Takes turns, which remember nothing of each other, until one succeeds. */
+export function* until(turn: () => Flow<boolean>): Flow<void> {
+  yield { turn: "first" };
+  while (!(yield* turn())) yield { turn: "next" };
+}
+
+function told(answer: Answer): Answer {
+  if (answer === "cancelled") throw new Cancelled();
+  if (answer === "ERANGE") throw new OutOfRange();
+  return answer;
+}
+
+/** Where a flow is: what it asks for, and what is true of it. */
+export interface Place<Facts> {
+  readonly id: number;
+  readonly request: Request;
+  readonly facts: Facts;
+  /** Tells facts apart. */
+  readonly about: string;
+  /** The facts that its act began with, and what it was told since. */
+  readonly start: Facts;
+  readonly history: readonly Answer[];
+}
+
+/** A process: its flows share its undo, and its death. */
+export interface Process<Facts> {
+  readonly alive: boolean;
+  readonly undo: readonly number[];
+  readonly flows: readonly Place<Facts>[];
+  /** Of each flow, whether its step is done, but may still be reversed. */
+  readonly done: readonly boolean[];
+  readonly key: string;
+}
+
+/** All that is, at one moment. */
+export interface State<Facts> {
+  readonly values: readonly number[];
+  readonly processes: readonly Process<Facts>[];
+  readonly witness: number;
+}
+
+/** What is to be explored. */
+export interface Model<Facts> {
+  readonly values: readonly number[];
+  /**
+   * How many flows each process has.
+   *
+   * @default {[1, 1, 1]}
+   */
+  readonly processes?: readonly number[];
+  /** What is true of each flow in the beginning. */
+  readonly facts: Facts;
+  /** What a flow does, again and again; all that it keeps from one act to the next are the facts. */
+  act(facts: Facts): Flow<void, Facts>;
+  /** Fails if a state is wrong. */
+  check(state: State<Facts>): void;
+  /** Fails if a state is wrong in which all who live are at rest. */
+  checkAtRest(state: State<Facts>): void;
+  /** What a witness remembers of a transition; fails if it is wrong. */
+  witness?(before: State<Facts>, after: State<Facts>): number;
+  /** Whether those who wait rightly wait for ever. */
+  mayWait?(state: State<Facts>): boolean;
+}
+
+/** What an exploration found. */
+export interface Exploration<Facts> {
+  /** How many states there are, not counting those that differ only by the order of the processes. */
+  readonly states: number;
+  /** All places that flows get to. */
+  readonly places: readonly Place<Facts>[];
+  /** What is wrong, after a shortest trace that leads to it. */
+  readonly failure: string | undefined;
+}
+
+interface Transition<Facts> {
+  readonly after: State<Facts>;
+  readonly process: number;
+  readonly flow: number;
+  readonly event: string;
+  readonly request?: Request;
+  /** Whether it happens if nothing else does: neither a death nor a cancel, nor what is only chosen. */
+  readonly certain: boolean;
+}
+
+const mostStates = 100_000;
+
+/** Explores all states, and checks that from each all who live can come to rest. */
+export function explore<Facts>(model: Model<Facts>): Exploration<Facts> {
+  const places = new Places(model);
+  const first = initial(model, places);
+  const states = [first];
+  const numbers = new Map([[keyOf(first), 0]]);
+  const parents: { from: number; by: Transition<Facts> }[] = [];
+  const certainlyBefore: number[][] = [[]];
+  const rests = new Set<number>();
+  const result = (failure?: string) => ({ states: states.length, places: places.all, failure });
+  const trace = (number: number): string[] => {
+    if (number === 0) return [`   ${first.values.join(" ")}`];
+    const { from, by } = parents[number - 1]!;
+    return [...trace(from), told(by)];
+  };
+  const told = ({ process, flow, event, request, after }: Transition<Facts>): string => {
+    const who = model.processes === undefined ? `${process}` : `${process}.${flow}`;
+    const what = request === undefined ? "" : ` ${describe(request)}:`;
+    return `   ${who}${what} ${event} -> ${after.values.join(" ")}`;
+  };
+  const failure = (message: string, lines: string[]) => result(`${message}\n${lines.join("\n")}`);
+
+  for (let number = 0; number < states.length; number++) {
+    if (number === mostStates) return failure("There are too many states", trace(number));
+    const state = states[number]!;
+    const resting = atRest(state);
+    const wrong = complaint(() => {
+      model.check(state);
+      if (resting) model.checkAtRest(state);
+    });
+    if (wrong !== undefined) return failure(wrong, trace(number));
+    if (resting || model.mayWait?.(state)) rests.add(number);
+    for (const by of transitions(state, places)) {
+      let { after } = by;
+      const wrong = complaint(() => {
+        if (by.event === "impossible") throw new Error("What is given back has to be possible");
+        const witness = model.witness?.(state, after);
+        if (witness !== undefined) after = { ...after, witness };
+      });
+      if (wrong !== undefined) return failure(wrong, [...trace(number), told(by)]);
+      const key = keyOf(after);
+      let reached = numbers.get(key);
+      if (reached === undefined) {
+        reached = states.push(after) - 1;
+        numbers.set(key, reached);
+        parents.push({ from: number, by });
+        certainlyBefore.push([]);
+      }
+      if (by.certain) certainlyBefore[reached]!.push(number);
+    }
+  }
+
+  for (const number of rests) for (const before of certainlyBefore[number]!) rests.add(before);
+  const stuck = states.findIndex((_, number) => !rests.has(number));
+  if (stuck >= 0) return failure("Somebody who lives can never come to rest", trace(stuck));
+  return result();
+}
+
+function complaint(check: () => void): string | undefined {
+  try {
+    check();
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return undefined;
+}
+
+function initial<Facts>(model: Model<Facts>, places: Places<Facts>): State<Facts> {
+  const { values, facts, processes = [1, 1, 1] } = model;
+  const place = places.begin(facts);
+  return {
+    values,
+    witness: 0,
+    processes: processes.map((flows) =>
+      processOf(true, values.map(() => 0), Array(flows).fill(place), Array(flows).fill(false))
+    ),
+  };
+}
+
+function processOf<Facts>(
+  alive: boolean,
+  undo: readonly number[],
+  flows: readonly Place<Facts>[],
+  done: readonly boolean[],
+): Process<Facts> {
+  const each = flows.map(({ id, about }, flow) => !alive ? about : done[flow] ? -id - 1 : id)
+    .sort();
+  return { alive, undo, flows, done, key: `${alive ? "" : "dead"} ${each} ${undo}` };
+}
+
+/** Tells states apart, but not those that differ only by who is who: all run the same program. */
+function keyOf<Facts>({ values, processes, witness }: State<Facts>): string {
+  return `${values};${witness};${processes.map(({ key }) => key).sort().join(";")}`;
+}
+
+function atRest<Facts>({ processes }: State<Facts>): boolean {
+  return processes.every(({ alive, flows }) =>
+    !alive ||
+    flows.every(({ request }) => request.ask === "choose" && request.will.length === 0)
+  );
+}
+
+/** Everything that can happen next. */
+function* transitions<Facts>(
+  state: State<Facts>,
+  places: Places<Facts>,
+): Generator<Transition<Facts>> {
+  for (const [process, { alive, undo, flows, done }] of state.processes.entries()) {
+    if (!alive) continue;
+    for (const [flow, place] of flows.entries()) {
+      const { request } = place;
+      const event = (
+        answer: Answer,
+        { values = state.values, undo: newUndo = undo } = {},
+        certain = true,
+        happened = answer,
+      ): Transition<Facts> => {
+        const newFlows = flows.with(flow, places.after(place, answer));
+        const changed = processOf(true, newUndo, newFlows, done.with(flow, false));
+        const after = { ...state, values, processes: state.processes.with(process, changed) };
+        return { after, process, flow, event: JSON.stringify(happened), request, certain };
+      };
+      if (request.ask === "choose") {
+        for (const choice of request.will) yield event(choice);
+        for (const choice of request.may) yield event(choice, {}, false);
+      } else if (request.ask === "read") {
+        yield event(request.see(state.values));
+      } else if (done[flow]) {
+        yield event("done");
+        const change = perform(state.values, undo, reverse(request.step)!);
+        if (typeof change === "object") yield event("cancelled", change, false, "reversed");
+      } else {
+        const change = perform(state.values, undo, request.step);
+        if (change === "ERANGE" && request.ask !== "give back") yield event(change);
+        if (request.ask === "wait") {
+          if (request.cancellable) yield event("cancelled", {}, false);
+          if (typeof change !== "object") continue;
+          // What cannot be reversed is the same to all whether the flow has been told of it or not.
+          if (!request.cancellable || reverse(request.step) === undefined) {
+            yield event("done", change);
+          } else {
+            const changed = processOf(true, change.undo, flows, done.with(flow, true));
+            const processes = state.processes.with(process, changed);
+            const after = { ...state, values: change.values, processes };
+            yield { after, process, flow, event: "done", request, certain: true };
+          }
+        } else if (typeof change === "object") yield event(true, change);
+        else if (request.ask === "give back") yield { ...event(false), event: "impossible" };
+        else if (change === "EAGAIN") yield event(false);
+      }
+    }
+    const values = die(state.values, undo);
+    const dead = processOf(false, undo.map(() => 0), flows, done);
+    const after = { ...state, values, processes: state.processes.with(process, dead) };
+    yield { after, process, flow: 0, event: "dies", certain: false };
+  }
+}
+
+function describe(request: Request): string {
+  if (request.ask === "read" || request.ask === "choose") return request.ask;
+  const operations = request.step.map(({ index = 0, delta, undo }) =>
+    `(${index}, ${delta > 0 ? "+" : ""}${delta}${undo ? ", UNDO" : ""})`
+  );
+  return `${request.ask} [${operations.join(", ")}]`;
+}
+
+/** The places of a program, found as they are needed. */
+class Places<Facts> {
+  readonly all: Place<Facts>[] = [];
+  readonly #model: Model<Facts>;
+  readonly #byHistory = new Map<string, Place<Facts>>();
+  readonly #next: Map<Answer, Place<Facts>>[] = [];
+
+  constructor(model: Model<Facts>) {
+    this.#model = model;
+  }
+
+  /** Where an act begins. */
+  begin(facts: Facts): Place<Facts> {
+    return this.#find(facts, []);
+  }
+
+  /** Where an answer leads. */
+  after({ id, start, history }: Place<Facts>, answer: Answer): Place<Facts> {
+    const next = this.#next[id]!;
+    const key = typeof answer === "object" ? JSON.stringify(answer) : answer;
+    let place = next.get(key);
+    if (place === undefined) {
+      place = this.#find(start, [...history, answer]);
+      next.set(key, place);
+    }
+    return place;
+  }
+
+  #find(start: Facts, history: readonly Answer[]): Place<Facts> {
+    const key = JSON.stringify([start, history]);
+    let place = this.#byHistory.get(key);
+    if (place === undefined) {
+      place = this.#replay(start, history);
+      this.#byHistory.set(key, place);
+    }
+    return place;
+  }
+
+  #replay(start: Facts, history: readonly Answer[]): Place<Facts> {
+    let facts = start;
+    const flow = this.#model.act(start);
+    let loop = 0;
+    let at = 0;
+    try {
+      let { value, done } = flow.next();
+      while (!done) {
+        let answer: Answer = null;
+        if ("note" in value!) facts = value.note;
+        else if ("turn" in value!) {
+          if (value.turn === "next") return this.#find(start, history.slice(0, loop));
+          loop = at;
+        } else if (at === history.length) return this.#add(value!, facts, start, history);
+        else answer = history[at++]!;
+        ({ value, done } = flow.next(answer));
+      }
+    } catch (error) {
+      if (!(error instanceof Rejection)) throw error;
+    }
+    return this.begin(facts);
+  }
+
+  #add(
+    request: Request,
+    facts: Facts,
+    start: Facts,
+    history: readonly Answer[],
+  ): Place<Facts> {
+    const about = JSON.stringify(facts);
+    const place = { id: this.all.length, request, facts, about, start, history };
+    this.all.push(place);
+    this.#next.push(new Map());
+    return place;
+  }
+}
