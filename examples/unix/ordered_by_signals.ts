@@ -22,9 +22,9 @@ import { kill, pipe, signals, sigwait } from "@sysv/ipc/unix";
 
 const CHILDREN = 4;
 
-async function work(number: number): Promise<void> {
+async function work(number: number, parent: number): Promise<void> {
   const turn = sigwait(["SIGCONT"], { timeout: 60_000 }); // it never comes if the parent is dead
-  kill(process.ppid, "SIGUSR2"); // this child listens now
+  kill(parent, "SIGUSR2"); // this child listens now
   await sleep(200 * Math.random()); // the work
   await turn;
   console.log(`Result ${number}`);
@@ -36,7 +36,8 @@ async function manage(): Promise<void> {
   const run = "Bun" in globalThis ? [] : ["run", "--quiet", "--allow-ffi"];
   const children = [];
   for (let number = 0; number < CHILDREN; number++) {
-    const child = spawn(process.execPath, [...run, import.meta.filename!, String(number)], {
+    const given = [number, process.pid].map(String);
+    const child = spawn(process.execPath, [...run, import.meta.filename!, ...given], {
       stdio: ["ignore", results.writer.fd, "inherit"],
     });
     children.push({ pid: child.pid!, exit: once(child, "exit") });
@@ -55,6 +56,6 @@ async function manage(): Promise<void> {
   console.log(`${CHILDREN} children worked side by side, and signals put their results in order.`);
 }
 
-const [number] = process.argv.slice(2);
+const [number, parent] = process.argv.slice(2);
 if (number === undefined) await manage();
-else await work(Number(number));
+else await work(Number(number), Number(parent));
