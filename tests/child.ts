@@ -5,7 +5,7 @@
  */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -26,6 +26,8 @@ const paths: Record<Runtime, string> = {
 
 const root = new URL("../", import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-test-"));
+// Children that run as another user read it too.
+chmodSync(folder, 0o755);
 const removeFolder = () => rmSync(folder, { recursive: true, force: true });
 process.on("exit", removeFolder);
 // deno test fires this one alone.
@@ -38,14 +40,13 @@ export function command(
   runs: Runtime = runtime,
   permissions: readonly string[] = ["--allow-ffi"],
 ) {
-  const config = new URL("deno.json", root).pathname;
   return runs === "bun" ? [paths.bun, file] : [
     paths.deno,
     "run",
     "--quiet",
     "--no-prompt",
     "--no-lock",
-    `--config=${config}`,
+    "--no-config",
     // Deno's node:child_process permits everything to a Deno that is told nothing about permissions.
     ...(permissions.length > 0 ? permissions : ["--deny-net"]),
     file,
@@ -59,16 +60,33 @@ import process from "node:process";
 const { Semaphore, SemaphoreSet, MessageQueue, SharedMemory, IpcError, removeOnExit } = ipc;
 const args = process.argv.slice(2);
 const say = (text) => process.stdout.write(text + "\\n");
-const __lines = [], __hearers = [];
-let __rest = "";
-process.stdin.on("data", (data) => {
-  const lines = (__rest + data).split("\\n");
-  __rest = lines.pop();
-  for (const line of lines) __hearers.length ? __hearers.shift()(line) : __lines.push(line);
-});
-process.stdin.unref?.();
-const hear = () => __lines.length ? Promise.resolve(__lines.shift())
-  : new Promise((resolve) => { process.stdin.ref?.(); __hearers.push((line) => { process.stdin.unref?.(); resolve(line); }); });
+// Read only while somebody listens, so that the program can end while its input is open.
+let __reader, __rest = "";
+const __read = () => {
+  if ("Deno" in globalThis) {
+    __reader ??= Deno.stdin.readable.getReader();
+    return __reader.read().then(({ value }) => value);
+  }
+  return new Promise((resolve) => {
+    process.stdin.once("end", () => resolve(undefined));
+    process.stdin.once("data", (data) => {
+      process.stdin.pause();
+      resolve(data);
+    });
+    process.stdin.resume();
+  });
+};
+const hear = async () => {
+  while (!__rest.includes("\\n")) {
+    const bytes = await __read();
+    if (bytes === undefined) return undefined;
+    __rest += new TextDecoder().decode(bytes);
+  }
+  const end = __rest.indexOf("\\n");
+  const line = __rest.slice(0, end);
+  __rest = __rest.slice(end + 1);
+  return line;
+};
 void [libc, args, say, hear, Semaphore, SemaphoreSet, MessageQueue, SharedMemory, IpcError, removeOnExit];
 `;
 
