@@ -1,0 +1,495 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { test } from "node:test";
+import { IpcError, SemaphoreSet, SharedMemory } from "@sysv/ipc";
+import { Barrier, type BarrierParty, BrokenBarrierError } from "@sysv/ipc/sync";
+import { barrier as protocol } from "../sync/protocols.ts";
+import { type Child, otherRuntime, runtime, until } from "./child.ts";
+import { assertIpcError, assertTimeout } from "./support.ts";
+import {
+  assertRejectsWith,
+  assertTimesOut,
+  runSync,
+  runtimes,
+  testOpening,
+  untilWaiting,
+  valuesOf,
+  waitersOf,
+} from "./sync.ts";
+
+type OnDeath = "break" | "shrink";
+const rules: readonly OnDeath[] = ["break", "shrink"];
+
+testOpening({
+  name: "Barrier",
+  kind: "barrier",
+  values: [0, 0, 0, 2, 0],
+  create: (options) => Barrier.create({ ...options, parties: 2 }),
+  open: (key) => Barrier.open(key, { parties: 2 }),
+  openOrCreate: (key) => Barrier.openOrCreate(key, { parties: 2 }),
+  fromId: (id) => Barrier.fromId(id, { parties: 2 }),
+});
+
+/** Starts a process that is a party, and does what it is told: wait, waitSync, leave. */
+async function party(
+  { id, parties, onDeath }: Barrier,
+  runs = otherRuntime,
+): Promise<Child> {
+  const child = runSync(
+    `const [id, parties, onDeath] = args;
+    const barrier = Barrier.fromId(Number(id), { parties: Number(parties), onDeath });
+    const party = barrier.join();
+    say("joined");
+    for (;;) {
+      const verb = await hear();
+      try {
+        await party[verb]();
+        say("done");
+      } catch (error) {
+        say(error.name);
+      }
+    }`,
+    { args: [id, parties, onDeath], runtime: runs },
+  );
+  assertEquals(await child.hear(), "joined");
+  return child;
+}
+
+test("Barrier.create() refuses a number of parties that is none", () => {
+  for (const parties of [0, -1, 1.5, 32768]) {
+    assertThrows(() => Barrier.create({ parties }), RangeError);
+  }
+});
+
+for (const onDeath of rules) {
+  test(`Barrier of 1 party (${onDeath}) never waits`, async () => {
+    using barrier = Barrier.create({ parties: 1, onDeath });
+    using one = barrier.join();
+    for (let round = 0; round < 7; round++) {
+      await one.wait({ timeout: 0 });
+      one.waitSync({ timeout: 0 });
+      assertEquals(one.tryWait(), true);
+    }
+  });
+
+  test(`Barrier of as many parties as can be (${onDeath}) lets one join`, () => {
+    using barrier = Barrier.create({ parties: 32767, onDeath });
+    using one = barrier.join();
+    assertEquals([one.tryWait(), valuesOf(barrier)[protocol.missing]], [false, 32766]);
+  });
+
+  test(`Barrier of 500 parties of one process (${onDeath}) lets all go on, round after round`, async () => {
+    using barrier = Barrier.create({ parties: 500, onDeath });
+    const parties = Array.from({ length: 500 }, () => barrier.join());
+    for (let round = 0; round < 4; round++) {
+      await Promise.all(parties.map((party) => party.wait()));
+    }
+    for (const party of parties) party.leave();
+    assertEquals(valuesOf(barrier), [0, 0, 0, 0, 0]);
+  });
+
+  test(`Barrier.join() fails with EBUSY when all parties have (${onDeath})`, () => {
+    using barrier = Barrier.create({ parties: 2, onDeath });
+    using _one = barrier.join();
+    using _other = Barrier.fromId(barrier.id, { parties: 2, onDeath }).join();
+    assertIpcError(() => barrier.join(), "EBUSY", "semop");
+  });
+
+  test(`BarrierParty.wait() waits for all to join and to arrive, in all forms and runtimes (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 4, onDeath });
+    using one = barrier.join();
+    const waiting = one.wait();
+    const second = await party(barrier, runtimes[0]);
+    const third = await party(barrier, runtimes[1]);
+    await using _ = ending(second, third);
+    second.say("wait");
+    third.say("waitSync");
+    await untilWaiting(barrier, 3);
+    using last = barrier.join();
+    assertEquals(waitersOf(barrier), 3);
+    assertEquals(last.tryWait(), true);
+    await waiting;
+    assertEquals([await second.hear(), await third.hear()], ["done", "done"]);
+  });
+
+  test(`BarrierParty.tryWait() arrives only as the last of the parties (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 2, onDeath });
+    using one = barrier.join();
+    assertEquals([one.tryWait(), valuesOf(barrier)], [false, [1, 0, 0, 1, 0]]);
+    using other = barrier.join();
+    for (let round = 0; round < 5; round++) {
+      assertEquals([one.tryWait(), other.tryWait()], [false, false]);
+      const waiting = one.wait();
+      assertEquals(other.tryWait(), true);
+      await waiting;
+    }
+  });
+
+  test(`BarrierParty.wait() cannot be called twice at once (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 2, onDeath });
+    using one = barrier.join();
+    using other = barrier.join();
+    const waiting = one.wait();
+    await assertRejects(() => one.wait(), TypeError);
+    assertThrows(() => one.waitSync(), TypeError);
+    assertThrows(() => one.tryWait(), TypeError);
+    assertEquals(valuesOf(barrier), [1, 1, 0, 0, 0]);
+    await Promise.all([waiting, other.wait()]);
+  });
+
+  const retreats: Record<string, (party: BarrierParty) => Promise<void>> = {
+    "times out": (party) => assertTimesOut(party.wait({ timeout: 5 })),
+    "times out at once": (party) => assertTimesOut(party.wait({ timeout: 0 })),
+    "times out, blocking": (party) =>
+      Promise.resolve(assertTimeout(() => party.waitSync({ timeout: 5 }))),
+    "is aborted": async (party) => {
+      const controller = new AbortController();
+      const waiting = party.wait({ signal: controller.signal });
+      const reason = new Error("enough");
+      setTimeout(() => controller.abort(reason), 5);
+      assertEquals(await assertRejects(() => waiting), reason);
+    },
+    "is aborted before": async (party) => {
+      await assertRejects(() => party.wait({ signal: AbortSignal.abort() }), DOMException);
+    },
+  };
+  for (const [happens, retreat] of Object.entries(retreats)) {
+    test(`BarrierParty.wait() that ${happens} has not arrived, and can wait again (${onDeath})`, async () => {
+      using barrier = Barrier.create({ parties: 2, onDeath });
+      using one = barrier.join();
+      // Before all have joined, and after, in each of the rounds.
+      await retreat(one);
+      assertEquals(valuesOf(barrier), [1, 0, 0, 1, 0]);
+      using other = barrier.join();
+      for (let round = 0; round < 4; round++) {
+        await retreat(one);
+        assertEquals(valuesOf(barrier)[round % 3], 2);
+        assertTimeout(() => other.waitSync({ timeout: 1 }));
+        await Promise.all([one.wait(), other.wait()]);
+      }
+    });
+  }
+
+  test(`BarrierParty.wait() refuses a timeout that is none, before it arrives (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 2, onDeath });
+    using one = barrier.join();
+    for (const timeout of [-1, NaN]) {
+      await assertRejects(() => one.wait({ timeout }), RangeError);
+      assertThrows(() => one.waitSync({ timeout }), RangeError);
+    }
+    assertEquals(valuesOf(barrier), [1, 0, 0, 1, 0]);
+  });
+
+  test(`BarrierParty.wait() gives EIDRM when the barrier is removed, in all forms and runtimes (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 4, onDeath });
+    using one = barrier.join();
+    const waiting = assertRejectsWith("EIDRM", one.wait());
+    const children = await Promise.all(runtimes.map((runtime) => party(barrier, runtime)));
+    await using _ = ending(...children);
+    for (const [i, child] of children.entries()) child.say(i === 0 ? "wait" : "waitSync");
+    await untilWaiting(barrier, 3);
+    barrier.remove();
+    await waiting;
+    for (const child of children) assertEquals(await child.hear(), "IpcError");
+    await assertRejectsWith("EIDRM", one.wait());
+    assertIpcError(() => one.waitSync(), "EIDRM", "semctl");
+    assertIpcError(() => barrier.join(), "EIDRM", "semctl");
+    one.leave();
+  });
+
+  test(`BarrierParty.leave() lets the others go on without it, once (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 3, onDeath });
+    const [one, two, three] = [barrier.join(), barrier.join(), barrier.join()];
+    const waiting = [one.wait(), two.wait()];
+    await untilWaiting(barrier);
+    three.leave();
+    await Promise.all(waiting);
+    three.leave();
+    for (let round = 0; round < 4; round++) await Promise.all([one.wait(), two.wait()]);
+    assertEquals([one.tryWait(), two.tryWait()], [false, false]);
+    two[Symbol.dispose]();
+    for (let round = 0; round < 4; round++) assertEquals(one.tryWait(), true);
+    one.leave();
+    assertEquals([valuesOf(barrier), barrier.isBroken], [[0, 0, 0, 0, 0], false]);
+    assertIpcError(() => barrier.join(), "EBUSY", "semop");
+  });
+
+  test(`BarrierParty.leave() in each round takes that party away and no other (${onDeath})`, async () => {
+    for (let rounds = 0; rounds < 5; rounds++) {
+      using barrier = Barrier.create({ parties: 3, onDeath });
+      const [one, two, three] = [barrier.join(), barrier.join(), barrier.join()];
+      for (let round = 0; round < rounds; round++) {
+        await Promise.all([one.wait(), two.wait(), three.wait()]);
+      }
+      three.leave();
+      assertTimeout(() => one.waitSync({ timeout: 1 }));
+      await Promise.all([one.wait(), two.wait()]);
+      await Promise.all([one.wait(), two.wait()]);
+    }
+  });
+
+  test(`BarrierParty.leave() while it waits takes that party away and no other (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 3, onDeath });
+    const [one, two, three] = [barrier.join(), barrier.join(), barrier.join()];
+    const waiting = three.wait().catch(() => {});
+    await untilWaiting(barrier);
+    three.leave();
+    // The second has not arrived, so the first has to wait.
+    assertTimeout(() => one.waitSync({ timeout: 5 }));
+    for (let round = 0; round < 4; round++) {
+      await Promise.all([one.wait({ timeout: 1000 }), two.wait({ timeout: 1000 })]);
+    }
+    await waiting;
+    for (const party of [one, two]) party.leave();
+    assertEquals(valuesOf(barrier), [0, 0, 0, 0, 0]);
+  });
+
+  test(`BarrierParty.wait() rejects when its handle is disposed, and has not arrived (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 2, onDeath });
+    using one = barrier.join();
+    const handle = Barrier.fromId(barrier.id, { parties: 2, onDeath });
+    const other = handle.join();
+    const waiting = assertRejects(() => other.wait(), ReferenceError);
+    await untilWaiting(barrier);
+    handle[Symbol.dispose]();
+    await waiting;
+    assertEquals(valuesOf(barrier), [2, 0, 0, 0, 0]);
+    assertTimeout(() => one.waitSync({ timeout: 5 }));
+    other.leave();
+    one.waitSync({ timeout: 0 });
+  });
+
+  test(`BarrierParty.leave() works when the handle is disposed (${onDeath})`, () => {
+    using barrier = Barrier.create({ parties: 2, onDeath });
+    using one = barrier.join();
+    const handle = Barrier.fromId(barrier.id, { parties: 2, onDeath });
+    const other = handle.join();
+    handle[Symbol.dispose]();
+    assertTimeout(() => one.waitSync({ timeout: 1 }));
+    other.leave();
+    one.waitSync({ timeout: 0 });
+  });
+
+  test(`Barrier: 4 processes of both runtimes never mix 200 rounds (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 4, onDeath });
+    using memory = SharedMemory.create({ size: 4 * 4 });
+    const children = Array.from({ length: 4 }, (_, i) =>
+      runSync(
+        `const [id, onDeath, memoryId, me] = args;
+        const barrier = Barrier.fromId(Number(id), { parties: 4, onDeath });
+        using memory = SharedMemory.fromId(Number(memoryId));
+        const rounds = new Int32Array(memory.buffer, 0, 4);
+        // Some waits are given up, and begun again.
+        const waits = [
+          async () => { await party.wait(); return true; },
+          () => { party.waitSync(); return true; },
+          () => party.tryWait(),
+          () => party.wait({ timeout: Math.random() * 2 }).then(() => true, (error) => {
+            if (error.name !== "TimeoutError") throw error;
+            return false;
+          }),
+          () => {
+            try { party.waitSync({ timeout: Math.random() }); return true; }
+            catch (error) { if (error.name !== "TimeoutError") throw error; }
+          },
+          () => {
+            const controller = new AbortController();
+            setTimeout(() => controller.abort("enough"), Math.random());
+            return party.wait({ signal: controller.signal }).then(() => true, (error) => {
+              if (error !== "enough") throw error;
+            });
+          },
+        ];
+        using party = barrier.join();
+        for (let round = 1; round <= 200; round++) {
+          Atomics.store(rounds, Number(me), round);
+          for (let tries = 0; !await waits[Math.floor(Math.random() * (tries < 5 ? 6 : 2))](); tries++);
+          for (let i = 0; i < 4; i++) {
+            const other = Atomics.load(rounds, i);
+            if (other !== round && other !== round + 1) throw new Error(i + " is in " + other + " as " + me + " leaves " + round);
+          }
+        }
+        say("done");`,
+        { args: [barrier.id, onDeath, memory.id, i], runtime: runtimes[i % 2]! },
+      ));
+    await using _ = ending(...children);
+    for (const child of children) assertEquals(await child.hear(), "done");
+    await until(() => valuesOf(barrier).every((value) => value === 0));
+    assertEquals([barrier.isBroken, waitersOf(barrier)], [false, 0]);
+  });
+}
+
+test("Barrier: who retreats as another joins has retreated, or the round is complete", () => {
+  for (const token of [false, true]) {
+    using set = SemaphoreSet.create({ values: protocol.values(2) });
+    set.operateSync(protocol.join(token));
+    set.operateSync(protocol.arrive(0, token));
+    let retreated = false;
+    for (const step of protocol.retreat(0, token)) {
+      if (set.tryOperate(step)) retreated = true;
+      // The second joins between two steps of the first.
+      if (!retreated && set.values[protocol.missing] === 1) set.operateSync(protocol.join(token));
+    }
+    const complete = set.tryOperate(protocol.wait(0));
+    assertEquals([retreated, complete], [true, false]);
+  }
+});
+
+/** Kills processes at the end of a block. */
+function ending(...children: Child[]): AsyncDisposable {
+  return {
+    async [Symbol.asyncDispose]() {
+      await Promise.all(children.map((child) => child[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+for (const runs of runtimes) {
+  for (const moment of ["before it arrives", "as it waits", "as it waits, blocking"]) {
+    const verb = moment === "as it waits" ? "wait" : "waitSync";
+    const arrive = async (barrier: Barrier, child: Child) => {
+      if (moment === "before it arrives") return;
+      const before = waitersOf(barrier);
+      child.say(verb);
+      await untilWaiting(barrier, before + 1);
+    };
+
+    test(`Barrier breaks at once when a party of ${runs} is killed ${moment}`, async () => {
+      using barrier = Barrier.create({ parties: 4 });
+      using one = barrier.join();
+      using two = barrier.join();
+      const victim = await party(barrier, runs);
+      const other = await party(barrier);
+      await using _ = ending(victim, other);
+      // One round first, so that nothing is as at the beginning.
+      for (const child of [victim, other]) child.say("wait");
+      await Promise.all([one.wait(), two.wait()]);
+      for (const child of [victim, other]) assertEquals(await child.hear(), "done");
+
+      const waiting = assertRejects(() => one.wait(), BrokenBarrierError);
+      other.say("waitSync");
+      await untilWaiting(barrier, 2);
+      await arrive(barrier, victim);
+      assertEquals(barrier.isBroken, false);
+      await victim.kill();
+      await waiting;
+      assertEquals(await other.hear(), "BrokenBarrierError");
+      assertEquals(barrier.isBroken, true);
+      for (const party of [one, two]) {
+        await assertRejects(() => party.wait(), BrokenBarrierError);
+        assertThrows(() => party.waitSync(), BrokenBarrierError);
+        assertThrows(() => party.tryWait(), BrokenBarrierError);
+      }
+      assertThrows(() => barrier.join(), BrokenBarrierError);
+      one.leave();
+      assertEquals(barrier.isBroken, true);
+    });
+
+    test(`Barrier shrinks at once when a party of ${runs} is killed ${moment}`, async () => {
+      using barrier = Barrier.create({ parties: 4, onDeath: "shrink" });
+      using one = barrier.join();
+      using two = barrier.join();
+      const victim = await party(barrier, runs);
+      const other = await party(barrier);
+      await using _ = ending(victim, other);
+      for (const child of [victim, other]) child.say("wait");
+      await Promise.all([one.wait(), two.wait()]);
+      for (const child of [victim, other]) assertEquals(await child.hear(), "done");
+
+      const waiting = one.wait();
+      other.say("waitSync");
+      await untilWaiting(barrier, 2);
+      await arrive(barrier, victim);
+      await victim.kill();
+      assertEquals(waitersOf(barrier), 2);
+      await two.wait();
+      await waiting;
+      assertEquals(await other.hear(), "done");
+      for (let round = 0; round < 4; round++) {
+        other.say("wait");
+        await Promise.all([one.wait(), two.wait()]);
+        assertEquals(await other.hear(), "done");
+      }
+      assertEquals(barrier.isBroken, false);
+      // The last one that is missing dies: whoever waits goes on.
+      const last = [one.wait(), two.wait()];
+      await untilWaiting(barrier);
+      await other.kill();
+      await Promise.all(last);
+    });
+  }
+}
+
+test("Barrier: a party that dies before all have joined breaks it for those who come", async () => {
+  using barrier = Barrier.create({ parties: 3 });
+  using one = barrier.join();
+  const waiting = assertRejects(() => one.wait(), BrokenBarrierError);
+  await using child = await party(barrier);
+  await untilWaiting(barrier);
+  await child.kill();
+  await waiting;
+  assertThrows(() => barrier.join(), BrokenBarrierError);
+});
+
+test("Barrier: a party that dies before all have joined is gone from one that shrinks", async () => {
+  using barrier = Barrier.create({ parties: 3, onDeath: "shrink" });
+  using one = barrier.join();
+  await using child = await party(barrier);
+  await child.kill();
+  const waiting = one.wait();
+  await untilWaiting(barrier);
+  using other = barrier.join();
+  await Promise.all([waiting, other.wait()]);
+  assertIpcError(() => barrier.join(), "EBUSY", "semop");
+});
+
+for (const onDeath of rules) {
+  test(`Barrier: the death of a process whose party has left changes nothing (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 3, onDeath });
+    const [one, two] = [barrier.join(), barrier.join()];
+    await using child = await party(barrier);
+    const waiting = one.wait();
+    child.say("leave");
+    assertEquals(await child.hear(), "done");
+    await child.kill();
+    await Promise.all([waiting, two.wait()]);
+    assertEquals(barrier.isBroken, false);
+    await Promise.all([one.wait(), two.wait()]);
+  });
+
+  test(`Barrier: a process with several parties takes all of them with it (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 4, onDeath });
+    using one = barrier.join();
+    await using child = runSync(
+      `const barrier = Barrier.fromId(Number(args[0]), { parties: 4, onDeath: args[1] });
+      const parties = [1, 2, 3].map(() => barrier.join());
+      void parties[0].wait();
+      parties[1].leave();
+      say("joined");
+      await hear();`,
+      { args: [barrier.id, onDeath], runtime: otherRuntime },
+    );
+    await child.hear();
+    const waiting = onDeath === "break"
+      ? assertRejects(() => one.wait(), BrokenBarrierError)
+      : one.wait();
+    await untilWaiting(barrier, 2);
+    await child.kill();
+    await waiting;
+    assertEquals(barrier.isBroken, onDeath === "break");
+  });
+}
+
+test("Barrier: handles of one barrier, opened by key, are of one barrier", async () => {
+  using barrier = Barrier.create({ parties: 2, key: `barrier of ${runtime} ${performance.now()}` });
+  using opened = Barrier.open(barrier.key!, { parties: 2 });
+  assertEquals([barrier.onDeath, opened.parties], ["break", 2]);
+  using one = barrier.join();
+  using other = opened.join();
+  await Promise.all([one.wait(), other.wait()]);
+});
+
+test("BrokenBarrierError is an error of its own name", () => {
+  const error = new BrokenBarrierError("broken");
+  assert(error instanceof Error && !(error instanceof IpcError));
+  assertEquals(error.name, "BrokenBarrierError");
+});
