@@ -4,8 +4,9 @@
  * @module
  */
 
-import { abi, errors, IPC_NOWAIT, msginfo, readStruct } from "./ffi/abi.ts";
+import { abi, errors, IPC_NOWAIT, IPC_STAT, msginfo, readStruct } from "./ffi/abi.ts";
 import { msgctl, msgget, msgrcv, msgsnd } from "./ffi/calls.ts";
+import { IpcError } from "./ffi/error.ts";
 import { limited, resume } from "./ffi/interrupt.ts";
 import { anyWaiting, isWaiting, wait } from "./ffi/waiter.ts";
 import { bytesOf } from "./bytes.ts";
@@ -138,6 +139,8 @@ const messageQueue: Kind = {
   layout: abi.layouts.msqid,
   changeTime: "msg_ctime",
   letter: "q",
+  statAny: abi.constants.MSG_STAT_ANY,
+  largest: () => undefined,
   control: msgctl,
   limits() {
     const { msgmni } = limits();
@@ -498,10 +501,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     { maxBytes, ...permissions }: MessageQueuePermissionOptions,
   ): void {
     checkMaxBytes(maxBytes);
-    this.#handle.setPermissions(
-      permissions,
-      maxBytes === undefined ? {} : { msg_qbytes: maxBytes },
-    );
+    setPermissions(this.#handle, permissions, maxBytes);
   }
 
   /**
@@ -569,14 +569,24 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
       const result = msgrcv(this.#handle.id, incoming.bytes, room, type, flags | IPC_NOWAIT);
       if (result >= 0) return result;
       if (result === -errors.ENOMSG) return -1;
-      this.#grow(result, size);
+      this.#grow(result, size, flags & abi.constants.MSG_COPY);
     }
   }
 
   /** Makes room for a message that was too long, unless its receiver has no more, or something else failed. */
-  #grow(result: number, size: number | undefined): void {
-    if (result !== -errors.E2BIG || size !== undefined) throw receiveError(this.#handle, -result);
-    incoming.reserve(2 * incoming.capacity);
+  #grow(result: number, size: number | undefined, copying = 0): void {
+    if (result === -errors.E2BIG && size === undefined) incoming.reserve(2 * incoming.capacity);
+    else if (result !== -errors.EINVAL || copying === 0) throw receiveError(this.#handle, -result);
+    else this.#cannotPeek();
+  }
+
+  /** Copying gives EINVAL if there is no queue, and if the limit is below the length of a message. */
+  #cannotPeek(): never {
+    const buffer = new Uint8Array(messageQueue.layout.size);
+    if (msgctl(this.id, IPC_STAT, buffer) < 0) throw receiveError(this.#handle, errors.EINVAL);
+    const reason =
+      `the message is longer than the ${limits().msgmax} bytes that can be copied now (MSGMAX, kernel.msgmax)`;
+    throw ipcError(errors.EINVAL, "msgrcv", `peek into ${this.#handle.name}`, this.#handle, reason);
   }
 
   #sendTimeout(length: number, timeout: number): Error {
@@ -622,19 +632,32 @@ function isUp(result: number): boolean {
 
 function checkMaxBytes(maxBytes: number | undefined): void {
   if (maxBytes !== undefined) {
-    checkInteger(
-      maxBytes,
-      0,
-      Number.MAX_SAFE_INTEGER,
-      `limit a queue to ${maxBytes} bytes`,
-    );
+    checkInteger(maxBytes, 0, 0x7fffffff, `limit a queue to ${maxBytes} bytes`);
+  }
+}
+
+function setPermissions(
+  handle: Handle,
+  permissions: PermissionOptions,
+  maxBytes: number | undefined,
+): void {
+  try {
+    handle.setPermissions(permissions, maxBytes === undefined ? {} : { msg_qbytes: maxBytes });
+  } catch (error) {
+    const { msgmnb } = limits();
+    const isLimit = error instanceof IpcError && error.code === "EPERM" && maxBytes! > msgmnb!;
+    if (!isLimit) throw error;
+    const doing = `limit ${handle.name} to ${maxBytes} bytes`;
+    const reason =
+      `more than ${msgmnb} bytes need a privilege (MSGMNB, kernel.msgmnb; CAP_SYS_RESOURCE)`;
+    throw ipcError(errors.EPERM, "msgctl", doing, handle, reason);
   }
 }
 
 function limit(handle: Handle, maxBytes: number | undefined): void {
   if (maxBytes === undefined) return;
   try {
-    handle.setPermissions({}, { msg_qbytes: maxBytes });
+    setPermissions(handle, {}, maxBytes);
   } catch (error) {
     handle.remove();
     throw error;

@@ -104,8 +104,12 @@ export interface Kind {
   readonly changeTime: string;
   /** Its `...ctl`, without index. */
   control(id: number, command: number, buffer: Uint8Array | null): number;
+  /** The command that describes what stands at an index, without permission; -1 if there is none. */
+  readonly statAny: number;
   /** Tells which limit a creation meets, and how full the system is. */
   limits(): string;
+  /** Tells how large an object can be. */
+  largest(): string | undefined;
   /** The letter by which `ipcs` and `ipcrm` know it. */
   readonly letter: "s" | "q" | "m";
 }
@@ -201,14 +205,27 @@ export class Handle {
     }
     if (mode !== undefined) checkMode(mode);
     this.check();
-    const buffer = this.control(
-      IPC_STAT,
-      new Uint8Array(this.kind.layout.size),
-      "describe",
-    );
+    const buffer = this.#current();
     writeStruct(abi.layouts.ipcPerm, buffer, { uid, gid, mode });
     writeStruct(this.kind.layout, buffer, members);
     this.control(IPC_SET, buffer, "change the permissions of");
+  }
+
+  /**
+   * Reads the `..._ds` in order to change it, which an owner may do whom the mode does not let read:
+   * then it is read where it stands in the kernel's table, the low 15 or 24 bits of the identifier.
+   */
+  #current(): Uint8Array {
+    const { kind, id } = this;
+    const buffer = new Uint8Array(kind.layout.size);
+    const result = kind.control(id, IPC_STAT, buffer);
+    if (result >= 0) return buffer;
+    if (result === -errors.EACCES && kind.statAny !== -1) {
+      for (const slots of [2 ** 15, 2 ** 24]) {
+        if (kind.control(id % slots, kind.statAny, buffer) === id) return buffer;
+      }
+    }
+    throw this.error(-result, kind.syscalls.control, `change the permissions of ${this.name}`);
   }
 
   /** Makes a control call and gives the buffer back. */
@@ -398,14 +415,14 @@ function getError(
   key: number,
 ): IpcError {
   const what = key === IPC_PRIVATE ? `a private ${kind.noun}` : `${kind.noun} ${keyText(key)}`;
-  const reason = errno === errors.ENOSPC
-    ? `${kind.limits()}: "ipcs -${kind.letter}" shows leaked ones and "ipcrm -${kind.letter} ID" removes them`
-    : undefined;
-  return ipcError(
-    errno,
-    kind.syscalls.get,
-    `${verb} ${what}`,
-    key === IPC_PRIVATE ? {} : { key },
-    reason,
-  );
+  const subject = key === IPC_PRIVATE ? {} : { key };
+  return ipcError(errno, kind.syscalls.get, `${verb} ${what}`, subject, reasonOfGet(kind, errno));
+}
+
+/** Tells why an object cannot be had, if there is more to say than of any call. */
+function reasonOfGet(kind: Kind, errno: number): string | undefined {
+  if (errno === errors.EINVAL) return kind.largest();
+  if (errno !== errors.ENOSPC) return undefined;
+  const { letter } = kind;
+  return `${kind.limits()}: "ipcs -${letter}" shows leaked ones and "ipcrm -${letter} ID" removes them`;
 }

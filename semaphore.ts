@@ -139,20 +139,26 @@ const semaphoreSet: Kind = {
   layout: abi.layouts.semid,
   changeTime: "sem_ctime",
   letter: "s",
+  statAny: abi.constants.SEM_STAT_ANY,
   control: (id, command, buffer) =>
     buffer === null ? semctl(id, 0, command, 0) : semctlBuffer(id, 0, command, buffer),
   limits() {
-    const read = (command: number) => {
-      const buffer = new Uint8Array(seminfo.size);
-      return semctlBuffer(0, 0, command, buffer) < 0 ? {} : readStruct(seminfo, buffer);
-    };
-    const most = read(abi.constants.IPC_INFO);
-    const used = read(abi.constants.SEM_INFO);
-    return used.semusz! >= most.semmni!
-      ? `the system has ${used.semusz} of at most ${most.semmni} sets (SEMMNI, the 4th number of kernel.sem)`
-      : `the system has ${used.semaem} of at most ${most.semmns} semaphores (SEMMNS, the 2nd number of kernel.sem)`;
+    const { semmni, semmns } = semInfo(abi.constants.IPC_INFO);
+    const { semusz: sets, semaem: semaphores } = semInfo(abi.constants.SEM_INFO);
+    return sets! >= semmni!
+      ? `the system has ${sets} of at most ${semmni} sets (SEMMNI, the 4th number of kernel.sem)`
+      : `the system has ${semaphores} of at most ${semmns} semaphores (SEMMNS, the 2nd number of kernel.sem)`;
+  },
+  largest() {
+    const { semmsl } = semInfo(abi.constants.IPC_INFO);
+    return `a set has at most ${semmsl} semaphores, one of which this module needs (SEMMSL, the 1st number of kernel.sem)`;
   },
 };
+
+function semInfo(command: number): Record<string, number> {
+  const buffer = new Uint8Array(seminfo.size);
+  return semctlBuffer(0, 0, command, buffer) < 0 ? {} : readStruct(seminfo, buffer);
+}
 
 const OPEN_MODES = [0o600, 0o400] as const;
 

@@ -98,19 +98,25 @@ const sharedMemory: Kind = {
   layout: abi.layouts.shmid,
   changeTime: "shm_ctime",
   letter: "m",
+  statAny: abi.constants.SHM_STAT_ANY,
   control: shmctl,
   limits() {
-    const read = (command: number, layout: typeof shminfo) => {
-      const buffer = new Uint8Array(layout.size);
-      return shmctl(0, command, buffer) < 0 ? {} : readStruct(layout, buffer);
-    };
-    const most = read(abi.constants.IPC_INFO, shminfo);
-    const used = read(abi.constants.SHM_INFO, shm_info);
-    return used.used_ids! >= most.shmmni!
-      ? `the system has ${used.used_ids} of at most ${most.shmmni} segments (SHMMNI, kernel.shmmni)`
-      : `the system has ${used.shm_tot} of at most ${most.shmall} pages in segments (SHMALL, kernel.shmall)`;
+    const { shmmni, shmall } = shmInfo(abi.constants.IPC_INFO, shminfo);
+    const { used_ids: segments, shm_tot: pages } = shmInfo(abi.constants.SHM_INFO, shm_info);
+    return segments! >= shmmni!
+      ? `the system has ${segments} of at most ${shmmni} segments (SHMMNI, kernel.shmmni)`
+      : `the system has ${pages} of at most ${shmall} pages in segments (SHMALL, kernel.shmall)`;
+  },
+  largest() {
+    const { shmmax } = shmInfo(abi.constants.IPC_INFO, shminfo);
+    return `a segment has at most ${shmmax} bytes (SHMMAX, kernel.shmmax)`;
   },
 };
+
+function shmInfo(command: number, layout: typeof shminfo): Record<string, number> {
+  const buffer = new Uint8Array(layout.size);
+  return shmctl(0, command, buffer) < 0 ? {} : readStruct(layout, buffer);
+}
 
 const getAny = (key: number, flags: number) => shmget(key, 0, flags);
 const openModes = (readonly: boolean) => readonly ? [0o400] : [0o600];

@@ -312,6 +312,26 @@ function integer(
 const int = (value: number, name: string) => integer(value, -0x80000000, 0x7fffffff, name);
 const keyOfC = (value: number) => integer(value, -0x80000000, 0xffffffff, "key") | 0;
 
+/**
+ * Changes a `..._ds`. What is not given stays as it is and is read first, for which C would need
+ * permission to read; if all is given, it is not.
+ */
+function change(
+  run: (command: number, buffer: Uint8Array) => number,
+  layout: Layout,
+  perm: IpcPermChange = {},
+  members: Record<string, number> = {},
+  further: readonly string[] = [],
+): void {
+  const buffer = new Uint8Array(layout.size);
+  const given: Record<string, unknown> = { ...perm, ...members };
+  const isComplete = ["uid", "gid", "mode", ...further].every((name) => given[name] !== undefined);
+  if (!isComplete) run(IPC_STAT, buffer);
+  writeStruct(abi.layouts.ipcPerm, buffer, { ...perm });
+  writeStruct(layout, buffer, members);
+  run(IPC_SET, buffer);
+}
+
 /** Reads a `..._ds`: `perm` is the name of its first member. */
 function readDs(
   layout: Layout,
@@ -389,8 +409,9 @@ export function semtimedop(
   sops: readonly Sembuf[],
   timeout?: number,
 ): void {
-  if (timeout !== undefined && !(timeout >= 0)) {
-    throw new RangeError(`Cannot wait for ${timeout} milliseconds`);
+  if (timeout !== undefined && !(typeof timeout === "number" && timeout >= 0)) {
+    const message = `Cannot wait for ${timeout} milliseconds: expected 0 or more`;
+    throw typeof timeout === "number" ? new RangeError(message) : new TypeError(message);
   }
   const limit = timeout === undefined || timeout === Infinity ? null : calls.timespec(timeout);
   done(
@@ -521,19 +542,8 @@ export function semctl(
         ...readDs(layout, "sem_perm", buffer),
       };
     }
-    case IPC_SET: {
-      const buffer = new Uint8Array(layout.size);
-      run(IPC_STAT, buffer);
-      writeStruct(
-        abi.layouts.ipcPerm,
-        buffer,
-        (arg as { sem_perm: IpcPermChange }).sem_perm as Record<
-          string,
-          unknown
-        >,
-      );
-      return void run(cmd, buffer);
-    }
+    case IPC_SET:
+      return change(run, layout, (arg as { sem_perm: IpcPermChange }).sem_perm);
     case IPC_INFO:
     case SEM_INFO: {
       const buffer = new Uint8Array(seminfo.size);
@@ -573,6 +583,9 @@ export function msgget(key: number, msgflg: number): number {
  */
 export function msgsnd(msqid: number, msgp: Msgbuf, msgflg = 0): void {
   const { mtype, mtext } = msgp;
+  if (!(mtext instanceof Uint8Array)) {
+    throw new TypeError("Cannot pass mtext: expected a Uint8Array");
+  }
   const message = new Uint8Array(8 + mtext.byteLength);
   const type = integer(
     mtype,
@@ -681,15 +694,8 @@ export function msgctl(msqid: number, cmd: number, arg?: unknown): unknown {
       };
     }
     case IPC_SET: {
-      const { msg_perm, ...rest } = arg as {
-        msg_perm?: IpcPermChange;
-        msg_qbytes?: number;
-      };
-      const buffer = new Uint8Array(layout.size);
-      run(IPC_STAT, buffer);
-      writeStruct(abi.layouts.ipcPerm, buffer, { ...msg_perm });
-      writeStruct(layout, buffer, rest);
-      return void run(cmd, buffer);
+      const { msg_perm, ...members } = arg as { msg_perm?: IpcPermChange; msg_qbytes?: number };
+      return change(run, layout, msg_perm, members, ["msg_qbytes"]);
     }
     case IPC_INFO:
     case MSG_INFO: {
@@ -745,9 +751,14 @@ export function shmat(
       "Cannot hand out memory attached with SHM_RDONLY or SHM_REMAP: a write to it kills the process",
     );
   }
-  const { shm_segsz } = shmctl(shmid, IPC_STAT);
   const address = done(calls.shmat(shmid, shmflg), "shmat", { id: shmid });
-  const memory = calls.view(address, shm_segsz);
+  let memory;
+  try {
+    memory = calls.view(address, shmctl(shmid, IPC_STAT).shm_segsz);
+  } catch (error) {
+    calls.shmdt(address);
+    throw error;
+  }
   attached.set(memory, address);
   return memory;
 }
@@ -821,14 +832,8 @@ export function shmctl(shmid: number, cmd: number, arg?: unknown): unknown {
         ...readDs(layout, "shm_perm", buffer),
       };
     }
-    case IPC_SET: {
-      const buffer = new Uint8Array(layout.size);
-      run(IPC_STAT, buffer);
-      writeStruct(abi.layouts.ipcPerm, buffer, {
-        ...(arg as { shm_perm: IpcPermChange }).shm_perm,
-      });
-      return void run(cmd, buffer);
-    }
+    case IPC_SET:
+      return change(run, layout, (arg as { shm_perm: IpcPermChange }).shm_perm);
     case IPC_INFO:
     case SHM_INFO: {
       const info = cmd === IPC_INFO ? shminfo : shm_info;

@@ -16,7 +16,10 @@ import { type Guard, isRemoved, Structure } from "./structure.ts";
 
 /** What a barrier is for. */
 export interface BarrierOptions {
-  /** How many parties there are, from 1 to 32767. All have to say the same. */
+  /**
+   * How many parties there are, from 1 to 16383. All have to say the same. If death breaks the
+   * barrier, the kernel's limit of 32768 to undo lets one process be 32768 / parties of them.
+   */
   parties: number;
   /**
    * What becomes of a barrier when a party dies. `"break"`: nobody waits at it any more, and all who
@@ -48,18 +51,22 @@ export class BrokenBarrierError extends Error {
 export class BarrierParty implements Disposable {
   readonly #structure: Structure;
   readonly #guard: Guard;
-  readonly #token: boolean;
-  readonly #round: { current: number };
+  /** Whether the kernel takes the token out if this process dies. */
+  readonly #undone: boolean;
+  /** The round that the party waits for next. */
+  #round = 0;
+  /** The counter in which its token stands. */
+  #token = 0;
   #waiting = false;
+  readonly #leaving = new AbortController();
 
   /** Creates a party that has joined. */
-  constructor(structure: Structure, token: boolean, parties: number) {
+  constructor(structure: Structure, undone: boolean, parties: number) {
     this.#structure = structure;
-    this.#token = token;
-    const round = this.#round = { current: 0 };
+    this.#undone = undone;
     this.#guard = structure.guard(() => [
-      ...protocol.leave(round.current, token),
-      ...(token ? [] : protocol.disarm(parties)),
+      ...protocol.leave(this.#token, undone),
+      ...(undone ? [] : protocol.disarm(parties)),
     ]);
   }
 
@@ -69,27 +76,32 @@ export class BarrierParty implements Disposable {
    * @param options The signal and the timeout.
    * @returns A promise that rejects with {@linkcode BrokenBarrierError} if a party has died and death
    * breaks the barrier; with the reason of the signal, or with a DOMException "TimeoutError" if the
-   * time is up: then this party has not arrived, and may wait again; with IpcError EIDRM if the
-   * barrier is removed.
+   * time is up: then this party has not arrived, and may wait again; with a ReferenceError if it
+   * leaves; with IpcError EIDRM if the barrier is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
     checkTimeout(options?.timeout);
     options?.signal?.throwIfAborted();
     const { array } = this.#structure;
+    const left = this.#leaving.signal;
+    const signal = options?.signal === undefined ? left : AbortSignal.any([options.signal, left]);
     const round = this.#begin();
     try {
-      if (!await array.tryOperate(protocol.arrive(round, this.#token))) throw broken();
+      this.#arrived(await array.tryOperate(protocol.arrive(round, this.#undone)));
       try {
-        await array.operate(protocol.wait(round), options);
+        await array.operate(protocol.wait(round), { ...options, signal });
       } catch (error) {
-        if (isRemoved(error)) throw error;
+        if (isRemoved(error) || left.aborted) throw error;
         let retreated = false;
-        for (const step of protocol.retreat(round, this.#token)) {
+        for (const step of protocol.retreat(round, this.#undone)) {
           retreated ||= await array.tryOperate(step);
         }
-        if (retreated) throw error;
+        if (retreated) {
+          this.#token = round;
+          throw error;
+        }
       }
-      this.#end(round, await array.read());
+      this.#end(await array.read());
     } finally {
       this.#waiting = false;
     }
@@ -108,14 +120,17 @@ export class BarrierParty implements Disposable {
     const { set } = this.#structure;
     const round = this.#begin();
     try {
-      if (!set.tryOperate(protocol.arrive(round, this.#token))) throw broken();
+      this.#arrived(set.tryOperate(protocol.arrive(round, this.#undone)));
       try {
         set.operateSync(protocol.wait(round), options);
       } catch (error) {
         if (isRemoved(error)) throw error;
-        if (protocol.retreat(round, this.#token).some((step) => set.tryOperate(step))) throw error;
+        if (protocol.retreat(round, this.#undone).some((step) => set.tryOperate(step))) {
+          this.#token = round;
+          throw error;
+        }
       }
-      this.#end(round, set.values);
+      this.#end(set.values);
     } finally {
       this.#waiting = false;
     }
@@ -131,18 +146,19 @@ export class BarrierParty implements Disposable {
     const { set } = this.#structure;
     const round = this.#begin();
     this.#waiting = false;
-    const arrived = set.tryOperate([
-      ...protocol.arrive(round, this.#token),
-      ...protocol.wait(round),
-    ]);
-    if (arrived) this.#end(round, set.values);
-    else if (set.values[protocol.broken] !== 0) throw broken();
+    const step = [...protocol.arrive(round, this.#undone), ...protocol.wait(round)];
+    const arrived = set.tryOperate(step);
+    if (arrived) {
+      this.#arrived(true);
+      this.#end(set.values);
+    } else if (set.values[protocol.broken] !== 0) throw broken();
     return arrived;
   }
 
-  /** Leaves: the others go on without it. Does nothing the second time. */
+  /** Leaves: the others go on without it, and so does who waits as this party. Does nothing the second time. */
   leave(): void {
     this.#guard.release();
+    this.#leaving.abort(left());
   }
 
   /** Leaves, so that `using` does. */
@@ -151,17 +167,27 @@ export class BarrierParty implements Disposable {
   }
 
   #begin(): number {
+    if (this.#leaving.signal.aborted) throw left();
     if (this.#waiting) {
       throw new TypeError("Cannot wait twice at once as one party: join once more");
     }
     this.#waiting = true;
-    return this.#round.current;
+    return this.#round;
   }
 
-  #end(round: number, values: readonly number[]): void {
-    if (values[protocol.broken] !== 0) throw broken();
-    this.#round.current = protocol.next(round);
+  #arrived(arrived: boolean): void {
+    if (!arrived) throw broken();
+    this.#token = protocol.next(this.#round);
   }
+
+  #end(values: readonly number[]): void {
+    if (values[protocol.broken] !== 0) throw broken();
+    this.#round = this.#token;
+  }
+}
+
+function left(): ReferenceError {
+  return new ReferenceError("Cannot wait at the barrier as the party has left");
 }
 
 function broken(): BrokenBarrierError {
@@ -251,14 +277,15 @@ export class Barrier implements Disposable {
    * Joins as one of the parties; never waits. The first round begins when all have joined.
    *
    * @returns The party, to leave with `using`.
-   * @throws {IpcError} EBUSY if as many have joined as there are parties, EIDRM if the barrier is removed.
+   * @throws {IpcError} EBUSY if as many have joined as there are parties, ERANGE if this process is too
+   * many of them for the kernel to undo, EIDRM if the barrier is removed.
    * @throws {BrokenBarrierError} If a party has died and death breaks the barrier.
    */
   join(): BarrierParty {
     const { set } = this.#structure;
-    const token = this.onDeath === "shrink";
-    const step = [...protocol.join(token), ...(token ? [] : protocol.arm(this.parties))];
-    if (set.tryOperate(step)) return new BarrierParty(this.#structure, token, this.parties);
+    const undone = this.onDeath === "shrink";
+    const step = [...protocol.join(undone), ...(undone ? [] : protocol.arm(this.parties))];
+    if (set.tryOperate(step)) return new BarrierParty(this.#structure, undone, this.parties);
     if (this.isBroken) throw broken();
     const message = `Cannot join the barrier as all its ${this.parties} parties have`;
     throw new IpcError(message, errors.EBUSY, { syscall: "semop", id: set.id, key: set.key });
@@ -276,5 +303,5 @@ export class Barrier implements Disposable {
 }
 
 function checkParties(parties: number): void {
-  checkInteger(parties, 1, 32767, `make a barrier for ${parties} parties`);
+  checkInteger(parties, 1, 16383, `make a barrier for ${parties} parties`);
 }

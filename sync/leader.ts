@@ -145,11 +145,15 @@ export class Leader implements Disposable {
    */
   async campaign(options?: WaitOptions): Promise<Leadership> {
     const { array } = this.#structure;
-    try {
-      await array.operate(protocol.win, options);
-    } catch (error) {
-      if (!isFull(error)) throw error;
-      await array.operate(protocol.winAndCarry, options);
+    for (let won = false; !won;) {
+      try {
+        await array.operate(protocol.win, options);
+        won = true;
+      } catch (error) {
+        if (!isFull(error)) throw error;
+        // Whoever is first carries; after that the digit has room again.
+        won = await array.tryOperate(protocol.winAndCarry);
+      }
     }
     return this.#leadership(await array.read());
   }
@@ -162,11 +166,14 @@ export class Leader implements Disposable {
    */
   campaignSync(options?: TimeoutOptions): Leadership {
     const { set } = this.#structure;
-    try {
-      set.operateSync(protocol.win, options);
-    } catch (error) {
-      if (!isFull(error)) throw error;
-      set.operateSync(protocol.winAndCarry, options);
+    for (let won = false; !won;) {
+      try {
+        set.operateSync(protocol.win, options);
+        won = true;
+      } catch (error) {
+        if (!isFull(error)) throw error;
+        won = set.tryOperate(protocol.winAndCarry);
+      }
     }
     return this.#leadership(set.values);
   }

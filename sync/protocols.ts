@@ -126,11 +126,11 @@ export const barrier = {
   },
   /** Waits until all have joined and arrived. */
   wait: (round: number): Step => [isZero(3), isZero(round)],
-  /** The steps of which one takes the token back, unless the round is complete. */
+  /** The steps of which one, in this order, takes the token back, unless the round is complete. */
   retreat: (round: number, token: boolean): Step[] => {
     const [from, to] = [(round + 1) % rounds, round];
     const back = token ? [hold(from, -1), hold(to, +1)] : [add(from, -1), add(to, +1)];
-    return [[...isAtLeast(round, 1), ...back], [...isAtLeast(3, 1), ...back]];
+    return [[...isAtLeast(3, 1), ...back], [...isAtLeast(round, 1), ...back]];
   },
   /** Takes the token out for good. */
   leave: (round: number, token: boolean): Step => [token ? hold(round, -1) : add(round, -1)],
@@ -173,7 +173,7 @@ export const bulkhead = {
   /** Changes the number of tickets, unless it or the number of workers has changed meanwhile. */
   resize: (from: number, to: number, workers?: number): Step => [
     ...replace(1, from, to),
-    add(0, to - from),
+    ...(to === from ? [] : [add(0, to - from)]),
     ...(workers === undefined ? [] : replace(2, workers, workers)),
   ],
 } as const;

@@ -39,6 +39,7 @@ export function command(
   file: string,
   runs: Runtime = runtime,
   permissions: readonly string[] = ["--allow-ffi"],
+  config = `--config=${new URL("deno.json", root).pathname}`,
 ) {
   return runs === "bun" ? [paths.bun, file] : [
     paths.deno,
@@ -46,7 +47,7 @@ export function command(
     "--quiet",
     "--no-prompt",
     "--no-lock",
-    "--no-config",
+    config,
     // Deno's node:child_process permits everything to a Deno that is told nothing about permissions.
     ...(permissions.length > 0 ? permissions : ["--deny-net"]),
     file,
@@ -196,7 +197,7 @@ export function run(
   const file = join(folder, `${files++}.ts`);
   writeFileSync(file, prelude + program);
   return new Child(
-    [...command(file, runs, permissions), ...args.map(String)],
+    [...command(file, runs, permissions, "--no-config"), ...args.map(String)],
     uid === undefined ? {} : { uid },
   );
 }
