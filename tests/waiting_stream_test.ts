@@ -207,6 +207,20 @@ test("Cancelling MessageQueue.readable keeps the type of the message that goes b
   assertEquals([text(message), message?.type], ["hello", 7]);
 });
 
+test("Cancelling MessageQueue.readable and disposing its handle at once loses no message", async () => {
+  using queue = MessageQueue.create();
+  const handle = MessageQueue.fromId(queue.id);
+  const reader = handle.readable.getReader();
+  const read = reader.read();
+  await assertPending(read);
+  send(queue, "hello");
+  const cancel = reader.cancel();
+  handle[Symbol.dispose]();
+  await cancel;
+  await read;
+  assertEquals(drain(queue), ["hello"]);
+});
+
 test("MessageQueue.writable sends text, bytes, messages and { data, type }", async () => {
   using queue = MessageQueue.create();
   const writer = queue.writable.getWriter();

@@ -1,0 +1,401 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { readFile } from "node:fs/promises";
+import process from "node:process";
+import { test } from "node:test";
+import { runInNewContext } from "node:vm";
+import { configure, MessageQueue, prepare, Semaphore, SemaphoreSet } from "@sysv/ipc";
+import { abi, errors } from "../ffi/abi.ts";
+import { addressOf, runtime } from "../ffi/calls.ts";
+import {
+  blockingCalls,
+  callNames,
+  slot,
+  states,
+  type ThreadData,
+  threadSource,
+} from "../ffi/thread.ts";
+import { otherRuntime, projectFile, run, until } from "./child.ts";
+import { becomes, runObserved } from "./observe.ts";
+import { assertIpcError } from "./support.ts";
+
+const zeros = (size: number) => SemaphoreSet.create({ values: Array<number>(size).fill(0) });
+
+test("100 different waits leave the event loop and files alone", async () => {
+  using set = zeros(100);
+  await prepare();
+  const abort = new AbortController();
+  const waits = set.values.map((_, i) =>
+    set.at(i).decrement(1, { signal: abort.signal }).then(() => "over", () => "left")
+  );
+  const longestGap = async () => {
+    let longest = 0, last = performance.now();
+    const tick = () => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    };
+    const interval = setInterval(tick, 1);
+    for (let i = 0; i < 100; i++) {
+      await Promise.all(Array.from({ length: 20 }, () => readFile(projectFile("mod.ts"))));
+    }
+    clearInterval(interval);
+    tick();
+    return longest;
+  };
+  // What blocked the loop would do so each time; other programs on the machine do not.
+  const gaps = [await longestGap(), await longestGap(), await longestGap()];
+  assert(Math.min(...gaps) < 100, `gaps of ${gaps.map(Math.round).join(", ")} ms`);
+  set.at(99).increment();
+  assertEquals(await waits[99], "over");
+  abort.abort();
+  assertEquals(await Promise.all(waits.slice(0, 99)), Array(99).fill("left"));
+});
+
+for (const waiterThreads of [1, 3]) {
+  test(`64 waits of which each can go on only after the next all do, with threads for ${waiterThreads}`, async () => {
+    configure({ waiterThreads });
+    try {
+      using set = zeros(65);
+      const waits = Array.from(
+        { length: 64 },
+        (_, i) => set.operate([{ index: i + 1, delta: -1 }, { index: i, delta: 1 }]),
+      );
+      await until(() => set.values.some((_, i) => set.at(i).waiting.forIncrease === 1));
+      set.at(64).increment();
+      await Promise.all(waits);
+      assertEquals(set.values, [1, ...Array<number>(64).fill(0)]);
+    } finally {
+      configure({ waiterThreads: 8 });
+    }
+  });
+
+  test(`With threads for ${waiterThreads} no more are in the kernel, and all are served`, async () => {
+    using set = zeros(20);
+    await using waiter = run(
+      `
+      const set = SemaphoreSet.fromId(Number(args[0]));
+      ipc.configure({ waiterThreads: ${waiterThreads} });
+      await Promise.all(set.values.map((_, i) => set.at(i).decrement()));
+      say("served");
+      await hear();
+    `,
+      { args: [set.id] },
+    );
+    const waiting = () =>
+      set.values.reduce((count, _, i) => count + set.at(i).waiting.forIncrease, 0);
+    await until(() => waiting() === waiterThreads);
+    assertEquals(await becomes(() => waiting() > waiterThreads), false);
+    set.values = Array<number>(20).fill(1);
+    assertEquals(await waiter.hear(), "served");
+    assertEquals(set.values, Array<number>(20).fill(0));
+  });
+}
+
+test("configure() refuses wrong numbers of threads", () => {
+  for (const waiterThreads of [0, -1, 1.5, 257, NaN, Infinity]) {
+    assertThrows(() => configure({ waiterThreads }), RangeError, "from 1 to 256");
+  }
+  configure({});
+});
+
+test("prepare() starts one thread, which goes again if nothing waits", async () => {
+  await using child = runObserved(`
+    await Promise.all([ipc.prepare(), ipc.prepare()]);
+    await ipc.prepare();
+    tell(workers());
+    const start = performance.now();
+    await until(() => workers() === 0);
+    tell(performance.now() - start < 5000);
+  `);
+  child.end();
+  assertEquals(await child.hear(), "1");
+  assertEquals(await child.hear(), "true");
+});
+
+test("Different waits have a thread each, which go when nothing waits, and come again", async () => {
+  await using child = runObserved(`
+    using set = SemaphoreSet.create({ values: [0, 0] });
+    for (let round = 0; round < 2; round++) {
+      const waits = set.values.map((_, i) => set.at(i).decrement());
+      await until(() => set.values.every((_, i) => set.at(i).waiting.forIncrease === 1));
+      const during = workers();
+      set.values = [1, 1];
+      await Promise.all(waits);
+      const start = performance.now();
+      await until(() => workers() === 0);
+      tell(during + " " + (performance.now() - start < 5000));
+    }
+  `);
+  child.end();
+  assertEquals(await child.hear(), "2 true");
+  assertEquals(await child.hear(), "2 true");
+  await child.exit;
+});
+
+test("A process ends by itself soon after its last statement, though threads are idle", async () => {
+  await using child = runObserved(`
+    using semaphore = Semaphore.create();
+    using queue = MessageQueue.create();
+    const waits = [semaphore.decrement(), semaphore.decrement(2), queue.receive()];
+    await until(() => semaphore.waiting.forIncrease === 2);
+    semaphore.increment(3);
+    queue.trySend("");
+    await Promise.all(waits);
+    const last = performance.now();
+    process.on("exit", () => tell("ends " + Math.round(performance.now() - last)));
+    tell("last");
+  `);
+  child.end();
+  assertEquals(await child.hear(), "last");
+  const last = performance.now();
+  const [, milliseconds] = (await child.hear()).split(" ");
+  assertEquals(await child.exit, { code: 0, signal: null });
+  assert(Number(milliseconds) < 500, `${milliseconds} ms`);
+  assert(performance.now() - last < 1000, `${performance.now() - last} ms`);
+});
+
+const pending: Record<string, string> = {
+  "one wait": "semaphore.decrement()",
+  "a wait with a timeout": "semaphore.decrement(1, { timeout: 1e6 })",
+  "more waits than threads":
+    "(ipc.configure({ waiterThreads: 1 }), set.at(1).decrement(), set.at(0).decrement())",
+  "a wait after idle threads are gone": "gone().then(() => semaphore.decrement())",
+  "a message that comes": "queue.receive()",
+};
+
+for (const [what, expression] of Object.entries(pending)) {
+  test(`A process stays alive for ${what}`, async () => {
+    using set = zeros(2);
+    using queue = MessageQueue.create();
+    await using child = runObserved(
+      `
+      const set = SemaphoreSet.fromId(Number(args[0]));
+      const semaphore = set.at(0);
+      const queue = MessageQueue.fromId(Number(args[1]));
+      const gone = async () => {
+        await ipc.prepare();
+        await until(() => workers() === 0);
+      };
+      void [semaphore, queue, gone];
+      ${expression}.then(() => tell("served"));
+      tell("last");
+    `,
+      { args: [set.id, queue.id] },
+    );
+    child.end();
+    assertEquals(await child.hear(), "last");
+    // Another process starts and ends meanwhile.
+    await using other = run("");
+    other.end();
+    await other.exit;
+    set.at(0).increment();
+    queue.trySend("");
+    assertEquals(await child.hear(), "served");
+  });
+}
+
+test("A process that is killed in the middle of 16 different waits leaves what its undo says", async () => {
+  using set = SemaphoreSet.create({ values: [9, ...Array<number>(16).fill(0)] });
+  await using child = run(
+    `
+    const set = SemaphoreSet.fromId(Number(args[0]));
+    const permit = await set.at(0).acquire(4);
+    const undone = await set.at(0).decrement(2, { undo: true });
+    await set.at(0).decrement(1);
+    for (let i = 1; i <= 16; i++) set.at(i).acquire(3).then(() => say(String(i)));
+    say("waits");
+    await hear();
+    void [permit, undone];
+  `,
+    { args: [set.id], runtime: otherRuntime },
+  );
+  assertEquals(await child.hear(), "waits");
+  for (const index of [16, 5]) {
+    set.at(index).increment(4);
+    assertEquals(await child.hear(), String(index));
+  }
+  assertEquals(set.values[0], 2);
+  await child.kill();
+  const expected = [8, ...Array<number>(16).fill(0)];
+  expected[16] = expected[5] = 4;
+  assertEquals(set.values, expected);
+  const waiting = set.values.map((_, i) => set.at(i).waiting.forIncrease);
+  assertEquals(waiting, Array<number>(17).fill(0));
+});
+
+test("A process that blocks and waits at once ends on SIGTERM, and removes its objects", async () => {
+  await using child = run(`
+    const set = SemaphoreSet.create({ values: [0, 0], owner: false });
+    const queue = MessageQueue.create({ owner: false });
+    removeOnExit(set, queue);
+    set.at(1).decrement();
+    queue.receive();
+    await ipc.prepare();
+    say(set.id + " " + queue.id);
+    setTimeout(() => set.at(0).decrementSync(), 20);
+  `);
+  const [setId, queueId] = (await child.hear()).split(" ").map(Number);
+  const set = SemaphoreSet.fromId(setId!);
+  await until(() => set.at(0).waiting.forIncrease === 1);
+  const { code, signal } = await child.kill("SIGTERM");
+  assert(signal === "SIGTERM" || code !== 0, `code ${code}`);
+  assertIpcError(() => SemaphoreSet.fromId(setId!), "EIDRM", "semctl");
+  assertIpcError(() => MessageQueue.fromId(queueId!), "EIDRM", "msgctl");
+});
+
+test("A program's own SIGURG listener works before, during and after waits, and so do aborts", async () => {
+  await using child = runObserved(`
+    using semaphore = Semaphore.create();
+    let heard = 0;
+    const listener = () => heard++;
+    const signalled = async () => {
+      const before = heard;
+      process.kill(process.pid, "SIGURG");
+      await until(() => heard > before);
+    };
+    const wait = async (during) => {
+      const abort = new AbortController();
+      const end = semaphore.decrement(1, { signal: abort.signal }).then(() => "over", () => "left");
+      await until(() => semaphore.waiting.forIncrease === 1);
+      await during();
+      abort.abort();
+      return await end;
+    };
+    process.on("SIGURG", listener);
+    await signalled();
+    tell(await wait(signalled));
+    await signalled();
+    tell(await wait(() => { process.off("SIGURG", listener); }));
+    tell(await wait(async () => { process.on("SIGURG", listener); await signalled(); }));
+    await signalled();
+    tell(await wait(async () => { process.off("SIGURG", listener); process.on("SIGURG", listener); await signalled(); }));
+    try { semaphore.decrementSync(1, { timeout: 1 }); } catch {}
+    await signalled();
+    process.off("SIGURG", listener);
+    tell("end");
+  `);
+  child.end();
+  for (const line of ["left", "left", "left", "left", "end"]) {
+    assertEquals(await child.hear(), line);
+  }
+  await child.exit;
+});
+
+test("SIGURG has a handler of ours only while something waits", async () => {
+  await using child = runObserved(`
+    using set = SemaphoreSet.create({ values: [0, 0, 0] });
+    tell(handled());
+    for (let i = 0; i < 20; i++) {
+      const abort = new AbortController();
+      const ends = set.values.map((_, i) => set.at(i).decrement(1, { signal: abort.signal }).catch(() => {}));
+      await until(() => set.at(0).waiting.forIncrease === 1);
+      abort.abort();
+      const during = handled();
+      await Promise.all(ends);
+      await until(() => set.values.every((_, i) => set.at(i).waiting.forIncrease === 0));
+      if (!during || handled()) tell("round " + i + ": " + during + " " + handled());
+    }
+    tell("end");
+  `);
+  child.end();
+  assertEquals(await child.hear(), "false");
+  assertEquals(await child.hear(), "end");
+  await child.exit;
+});
+
+test("A stray SIGURG ends no wait", async () => {
+  using semaphore = Semaphore.create();
+  await using child = run(
+    `
+    const semaphore = Semaphore.fromId(Number(args[0]));
+    process.on("SIGURG", () => say("heard"));
+    await semaphore.decrement();
+    say("served");
+    await hear();
+  `,
+    { args: [semaphore.id] },
+  );
+  await until(() => semaphore.waiting.forIncrease === 1);
+  for (let i = 0; i < 5; i++) {
+    process.kill(child.pid, "SIGURG");
+    assertEquals(await child.hear(), "heard");
+  }
+  await until(() => semaphore.waiting.forIncrease === 1);
+  semaphore.increment();
+  assertEquals(await child.hear(), "served");
+});
+
+test("The text of a thread names nothing outside itself", () => {
+  using set = zeros(2);
+  const memory = new SharedArrayBuffer(10 * slot.size);
+  const own = new Int32Array(memory, slot.size, slot.size / 4);
+  const numbers = new Float64Array(memory, slot.size, slot.size / 8);
+  const stateOf = (index: number) => new Int32Array(memory, index * slot.size, 1)[0];
+  // struct sembuf { unsigned short sem_num; short sem_op; short sem_flg; }
+  const operation = new Uint8Array(new Int16Array([1, 3, 0]).buffer);
+  const ask = (cancel: number) => {
+    own[slot.call] = callNames.indexOf("semop");
+    own[slot.count] = 3;
+    own[slot.cancel] = cancel;
+    numbers.set([set.id, addressOf(operation), 1], slot.arguments);
+    own[slot.state] = states.asked;
+  };
+  /** What its owner does each time it is idle, so that it runs through all it has. */
+  const steps = [
+    () => own[slot.start] = 7,
+    () => own[slot.start] = 8,
+    () => ask(0),
+    () => {
+      assertEquals(own[slot.result], 0);
+      ask(1);
+    },
+    () => {
+      assertEquals([own[slot.result], own[slot.errno]], [-1, errors.EINTR]);
+      own[slot.state] = states.leaving;
+    },
+  ];
+  const started: number[] = [];
+  class Worker {
+    constructor(_url: URL, { workerData }: { workerData: ThreadData }) {
+      if (workerData.index === 8) throw new Error("no more threads");
+      assert(workerData.memory === memory && workerData.source === source);
+      started.push(workerData.index);
+    }
+  }
+  const source = threadSource(runtime(), {
+    libraries: abi.libraries,
+    table: {
+      ...blockingCalls,
+      errnoLocation: { name: abi.errnoLocation, parameters: [], result: "address" },
+      pthread_self: { parameters: [], result: "address" },
+    },
+    callNames,
+    slot,
+    states,
+    eintr: errors.EINTR,
+  });
+  const threads = { workerData: { memory, index: 1, source }, Worker };
+  runInNewContext(source, {
+    Deno: Reflect.get(globalThis, "Deno"),
+    URL,
+    SharedArrayBuffer,
+    process: {
+      getBuiltinModule: (name: string) =>
+        name === "node:worker_threads" ? threads : process.getBuiltinModule(name),
+    },
+    Atomics: {
+      load: Atomics.load,
+      store: Atomics.store,
+      exchange: Atomics.exchange,
+      notify: () => 0,
+      wait(_array: Int32Array, _index: number, state: number) {
+        if (state === states.answered) own[slot.state] = states.idle;
+        else steps.shift()!();
+      },
+    },
+  });
+  assertEquals(steps.length, 0);
+  assertEquals(stateOf(1), states.gone);
+  assertEquals(stateOf(8), states.failed);
+  assertEquals(started, [7]);
+  assertEquals(set.values, [0, 3]);
+});
