@@ -5,7 +5,8 @@
  */
 
 import { abi, errors } from "./ffi/abi.ts";
-import { addressOf } from "./ffi/calls.ts";
+import type { Pointer } from "./ffi/backend.ts";
+import { addressOf, pointerTo } from "./ffi/calls.ts";
 import { bytesOf } from "./bytes.ts";
 import { checkInteger } from "./check.ts";
 import type { Handle } from "./object.ts";
@@ -60,7 +61,11 @@ export class Slot {
   /** The whole, from the type on. */
   bytes!: Uint8Array<ArrayBuffer>;
   text!: Uint8Array<ArrayBuffer>;
+  /** Where the whole stands. */
+  pointer!: Pointer;
   #type!: Uint32Array;
+  /** The text of the last length asked for: messages are often as long as the one before. */
+  #view!: Uint8Array<ArrayBuffer>;
 
   reserve(capacity: number): this {
     if (capacity <= this.capacity) return this;
@@ -69,6 +74,8 @@ export class Slot {
     this.bytes = new Uint8Array(memory, offset, 8 + capacity);
     this.text = new Uint8Array(memory, offset + 8, capacity);
     this.#type = new Uint32Array(memory, offset, 2);
+    this.#view = this.text;
+    this.pointer = pointerTo(this.bytes);
     this.capacity = capacity;
     return this;
   }
@@ -84,29 +91,45 @@ export class Slot {
 
   /** Puts a message in and gives the number of its bytes. */
   pack(data: string | BufferSource, type: number, handle: Handle): number {
-    if (!(Number.isSafeInteger(type) && type >= 1)) {
-      const doing = `send a message of type ${type} to ${handle.name}`;
-      checkInteger(type, 1, Number.MAX_SAFE_INTEGER, doing);
-    }
-    let length;
-    if (typeof data === "string") {
-      this.reserve(Math.max(USUAL_LONGEST, 3 * data.length));
-      length = encoder.encodeInto(data, this.text).written;
-    } else {
-      const bytes = bytesOf(data, `send a message to ${handle.name}`);
-      length = bytes.byteLength;
-      this.reserve(Math.max(USUAL_LONGEST, length));
-      this.text.set(bytes);
-    }
+    if (!(Number.isSafeInteger(type) && type >= 1)) refuseType(type, handle);
+    const length = typeof data === "string" ? this.#encode(data) : this.#copy(data, handle);
     this.type = type;
     if (handle.state !== "open") throw handle.refusal();
     return length;
   }
 
+  #encode(data: string): number {
+    const most = 3 * data.length;
+    if (most > this.capacity) this.reserve(Math.max(USUAL_LONGEST, most));
+    return encoder.encodeInto(data, this.text).written;
+  }
+
+  #copy(data: BufferSource, handle: Handle): number {
+    const bytes = data instanceof Uint8Array
+      ? data
+      : bytesOf(data, `send a message to ${handle.name}`);
+    const length = bytes.byteLength;
+    if (length > this.capacity) this.reserve(Math.max(USUAL_LONGEST, length));
+    this.text.set(bytes);
+    return length;
+  }
+
+  /** Views the first bytes of the text. */
+  first(length: number): Uint8Array<ArrayBuffer> {
+    return this.#view.length === length ? this.#view : this.#view = this.text.subarray(0, length);
+  }
+
   /** Makes a message of what was received. */
   unpack(length: number): Message {
-    return new Message(this.type, this.text.slice(0, length));
+    const bytes = new Uint8Array(length);
+    bytes.set(this.first(length));
+    return new Message(this.type, bytes);
   }
+}
+
+function refuseType(type: number, handle: Handle): void {
+  const doing = `send a message of type ${type} to ${handle.name}`;
+  checkInteger(type, 1, Number.MAX_SAFE_INTEGER, doing);
 }
 
 /** The argument and the flag by which msgrcv selects. */
@@ -119,11 +142,14 @@ const ANY: Selection = { type: 0, flags: 0 };
 
 /** Turns a selector into what msgrcv takes. */
 export function select(selector: MessageTypeSelector | undefined, handle: Handle): Selection {
+  return selector === undefined ? ANY : choose(selector, handle);
+}
+
+function choose(selector: MessageTypeSelector, handle: Handle): Selection {
   const checked = (type: number, what: string) => {
     checkInteger(type, 1, Number.MAX_SAFE_INTEGER, `receive ${what} ${type} from ${handle.name}`);
     return type;
   };
-  if (selector === undefined) return ANY;
   if (typeof selector === "number") return { type: checked(selector, "type"), flags: 0 };
   if (typeof selector === "object" && selector !== null) {
     if ("atMost" in selector) return { type: -checked(selector.atMost, "types up to"), flags: 0 };

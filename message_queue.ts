@@ -281,7 +281,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     const length = outgoing.pack(data, options?.type ?? 1, this.#handle);
     options?.signal?.throwIfAborted();
     if (timeout === 0 || !anyWaiting() || !isWaiting(sendLine(this.#handle))) {
-      const result = msgsnd(this.#handle.id, outgoing.bytes, length, IPC_NOWAIT);
+      const result = msgsnd(this.#handle.id, outgoing.pointer, length, IPC_NOWAIT);
       if (result >= 0) return;
       if (result !== -errors.EAGAIN) throw this.#sendError(-result, length);
       if (timeout === 0) throw this.#sendTimeout(length, 0);
@@ -305,7 +305,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     const timeout = checkTimeout(options?.timeout);
     const length = outgoing.pack(data, options?.type ?? 1, this.#handle);
     const { id } = this.#handle;
-    const result = block((flags) => msgsnd(id, outgoing.bytes, length, flags), timeout);
+    const result = block((flags) => msgsnd(id, outgoing.pointer, length, flags), timeout);
     if (result >= 0) return;
     if (isUp(result)) throw this.#sendTimeout(length, timeout);
     throw this.#sendError(-result, length);
@@ -321,10 +321,8 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    */
   trySend(data: string | BufferSource, options?: SendOptions): boolean {
     const length = outgoing.pack(data, options?.type ?? 1, this.#handle);
-    const result = msgsnd(this.#handle.id, outgoing.bytes, length, IPC_NOWAIT);
-    if (result >= 0) return true;
-    if (result === -errors.EAGAIN) return false;
-    throw this.#sendError(-result, length);
+    const result = msgsnd(this.#handle.id, outgoing.pointer, length, IPC_NOWAIT);
+    return result >= 0 || this.#isFull(result, length);
   }
 
   /**
@@ -402,7 +400,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue. And as `tryReceive`.
    */
   tryReceiveInto(buffer: BufferSource, options?: ReceiveOptions): MessageInfo | undefined {
-    const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
+    const target = buffer instanceof Uint8Array
+      ? buffer
+      : bytesOf(buffer, `receive from ${this.#handle.name}`);
     const length = this.#tryReceive(select(options?.type, this.#handle), target.byteLength);
     return length < 0 ? undefined : copy(incoming, length, target);
   }
@@ -552,7 +552,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     for (;;) {
       const room = reserve(size);
       const result = block(
-        (flags) => msgrcv(id, incoming.bytes, room, type, flags | selecting),
+        (flags) => msgrcv(id, incoming.pointer, room, type, flags | selecting),
         deadline === Infinity ? Infinity : Math.max(deadline - performance.now(), 0),
       );
       if (result >= 0) return result;
@@ -563,14 +563,18 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
 
   /** Receives into the incoming slot if there is something, and gives the length, else -1. */
   #tryReceive({ type, flags }: Selection, size: number | undefined): number {
-    if (this.#handle.state !== "open") throw this.#handle.refusal();
-    for (;;) {
-      const room = reserve(size);
-      const result = msgrcv(this.#handle.id, incoming.bytes, room, type, flags | IPC_NOWAIT);
-      if (result >= 0) return result;
-      if (result === -errors.ENOMSG) return -1;
-      this.#grow(result, size, flags & abi.constants.MSG_COPY);
-    }
+    const handle = this.#handle;
+    if (handle.state !== "open") throw handle.refusal();
+    const room = reserve(size);
+    const result = msgrcv(handle.id, incoming.pointer, room, type, flags | IPC_NOWAIT);
+    return result >= 0 ? result : this.#tryAgain({ type, flags }, size, result);
+  }
+
+  /** Gives -1 if there was nothing, else tries again with more room. */
+  #tryAgain(selection: Selection, size: number | undefined, result: number): number {
+    if (result === -errors.ENOMSG) return -1;
+    this.#grow(result, size, selection.flags & abi.constants.MSG_COPY);
+    return this.#tryReceive(selection, size);
   }
 
   /** Makes room for a message that was too long, unless its receiver has no more, or something else failed. */
@@ -587,6 +591,12 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     const reason =
       `the message is longer than the ${limits().msgmax} bytes that can be copied now (MSGMAX, kernel.msgmax)`;
     throw ipcError(errors.EINVAL, "msgrcv", `peek into ${this.#handle.name}`, this.#handle, reason);
+  }
+
+  /** Whether a message had no room; throws if it was something else. */
+  #isFull(result: number, length: number): false {
+    if (result === -errors.EAGAIN) return false;
+    throw this.#sendError(-result, length);
   }
 
   #sendTimeout(length: number, timeout: number): Error {
@@ -607,13 +617,14 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
 
 /** Makes room for messages in the incoming slot, and tells for how many bytes. */
 function reserve(size: number | undefined): number {
-  incoming.reserve(Math.max(USUAL_LONGEST, size ?? 0));
+  const least = size ?? USUAL_LONGEST;
+  if (least > incoming.capacity) incoming.reserve(Math.max(least, USUAL_LONGEST));
   return size ?? incoming.capacity;
 }
 
 /** Copies what was received into a user's buffer. */
 function copy(slot: Slot, length: number, target: Uint8Array): MessageInfo {
-  target.set(slot.text.subarray(0, length));
+  target.set(slot.first(length));
   return { length, type: slot.type };
 }
 

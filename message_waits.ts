@@ -28,7 +28,7 @@ export class ReceiveOperation implements Operation {
 
   attempt(): number {
     const { type, flags } = this.#selection;
-    return msgrcv(this.#id, this.slot.bytes, this.slot.capacity, type, flags | IPC_NOWAIT);
+    return msgrcv(this.#id, this.slot.pointer, this.slot.capacity, type, flags | IPC_NOWAIT);
   }
 
   arguments(): readonly number[] {
@@ -94,7 +94,7 @@ class SendOperation implements Operation {
   }
 
   attempt(): number {
-    return msgsnd(this.#id, this.#slot.bytes, this.#length, IPC_NOWAIT);
+    return msgsnd(this.#id, this.#slot.pointer, this.#length, IPC_NOWAIT);
   }
 
   arguments(): readonly number[] {

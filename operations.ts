@@ -5,7 +5,8 @@
  */
 
 import { errors, IPC_NOWAIT, SEM_UNDO, SEMVMX } from "./ffi/abi.ts";
-import { addressOf, semop, semtimedop, timespec } from "./ffi/calls.ts";
+import { addressOf, pointerTo, semop, semtimedop, timespec } from "./ffi/calls.ts";
+import type { Pointer } from "./ffi/backend.ts";
 import { resume } from "./ffi/interrupt.ts";
 import {
   anyWaiting,
@@ -43,13 +44,31 @@ export interface SemaphoreOperation {
 export interface Packed {
   readonly numbers: Int16Array<ArrayBuffer>;
   readonly bytes: Uint8Array<ArrayBuffer>;
+  pointer: Pointer | undefined;
   count: number;
 }
 
 /** In memory of its own, which no collector moves, as addresses of it travel. */
 function reserve(count: number): Packed {
   const memory = new ArrayBuffer(6 * count);
-  return { numbers: new Int16Array(memory), bytes: new Uint8Array(memory), count };
+  const bytes = new Uint8Array(memory);
+  return { numbers: new Int16Array(memory), bytes, pointer: undefined, count };
+}
+
+/** What was pointed to last: a pointer alone does not keep memory from the collector. */
+let pointed: Packed | undefined;
+
+/** Tells where it stands; asked at the first use, as importing needs no permission. */
+function point(packed: Packed): Pointer {
+  pointed = packed;
+  return packed.pointer = pointerTo(pointed.bytes);
+}
+
+/** Packs numbers as they are: index, delta and flags of each operation. */
+export function pack(numbers: readonly number[]): Packed {
+  const packed = reserve(numbers.length / 3);
+  packed.numbers.set(numbers);
+  return packed;
 }
 
 // One buffer serves every single operation and one every array, as a call is over before the next begins.
@@ -59,11 +78,6 @@ let several = reserve(16);
 /** Packs one operation, until the next is packed. */
 export function packSingle(handle: Handle, index: number, delta: number, flags: number): Packed {
   if (handle.state !== "open") throw handle.refusal();
-  return repack(index, delta, flags);
-}
-
-/** Packs one operation of a handle that may be disposed, until the next is packed. */
-export function repack(index: number, delta: number, flags: number): Packed {
   const { numbers } = single;
   numbers[0] = index;
   numbers[1] = delta;
@@ -83,7 +97,9 @@ export function packSeveral(
       `Cannot operate on ${handle.name}: expected an array of at least one operation`,
     );
   }
-  if (several.numbers.length < 3 * operations.length) several = reserve(operations.length);
+  if (several.numbers.length < 3 * operations.length) {
+    several = reserve(Math.max(operations.length, 16));
+  }
   const { numbers } = several;
   for (let i = 0; i < operations.length; i++) {
     const { index = 0, delta, undo } = operations[i]!;
@@ -117,21 +133,36 @@ export function semopError(handle: Handle, errno: number, doing: string): Error 
 }
 
 /** Performs packed operations once; gives the negative number of what went wrong. */
-export function attempt(id: number, { bytes, count }: Packed): number {
-  return semop(id, bytes, count);
+export function attempt(id: number, packed: Packed): number {
+  const { pointer, count } = packed;
+  return semop(id, pointer ?? point(packed), count);
+}
+
+/** Performs one operation once; gives the negative number of what went wrong. */
+export function attemptSingle(id: number, index: number, delta: number, flags: number): number {
+  const { numbers } = single;
+  numbers[0] = index;
+  numbers[1] = delta;
+  numbers[2] = flags;
+  return semop(id, single.pointer ?? point(single), 1);
+}
+
+/** Goes on with the single operation that a signal interrupted. */
+export function resumeSingle(id: number): number {
+  return resume(() => attempt(id, single));
 }
 
 /** Performs packed operations, blocking the thread; gives the negative number of what went wrong. */
 export function block(id: number, packed: Packed, timeout: number): number {
-  const { bytes, count } = packed;
   if (timeout === Infinity) {
-    const result = semop(id, bytes, count);
-    return result === -errors.EINTR ? resume(() => semop(id, bytes, count)) : result;
+    const result = attempt(id, packed);
+    return result === -errors.EINTR ? resume(() => attempt(id, packed)) : result;
   }
+  const { pointer = point(packed), count } = packed;
   const deadline = performance.now() + timeout;
   const rest = () => timespec(Math.max(deadline - performance.now(), 0));
-  const result = semtimedop(id, bytes, count, timespec(timeout));
-  return result === -errors.EINTR ? resume(() => semtimedop(id, bytes, count, rest())) : result;
+  const result = semtimedop(id, pointer, count, timespec(timeout));
+  return result === -errors.EINTR ? resume(() => semtimedop(id, pointer, count, rest())) : result;
 }
 
 /**
@@ -148,7 +179,7 @@ export function perform<Result>(
   const timeout = options?.timeout === undefined ? Infinity : checkTimeout(options.timeout);
   options?.signal?.throwIfAborted();
   if (timeout === 0 || !anyWaiting() || !isWaiting(lineOf(handle, packed))) {
-    const result = semop(handle.id, packed.bytes, packed.count);
+    const result = attempt(handle.id, packed);
     if (result >= 0) return take();
     if (result !== -errors.EAGAIN) throw semopError(handle, -result, doing());
     if (timeout === 0) throw timeoutError(doing(), 0);
@@ -158,7 +189,8 @@ export function perform<Result>(
 
 /** The line of a set's equal operations. */
 function lineOf(handle: Handle, { numbers, count }: Packed): string {
-  return `semop ${handle.id}: ${numbers.subarray(0, 3 * count).join()}`;
+  const first = `semop ${handle.id}: ${numbers[0]},${numbers[1]},${numbers[2]}`;
+  return count === 1 ? first : `${first},${numbers.subarray(3, 3 * count).join()}`;
 }
 
 /** Packed operations that wait in line. What is packed is only read as they join it. */
@@ -182,7 +214,9 @@ class SemopRequest<Result> implements WaitRequest<Result, SemopOperation> {
   }
 
   operation(): SemopOperation {
-    return new SemopOperation(this.handle.id, this.packed);
+    // Who waits for the same again and again uses the same memory.
+    if (last?.key !== this.key) last = new SemopOperation(this.key, this.handle.id, this.packed);
+    return last;
   }
 
   error(errno: number): Error {
@@ -194,14 +228,18 @@ class SemopRequest<Result> implements WaitRequest<Result, SemopOperation> {
   }
 }
 
+/** That of the line that began last: equal lines are never there at once. */
+let last: SemopOperation | undefined;
+
 /** Operations that a thread waits for. */
 class SemopOperation implements Operation {
   readonly call = "semop";
   readonly #id: number;
   readonly #waiting: Packed;
   readonly #trying: Packed;
+  readonly #arguments: readonly number[];
 
-  constructor(id: number, { numbers, count }: Packed) {
+  constructor(readonly key: string, id: number, { numbers, count }: Packed) {
     this.#id = id;
     this.#waiting = reserve(count);
     this.#trying = reserve(count);
@@ -209,6 +247,7 @@ class SemopOperation implements Operation {
       this.#trying.numbers[i] = numbers[i]!;
       this.#waiting.numbers[i] = i % 3 === 2 ? numbers[i]! & ~IPC_NOWAIT : numbers[i]!;
     }
+    this.#arguments = [id, addressOf(this.#waiting.bytes), count];
   }
 
   attempt(): number {
@@ -216,7 +255,7 @@ class SemopOperation implements Operation {
   }
 
   arguments(): readonly number[] {
-    return [this.#id, addressOf(this.#waiting.bytes), this.#waiting.count];
+    return this.#arguments;
   }
 
   reverse(): boolean {
@@ -227,8 +266,6 @@ class SemopOperation implements Operation {
       if (numbers[i + 1]! < 0) reversed.push(numbers[i]!, -numbers[i + 1]!, numbers[i + 2]!);
     }
     if (reversed.length === 0) return true;
-    const packed = reserve(reversed.length / 3);
-    packed.numbers.set(reversed);
-    return attempt(this.#id, packed) >= 0;
+    return attempt(this.#id, pack(reversed)) >= 0;
   }
 }

@@ -41,11 +41,12 @@ import {
 } from "./object.ts";
 import {
   attempt,
+  attemptSingle,
   block,
   packSeveral,
   packSingle,
   perform,
-  repack,
+  resumeSingle,
   type SemaphoreOperation,
   semopError,
 } from "./operations.ts";
@@ -203,10 +204,10 @@ let handleOf: (set: SemaphoreSet) => Handle;
 export class Permit implements Disposable {
   /** How much was acquired. */
   readonly count: number;
-  readonly #handle: Handle;
   readonly #index: number;
   readonly #flags: number;
-  #held = true;
+  /** Undefined once it is released. */
+  #handle: Handle | undefined;
 
   private constructor(
     handle: Handle,
@@ -231,23 +232,26 @@ export class Permit implements Disposable {
    * @throws {IpcError} ERANGE if the value would pass 32767, as others have added meanwhile.
    */
   release(): void {
-    if (!this.#held) return;
-    const packed = repack(this.#index, this.count, this.#flags);
-    const result = attempt(this.#handle.id, packed);
-    if (result < 0 && result !== -errors.EINVAL && result !== -errors.EIDRM) {
-      throw semopError(
-        this.#handle,
-        -result,
-        `release ${this.count} to ${nameOf(this.#handle, this.#index)}`,
-      );
-    }
-    this.#held = false;
+    const handle = this.#handle;
+    if (handle === undefined) return;
+    const result = attemptSingle(handle.id, this.#index, this.count, this.#flags);
+    if (result < 0) this.#fail(handle, result);
+    this.#handle = undefined;
+  }
+
+  #fail(handle: Handle, result: number): void {
+    if (result === -errors.EINVAL || result === -errors.EIDRM) return;
+    throw semopError(handle, -result, `release ${this.count} to ${nameOf(handle, this.#index)}`);
   }
 
   /** Releases, so that `using` does. */
   [Symbol.dispose](): void {
     this.release();
   }
+}
+
+function isAmount(amount: number): boolean {
+  return Number.isInteger(amount) && amount >= 1 && amount <= SEMVMX;
 }
 
 function nameOf(handle: Handle, index: number): string {
@@ -417,23 +421,12 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} ERANGE if the value would pass 32767, EIDRM if it is removed, EACCES.
    */
   increment(by = 1, options?: UndoOptions): void {
-    if (!(Number.isInteger(by) && by >= 1 && by <= SEMVMX)) {
-      this.#refuse(by, "increment");
-    }
-    const packed = packSingle(
-      this.#handle,
-      this.index,
-      by,
-      options?.undo === true ? SEM_UNDO : 0,
-    );
-    const result = attempt(this.#handle.id, packed);
-    if (result < 0) {
-      throw semopError(
-        this.#handle,
-        -result,
-        `increment ${this.#name} by ${by}`,
-      );
-    }
+    if (!isAmount(by)) this.#refuse(by, "increment");
+    const handle = this.#handle;
+    const flags = options?.undo === true ? SEM_UNDO : 0;
+    if (handle.state !== "open") throw handle.refusal();
+    const result = attemptSingle(handle.id, this.index, by, flags);
+    if (result < 0) this.#fail(result, `increment ${this.#name} by ${by}`);
   }
 
   /**
@@ -446,7 +439,7 @@ export class Semaphore implements Disposable {
    * with IpcError EIDRM if the semaphore is removed, EACCES.
    */
   async decrement(by = 1, options?: OperationOptions): Promise<void> {
-    if (!(Number.isInteger(by) && by >= 1 && by <= SEMVMX)) this.#refuse(by, "decrement");
+    if (!isAmount(by)) this.#refuse(by, "decrement");
     return await this.#take(by, options?.undo === true, options, "decrement", nothing);
   }
 
@@ -459,9 +452,7 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
   decrementSync(by = 1, options?: SyncOperationOptions): void {
-    if (!(Number.isInteger(by) && by >= 1 && by <= SEMVMX)) {
-      this.#refuse(by, "decrement");
-    }
+    if (!isAmount(by)) this.#refuse(by, "decrement");
     this.#takeSync(by, options?.undo === true, options?.timeout, "decrement");
   }
 
@@ -474,9 +465,7 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} EIDRM if it is removed, EACCES.
    */
   tryDecrement(by = 1, options?: UndoOptions): boolean {
-    if (!(Number.isInteger(by) && by >= 1 && by <= SEMVMX)) {
-      this.#refuse(by, "decrement");
-    }
+    if (!isAmount(by)) this.#refuse(by, "decrement");
     return this.#tryTake(by, options?.undo === true, "decrement");
   }
 
@@ -539,7 +528,7 @@ export class Semaphore implements Disposable {
    * @returns A promise of a permit, to release with `using`; it rejects as that of `decrement`.
    */
   async acquire(count = 1, options?: OperationOptions): Promise<Permit> {
-    if (!(Number.isInteger(count) && count >= 1 && count <= SEMVMX)) this.#refuse(count, "acquire");
+    if (!isAmount(count)) this.#refuse(count, "acquire");
     const undo = options?.undo !== false;
     const permit = () => makePermit(this.#handle, this.index, count, undo);
     return await this.#take(count, undo, options, "acquire", permit);
@@ -555,9 +544,7 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
   acquireSync(count = 1, options?: SyncOperationOptions): Permit {
-    if (!(Number.isInteger(count) && count >= 1 && count <= SEMVMX)) {
-      this.#refuse(count, "acquire");
-    }
+    if (!isAmount(count)) this.#refuse(count, "acquire");
     const undo = options?.undo !== false;
     this.#takeSync(count, undo, options?.timeout, "acquire");
     return makePermit(this.#handle, this.index, count, undo);
@@ -572,9 +559,7 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} EIDRM if it is removed, EACCES.
    */
   tryAcquire(count = 1, options?: UndoOptions): Permit | undefined {
-    if (!(Number.isInteger(count) && count >= 1 && count <= SEMVMX)) {
-      this.#refuse(count, "acquire");
-    }
+    if (!isAmount(count)) this.#refuse(count, "acquire");
     const undo = options?.undo !== false;
     return this.#tryTake(count, undo, "acquire")
       ? makePermit(this.#handle, this.index, count, undo)
@@ -629,6 +614,32 @@ export class Semaphore implements Disposable {
     return result;
   }
 
+  #fail(result: number, doing: string): never {
+    throw semopError(this.#handle, -result, doing);
+  }
+
+  /** Whether there was not enough; throws if it was something else. */
+  #refuses(result: number, verb: string): false {
+    if (result === -errors.EAGAIN) return false;
+    return this.#fail(result, `${verb} ${this.#name}`);
+  }
+
+  /** Goes on with the operation that was packed last, if a signal interrupted it. */
+  #resume(result: number, verb: string): void {
+    const { id } = this.#handle;
+    if (result === -errors.EINTR) result = resumeSingle(id);
+    if (result < 0) this.#fail(result, `${verb} ${this.#name}`);
+  }
+
+  #takeUntil(amount: number, flags: number, timeout: number, verb: string): void {
+    const limit = checkTimeout(timeout);
+    const packed = packSingle(this.#handle, this.index, -amount, flags);
+    const result = block(this.#handle.id, packed, limit);
+    if (result >= 0) return;
+    if (result === -errors.EAGAIN) throw timeoutError(`${verb} ${this.#name}`, limit);
+    this.#fail(result, `${verb} ${this.#name}`);
+  }
+
   #refuse(amount: number, verb: string): void {
     checkInteger(amount, 1, SEMVMX, `${verb} ${this.#name} by ${amount}`);
   }
@@ -651,32 +662,20 @@ export class Semaphore implements Disposable {
     timeout: number | undefined,
     verb: string,
   ): void {
-    const limit = timeout === undefined ? Infinity : checkTimeout(timeout);
-    const packed = packSingle(
-      this.#handle,
-      this.index,
-      -amount,
-      undo ? SEM_UNDO : 0,
-    );
-    const result = block(this.#handle.id, packed, limit);
-    if (result >= 0) return;
-    if (result === -errors.EAGAIN) {
-      throw timeoutError(`${verb} ${this.#name}`, limit);
-    }
-    throw semopError(this.#handle, -result, `${verb} ${this.#name}`);
+    const handle = this.#handle;
+    const flags = undo ? SEM_UNDO : 0;
+    if (timeout !== undefined) return this.#takeUntil(amount, flags, timeout, verb);
+    if (handle.state !== "open") throw handle.refusal();
+    const result = attemptSingle(handle.id, this.index, -amount, flags);
+    if (result < 0) this.#resume(result, verb);
   }
 
   #tryTake(amount: number, undo: boolean, verb: string): boolean {
-    const packed = packSingle(
-      this.#handle,
-      this.index,
-      -amount,
-      undo ? SEM_UNDO | IPC_NOWAIT : IPC_NOWAIT,
-    );
-    const result = attempt(this.#handle.id, packed);
-    if (result >= 0) return true;
-    if (result === -errors.EAGAIN) return false;
-    throw semopError(this.#handle, -result, `${verb} ${this.#name}`);
+    const handle = this.#handle;
+    const flags = undo ? SEM_UNDO | IPC_NOWAIT : IPC_NOWAIT;
+    if (handle.state !== "open") throw handle.refusal();
+    const result = attemptSingle(handle.id, this.index, -amount, flags);
+    return result >= 0 || this.#refuses(result, verb);
   }
 }
 

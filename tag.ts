@@ -13,8 +13,9 @@
  */
 
 import { abi, errors, IPC_NOWAIT, IPC_SET, IPC_STAT, readStruct, writeStruct } from "./ffi/abi.ts";
-import { semctlBuffer, semop } from "./ffi/calls.ts";
+import { semctlBuffer } from "./ffi/calls.ts";
 import { type Handle, ipcError } from "./object.ts";
+import { attempt, pack } from "./operations.ts";
 
 /** What a semaphore set is. Each is a class of this module, but for `"set"`, which any values are. */
 export type SetKind =
@@ -221,12 +222,7 @@ function initialise(
   );
   // A large set has no room for all tests in the 500 operations of one semop: the tag's is the one that counts.
   const tests = zeros.length + additions.length <= 500 ? zeros : zeros.slice(-1);
-  const operations = Int16Array.from([...tests, ...additions].flat());
-  const result = semop(
-    handle.id,
-    new Uint8Array(operations.buffer),
-    operations.length / 3,
-  );
+  const result = attempt(handle.id, pack([...tests, ...additions].flat()));
   if (result === -errors.EAGAIN) return false;
   if (result === -errors.E2BIG) {
     const reason =

@@ -4,8 +4,14 @@
  * @module
  */
 
-/** The types that a parameter may have: a `buffer` is memory of ours, an `address` is a number. */
-export type ParameterType = "i32" | "u32" | "i64" | "address" | "buffer";
+/**
+ * The types that a parameter may have: a `buffer` is memory of ours, a `pointer` tells where such
+ * memory stands, an `address` is a number.
+ */
+export type ParameterType = "i32" | "u32" | "i64" | "address" | "buffer" | "pointer";
+
+/** Where memory of ours stands, as the runtime likes it best. */
+export type Pointer = { readonly pointer: unique symbol };
 
 /** The types that a result may have: an `address` is -1 for `(void *) -1`. */
 export type ResultType = "i32" | "address" | "void";
@@ -29,6 +35,7 @@ interface Values {
   i64: number;
   address: number;
   buffer: Uint8Array | null;
+  pointer: Pointer;
   void: void;
 }
 
@@ -64,4 +71,6 @@ export interface Backend {
   view(address: number, length: number): ArrayBuffer;
   /** Tells where memory of ours stands. It stays there as long as it is referenced. */
   addressOf(memory: Uint8Array): number;
+  /** The same as is passed fastest. It does not keep the memory from the collector. */
+  pointerTo(memory: Uint8Array): Pointer;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend, Calls, Prototypes } from "./backend.ts";
+import type { Backend, Calls, Pointer, Prototypes } from "./backend.ts";
 
 /** The part of `bun:ffi` that is used here; its types are only known to Bun. */
 interface BunFfi {
@@ -48,6 +48,7 @@ function open<Table extends Prototypes>(
     i64: "i64",
     address: "u64",
     buffer: "ptr",
+    pointer: "ptr",
     void: "void",
   } as const;
   const entries = Object.entries(table).map((
@@ -96,5 +97,16 @@ function addressOf(memory: Uint8Array): number {
   return process.getBuiltinModule("bun:ffi").ptr(memory);
 }
 
+function pointerTo(memory: Uint8Array): Pointer {
+  return memory as unknown as Pointer;
+}
+
 /** The seam in Bun. */
-export const bun: Backend = { platform, startsThreadsSlowly: false, open, view, addressOf };
+export const bun: Backend = {
+  platform,
+  startsThreadsSlowly: false,
+  open,
+  view,
+  addressOf,
+  pointerTo,
+};

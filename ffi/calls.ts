@@ -7,20 +7,35 @@
  */
 
 import { abi, supported } from "./abi.ts";
-import type { Backend, Calls, Prototype, Prototypes } from "./backend.ts";
+import type { Backend, Calls, Pointer, Prototype, Prototypes } from "./backend.ts";
 import { backend } from "./load.ts";
-import { linuxPrototypes, prototypes } from "./symbols.ts";
+import {
+  errnoPrototypes,
+  memoryPrototypes,
+  processPrototypes,
+  queuePrototypes,
+  semaphorePrototypes,
+  timedPrototypes,
+} from "./symbols.ts";
 
-type Libc = Calls<typeof prototypes & typeof linuxPrototypes>;
+let semaphores: Calls<typeof semaphorePrototypes> | undefined;
+let timed: Calls<typeof timedPrototypes> | undefined;
+let queues: Calls<typeof queuePrototypes> | undefined;
+let memory: Calls<typeof memoryPrototypes> | undefined;
+let processes: Calls<typeof processPrototypes> | undefined;
+let errno = new Int32Array(0);
 
-let libc: Libc | undefined;
-let errno = new Int32Array(1);
+const loadSemaphores = () => semaphores = load(semaphorePrototypes);
+const loadTimed = () => timed = load(timedPrototypes);
+const loadQueues = () => queues = load(queuePrototypes);
+const loadMemory = () => memory = load(memoryPrototypes);
+const loadProcesses = () => processes = load(processPrototypes);
 
-function load(): Libc {
-  const table = abi.isLinux ? { ...prototypes, ...linuxPrototypes } : prototypes;
-  libc = openLibc(table) as Libc;
-  errno = new Int32Array(view(libc.errnoLocation(), 4));
-  return libc;
+function load<Table extends Prototypes>(table: Table): Calls<Table> {
+  if (errno.length === 0) {
+    errno = new Int32Array(view(openLibc(errnoPrototypes).errnoLocation(), 4));
+  }
+  return openLibc(table);
 }
 
 /** Tells the runtime, or why there is none for this module. */
@@ -74,26 +89,33 @@ export function addressOf(memory: Uint8Array): number {
 }
 
 export function semget(key: number, count: number, flags: number): number {
-  const result = (libc ?? load()).semget(key, count, flags);
+  const result = (semaphores ?? loadSemaphores()).semget(key, count, flags);
   return result === -1 ? -errno[0]! : result;
 }
 
 export function semop(
   id: number,
-  operations: Uint8Array,
+  operations: Pointer,
   count: number,
 ): number {
-  const result = (libc ?? load()).semop(id, operations, count);
+  const result = (semaphores ?? loadSemaphores()).semop(id, operations, count);
   return result === -1 ? -errno[0]! : result;
 }
 
+/** Tells where memory of ours stands, to be passed in its place. It costs Deno less. */
+export function pointerTo(memory: Uint8Array): Pointer {
+  return runtime().pointerTo(memory);
+}
+
+/** Gives ENOSYS where there is no such call: on macOS. */
 export function semtimedop(
   id: number,
-  operations: Uint8Array,
+  operations: Pointer,
   count: number,
   timeout: Uint8Array | null,
 ): number {
-  const result = (libc ?? load()).semtimedop(id, operations, count, timeout);
+  if (!abi.isLinux) return -abi.errors.ENOSYS;
+  const result = (timed ?? loadTimed()).semtimedop(id, operations, count, timeout);
   return result === -1 ? -errno[0]! : result;
 }
 
@@ -103,7 +125,7 @@ export function semctl(
   command: number,
   value: number,
 ): number {
-  const result = (libc ?? load()).semctl(id, index, command, value);
+  const result = (semaphores ?? loadSemaphores()).semctl(id, index, command, value);
   return result === -1 ? -errno[0]! : result;
 }
 
@@ -113,36 +135,45 @@ export function semctlBuffer(
   command: number,
   buffer: Uint8Array,
 ): number {
-  const result = (libc ?? load()).semctlBuffer(id, index, command, buffer);
+  const result = (semaphores ?? loadSemaphores()).semctlBuffer(id, index, command, buffer);
   return result === -1 ? -errno[0]! : result;
 }
 
 export function msgget(key: number, flags: number): number {
-  const result = (libc ?? load()).msgget(key, flags);
+  const result = (queues ?? loadQueues()).msgget(key, flags);
   return result === -1 ? -errno[0]! : result;
 }
 
 export function msgsnd(
   id: number,
-  message: Uint8Array,
+  message: Pointer,
   length: number,
   flags: number,
 ): number {
-  const result = (libc ?? load()).msgsnd(id, message, length, flags);
+  const result = (queues ?? loadQueues()).msgsnd(id, message, length, flags);
   return result === -1 ? -errno[0]! : result;
 }
 
 export function msgrcv(
   id: number,
-  message: Uint8Array,
+  message: Pointer,
   length: number,
   type: number,
   flags: number,
 ): number {
-  const calls = libc ?? load();
-  const result = type >= 0 && type <= 0xffffffff
-    ? calls.msgrcv(id, message, length, type, flags)
-    : calls.msgrcvLong(id, message, length, type, flags);
+  if (!(type >= 0 && type <= 0xffffffff)) return msgrcvLong(id, message, length, type, flags);
+  const result = (queues ?? loadQueues()).msgrcv(id, message, length, type, flags);
+  return result === -1 ? -errno[0]! : result;
+}
+
+function msgrcvLong(
+  id: number,
+  message: Pointer,
+  length: number,
+  type: number,
+  flags: number,
+): number {
+  const result = (queues ?? loadQueues()).msgrcvLong(id, message, length, type, flags);
   return result === -1 ? -errno[0]! : result;
 }
 
@@ -151,23 +182,23 @@ export function msgctl(
   command: number,
   buffer: Uint8Array | null,
 ): number {
-  const result = (libc ?? load()).msgctl(id, command, buffer);
+  const result = (queues ?? loadQueues()).msgctl(id, command, buffer);
   return result === -1 ? -errno[0]! : result;
 }
 
 export function shmget(key: number, size: number, flags: number): number {
-  const result = (libc ?? load()).shmget(key, size, flags);
+  const result = (memory ?? loadMemory()).shmget(key, size, flags);
   return result === -1 ? -errno[0]! : result;
 }
 
 /** Attaches where the kernel finds room, and gives the address. */
 export function shmat(id: number, flags: number): number {
-  const result = (libc ?? load()).shmat(id, 0, flags);
+  const result = (memory ?? loadMemory()).shmat(id, 0, flags);
   return result === -1 ? -errno[0]! : result;
 }
 
 export function shmdt(address: number): number {
-  const result = (libc ?? load()).shmdt(address);
+  const result = (memory ?? loadMemory()).shmdt(address);
   return result === -1 ? -errno[0]! : result;
 }
 
@@ -176,12 +207,12 @@ export function shmctl(
   command: number,
   buffer: Uint8Array | null,
 ): number {
-  const result = (libc ?? load()).shmctl(id, command, buffer);
+  const result = (memory ?? loadMemory()).shmctl(id, command, buffer);
   return result === -1 ? -errno[0]! : result;
 }
 
 export function geteuid(): number {
-  return (libc ?? load()).geteuid() >>> 0;
+  return (processes ?? loadProcesses()).geteuid() >>> 0;
 }
 
 /**
@@ -192,7 +223,7 @@ export function ftok(
   project: number,
   failure: { errno: number },
 ): number {
-  const { ftok } = libc ?? load();
+  const { ftok } = processes ?? loadProcesses();
   errno[0] = 0;
   const result = ftok(path, project);
   if (result === -1) failure.errno = errno[0];
@@ -213,15 +244,15 @@ export function timespec(milliseconds: number): Uint8Array {
 }
 
 export function getpid(): number {
-  return (libc ?? load()).getpid();
+  return (processes ?? loadProcesses()).getpid();
 }
 
 export function kill(pid: number, signal: number): number {
-  const result = (libc ?? load()).kill(pid, signal);
+  const result = (processes ?? loadProcesses()).kill(pid, signal);
   return result === -1 ? -errno[0]! : result;
 }
 
 /** Sets the handler of a signal, an address, or 0 for the default. */
 export function signal(number: number, handler: number): void {
-  (libc ?? load()).signal(number, handler);
+  (processes ?? loadProcesses()).signal(number, handler);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend, Calls, Prototypes } from "./backend.ts";
+import type { Backend, Calls, Pointer, Prototypes } from "./backend.ts";
 
 function platform(): string {
   return `${Deno.build.os} ${Deno.build.arch}`;
@@ -20,6 +20,7 @@ function open<Table extends Prototypes>(
     i64: "i64",
     address: "u64",
     buffer: "buffer",
+    pointer: "pointer",
   } as const;
   const symbols: Record<string, Deno.ForeignFunction> = {};
   for (
@@ -81,5 +82,16 @@ function addressOf(memory: Uint8Array): number {
   );
 }
 
+function pointerTo(memory: Uint8Array): Pointer {
+  return Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>) as unknown as Pointer;
+}
+
 /** The seam in Deno. */
-export const deno: Backend = { platform, startsThreadsSlowly: true, open, view, addressOf };
+export const deno: Backend = {
+  platform,
+  startsThreadsSlowly: true,
+  open,
+  view,
+  addressOf,
+  pointerTo,
+};

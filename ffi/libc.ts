@@ -32,6 +32,7 @@ import {
   shminfo,
   writeStruct,
 } from "./abi.ts";
+import type { Pointer } from "./backend.ts";
 import * as calls from "./calls.ts";
 import { IpcError, reasonOf } from "./error.ts";
 
@@ -363,20 +364,28 @@ export function semget(key: number, nsems: number, semflg: number): number {
   );
 }
 
+/** What was passed last: a pointer does not keep memory from the collector. */
+let passed: Uint8Array | undefined;
+
+function pass(memory: Uint8Array): Pointer {
+  passed = memory;
+  return calls.pointerTo(passed);
+}
+
 /** Packs operations as an array of `struct sembuf { unsigned short sem_num; short sem_op; short sem_flg; }`. */
-function packSembufs(sops: readonly Sembuf[]): Uint8Array {
+function packSembufs(sops: readonly Sembuf[]): Pointer {
   if (!Array.isArray(sops)) {
     throw new TypeError(
       "Cannot pass sops: expected an array of [sem_num, sem_op, sem_flg]",
     );
   }
-  const packed = new Int16Array(3 * sops.length);
+  const packed = new Int16Array(new ArrayBuffer(6 * sops.length));
   sops.forEach(([num, op, flg = 0], i) => {
     packed[3 * i] = integer(num, 0, 0xffff, "sem_num");
     packed[3 * i + 1] = integer(op, -0x8000, 0x7fff, "sem_op");
     packed[3 * i + 2] = integer(flg, -0x8000, 0x7fff, "sem_flg");
   });
-  return new Uint8Array(packed.buffer);
+  return pass(new Uint8Array(packed.buffer));
 }
 
 /**
@@ -586,7 +595,7 @@ export function msgsnd(msqid: number, msgp: Msgbuf, msgflg = 0): void {
   if (!(mtext instanceof Uint8Array)) {
     throw new TypeError("Cannot pass mtext: expected a Uint8Array");
   }
-  const message = new Uint8Array(8 + mtext.byteLength);
+  const message = new Uint8Array(new ArrayBuffer(8 + mtext.byteLength));
   const type = integer(
     mtype,
     Number.MIN_SAFE_INTEGER,
@@ -598,7 +607,7 @@ export function msgsnd(msqid: number, msgp: Msgbuf, msgflg = 0): void {
   done(
     calls.msgsnd(
       int(msqid, "msqid"),
-      message,
+      pass(message),
       mtext.byteLength,
       int(msgflg, "msgflg"),
     ),
@@ -625,7 +634,7 @@ export function msgrcv(
   msgtyp = 0,
   msgflg = 0,
 ): Msgbuf {
-  const message = new Uint8Array(8 + integer(msgsz, 0, 0x7fffffff, "msgsz"));
+  const message = new Uint8Array(new ArrayBuffer(8 + integer(msgsz, 0, 0x7fffffff, "msgsz")));
   const type = integer(
     msgtyp,
     Number.MIN_SAFE_INTEGER,
@@ -635,7 +644,7 @@ export function msgrcv(
   const length = done(
     calls.msgrcv(
       int(msqid, "msqid"),
-      message,
+      pass(message),
       msgsz,
       type,
       int(msgflg, "msgflg"),

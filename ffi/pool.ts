@@ -11,7 +11,7 @@
 import { abi, errors } from "./abi.ts";
 import { runtime } from "./calls.ts";
 import { disable, enable, interrupt } from "./interrupt.ts";
-import { blockingCalls, callNames, slot, states, type ThreadData, threadSource } from "./thread.ts";
+import { blockingCalls, callNames, orders, slot, type ThreadData, threadSource } from "./thread.ts";
 
 /** The calls that a thread can make. */
 export type BlockingCall = keyof typeof blockingCalls;
@@ -35,69 +35,77 @@ interface WorkerHandle {
   on(event: "error", listener: (error: unknown) => void): void;
 }
 
+/** What a thread has answered once it has started, and if it cannot. */
+const STARTED = 1;
+const FAILED = -1;
+
 /** A waiter thread. */
 export class Thread {
   readonly index: number;
   idle = false;
   readonly #integers: Int32Array;
   readonly #floats: Float64Array;
-  /** Counts the calls, so that an interrupt meant for one never meets the next. */
-  #calls = 0;
+  /** Counts what the thread was asked for, so that an interrupt meant for one call never meets the next. */
+  #asked = STARTED;
 
   constructor(memory: SharedArrayBuffer, index: number) {
     this.index = index;
     this.#integers = new Int32Array(memory, index * slot.size, slot.size / 4);
     this.#floats = new Float64Array(memory, index * slot.size, slot.size / 8);
+    this.#integers[slot.asked] = this.#asked;
+    this.#integers[slot.answered] = 0;
   }
 
-  get #state(): number {
-    return Atomics.load(this.#integers, slot.state);
+  get #answered(): number {
+    return Atomics.load(this.#integers, slot.answered);
   }
 
-  #become(state: number): void {
-    Atomics.store(this.#integers, slot.state, state);
-    Atomics.notify(this.#integers, slot.state);
+  /** Asks for a call, or gives an order. */
+  #ask(what: number): void {
+    const integers = this.#integers;
+    integers[slot.call] = what;
+    this.#asked = (this.#asked + 1) | 0;
+    Atomics.store(integers, slot.asked, this.#asked);
+    Atomics.notify(integers, slot.asked);
   }
 
-  /** Runs a function once the thread is in another state. */
-  #after(state: number, then: (state: number) => void): void {
-    const { async, value } = Atomics.waitAsync(this.#integers, slot.state, state);
-    const check = () => this.#state === state ? this.#after(state, then) : then(this.#state);
-    if (async) value.then(check);
-    else queueMicrotask(check);
+  /** Runs a function once the thread has answered so often, or could not start. */
+  #whenAnswered(count: number, then: () => void): void {
+    const answered = this.#answered;
+    if (answered === count || answered === FAILED) return queueMicrotask(then);
+    const { async, value } = Atomics.waitAsync(this.#integers, slot.answered, answered);
+    const again = () => this.#whenAnswered(count, then);
+    if (async) value.then(() => this.#answered === count ? then() : again());
+    else again();
   }
 
   /** Tells when the thread has started, or could not. */
   started(then: (alive: boolean) => void): void {
-    this.#after(states.starting, (state) => then(state !== states.failed));
+    this.#whenAnswered(STARTED, () => then(this.#answered !== FAILED));
   }
 
   /** Makes a blocking call and tells its result, or the negative number of its error. */
   run(call: BlockingCall, given: readonly number[], answer: (result: number) => void): void {
     const integers = this.#integers;
-    this.#calls++;
-    integers[slot.call] = callNames.indexOf(call);
     integers[slot.count] = given.length;
     integers[slot.cancel] = 0;
-    this.#floats.set(given, slot.arguments);
-    this.#become(states.asked);
-    this.#after(states.asked, () => {
+    for (let i = 0; i < given.length; i++) this.#floats[slot.arguments + i] = given[i]!;
+    this.#ask(callNames.indexOf(call));
+    this.#whenAnswered(this.#asked, () => {
       const result = integers[slot.result]!;
-      const errno = integers[slot.errno]!;
-      this.#become(states.idle);
-      answer(result === -1 ? -errno : result);
+      answer(result === -1 ? -integers[slot.errno]! : result);
     });
   }
 
   /** Ends the call with EINTR, unless it ends by itself first: either way it is answered. */
   cancel(): void {
     Atomics.store(this.#integers, slot.cancel, 1);
-    this.#interrupt(this.#calls);
+    this.#interrupt(this.#asked);
   }
 
   /** The signal can come before the thread is in its call: it is repeated until the thread answers. */
   #interrupt(call: number): void {
-    if (call !== this.#calls || this.#state !== states.asked) return;
+    if (call !== this.#asked || this.#answered === call) return;
     enable();
     interrupt(this.#floats[slot.pthread]!);
     setTimeout(() => this.#interrupt(call), 1);
@@ -105,19 +113,13 @@ export class Thread {
 
   /** Has this thread, which is idle, start another. */
   start(other: number): void {
-    Atomics.store(this.#integers, slot.start, other);
-    this.#wake();
-  }
-
-  #wake(): void {
-    if (Atomics.load(this.#integers, slot.start) === 0) return;
-    Atomics.notify(this.#integers, slot.state);
-    setTimeout(() => this.#wake(), 1);
+    this.#integers[slot.start] = other;
+    this.#ask(orders.start);
   }
 
   /** Tells the thread, which is idle, to end. */
   leave(): void {
-    this.#become(states.leaving);
+    this.#ask(orders.leave);
   }
 }
 
@@ -240,7 +242,7 @@ export class Pool {
       },
       callNames,
       slot,
-      states,
+      orders,
       eintr: errors.EINTR,
     });
     const workerData: ThreadData = { memory: this.#memory!, index, source };

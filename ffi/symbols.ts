@@ -1,5 +1,6 @@
 /**
- * The prototypes of libc, written once for all runtimes.
+ * The prototypes of libc, written once for all runtimes. Each table is opened at the first call of
+ * one of its functions, as opening one costs Deno 0.15 ms a function.
  *
  * Sizes and counts travel as `u32`: a number given for a `size_t` costs Deno 40 % more a call, and
  * the upper half of the register is zero either way.
@@ -10,9 +11,13 @@
 import { abi } from "./abi.ts";
 import type { Prototypes } from "./backend.ts";
 
-/** The functions that every platform has. */
-export const prototypes = {
+/** Where errno stands. */
+export const errnoPrototypes = {
   errnoLocation: { name: abi.errnoLocation, parameters: [], result: "address" },
+} as const satisfies Prototypes;
+
+/** Semaphores. */
+export const semaphorePrototypes = {
   semget: {
     parameters: [
       "i32", // key_t key
@@ -24,7 +29,7 @@ export const prototypes = {
   semop: {
     parameters: [
       "i32", // int semid
-      "buffer", // struct sembuf *sops
+      "pointer", // struct sembuf *sops
       "u32", // size_t nsops
     ],
     result: "i32",
@@ -50,6 +55,10 @@ export const prototypes = {
     fixed: 3,
     result: "i32",
   },
+} as const satisfies Prototypes;
+
+/** Message queues. */
+export const queuePrototypes = {
   msgget: {
     parameters: [
       "i32", // key_t key
@@ -60,7 +69,7 @@ export const prototypes = {
   msgsnd: {
     parameters: [
       "i32", // int msqid
-      "buffer", // const void *msgp
+      "pointer", // const void *msgp
       "u32", // size_t msgsz
       "i32", // int msgflg
     ],
@@ -69,7 +78,7 @@ export const prototypes = {
   msgrcv: {
     parameters: [
       "i32", // int msqid
-      "buffer", // void *msgp
+      "pointer", // void *msgp
       "u32", // size_t msgsz
       "u32", // long msgtyp, from 0 to 2^32 - 1
       "i32", // int msgflg
@@ -80,7 +89,7 @@ export const prototypes = {
     name: "msgrcv",
     parameters: [
       "i32", // int msqid
-      "buffer", // void *msgp
+      "pointer", // void *msgp
       "u32", // size_t msgsz
       "i64", // long msgtyp
       "i32", // int msgflg
@@ -95,6 +104,10 @@ export const prototypes = {
     ],
     result: "i32",
   },
+} as const satisfies Prototypes;
+
+/** Shared memory. */
+export const memoryPrototypes = {
   shmget: {
     parameters: [
       "i32", // key_t key
@@ -125,6 +138,10 @@ export const prototypes = {
     ],
     result: "i32",
   },
+} as const satisfies Prototypes;
+
+/** Files, processes and signals. */
+export const processPrototypes = {
   ftok: {
     parameters: [
       "buffer", // const char *pathname
@@ -150,12 +167,12 @@ export const prototypes = {
   },
 } as const satisfies Prototypes;
 
-/** The functions of Linux alone. */
-export const linuxPrototypes = {
+/** Waiting for semaphores no longer than a while, on Linux alone. */
+export const timedPrototypes = {
   semtimedop: {
     parameters: [
       "i32", // int semid
-      "buffer", // struct sembuf *sops
+      "pointer", // struct sembuf *sops
       "u32", // size_t nsops
       "buffer", // const struct timespec *timeout
     ],

@@ -59,9 +59,11 @@ export const callNames = Object.keys(blockingCalls) as (keyof typeof blockingCal
 export const slot = {
   /** The bytes of one slot. */
   size: 128,
-  /** One of {@linkcode states}; what each side waits on. */
-  state: 0,
-  /** Which call to make, and how many arguments it has. */
+  /** How often the thread was asked for something, its start included: what it waits on. */
+  asked: 0,
+  /** How often it has answered, -1 if it could not start: what its owner waits on. */
+  answered: 7,
+  /** What is asked: which call to make, or one of {@linkcode orders}; and how many arguments it has. */
   call: 1,
   count: 2,
   /** What it gave. */
@@ -69,23 +71,15 @@ export const slot = {
   errno: 4,
   /** Not 0 if the call shall end. */
   cancel: 5,
-  /** Not 0 if the thread shall start another, for the slot of this number. */
+  /** Of which slot the thread is that it shall start. */
   start: 6,
   /** The pthread_t of the thread, and the arguments. */
   pthread: 4,
   arguments: 5,
 } as const;
 
-/** What a thread is doing. */
-export const states = {
-  starting: 0,
-  idle: 1,
-  asked: 2,
-  answered: 3,
-  leaving: 4,
-  gone: 5,
-  failed: 6,
-} as const;
+/** What a thread can be asked for but calls. */
+export const orders = { start: -1, leave: -2 } as const;
 
 /** What a thread has to know, as plain data. */
 export interface ThreadSettings {
@@ -93,7 +87,7 @@ export interface ThreadSettings {
   table: Prototypes;
   callNames: readonly string[];
   slot: typeof slot;
-  states: typeof states;
+  orders: typeof orders;
   eintr: number;
 }
 
@@ -119,53 +113,51 @@ export function thread(
     table: Prototypes,
   ) => Record<string, (...given: number[]) => number>,
   view: (address: number, length: number) => ArrayBuffer,
-  { libraries, table, callNames, slot, states, eintr }: ThreadSettings,
+  { libraries, table, callNames, slot, orders, eintr }: ThreadSettings,
 ): void {
   const { workerData, Worker } = process.getBuiltinModule("node:worker_threads");
   const { memory, index, source } = workerData as ThreadData;
   const own = new Int32Array(memory, index * slot.size, slot.size / 4);
   const numbers = new Float64Array(memory, index * slot.size, slot.size / 8);
 
-  const become = (state: number) => {
-    Atomics.store(own, slot.state, state);
-    Atomics.notify(own, slot.state);
+  const answer = (integers: Int32Array, count: number) => {
+    Atomics.store(integers, slot.answered, count);
+    Atomics.notify(integers, slot.answered);
   };
-  /** Starts another thread if that is wanted. */
-  const startOther = () => {
-    const other = Atomics.exchange(own, slot.start, 0);
-    if (other === 0) return;
+  /** Starts another thread. */
+  const startOther = (other: number) => {
     try {
       const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
       new Worker(url, { workerData: { memory, index: other, source } });
     } catch {
-      const state = new Int32Array(memory, other * slot.size, 1);
-      Atomics.store(state, 0, states.failed);
-      Atomics.notify(state, 0);
+      answer(new Int32Array(memory, other * slot.size, slot.size / 4), -1);
     }
   };
 
   const calls = open(libraries, table);
   const errno = new Int32Array(view(calls.errnoLocation!(), 4));
   numbers[slot.pthread] = calls.pthread_self!();
-  become(states.idle);
+  let asked = own[slot.asked]!;
   for (;;) {
-    Atomics.wait(own, slot.state, states.idle);
-    startOther();
-    const state = Atomics.load(own, slot.state);
-    if (state === states.leaving) return become(states.gone);
-    if (state !== states.asked) continue;
-    const call = calls[callNames[own[slot.call]!]!]!;
-    const given = Array.from(numbers.subarray(slot.arguments, slot.arguments + own[slot.count]!));
+    answer(own, asked);
+    while (Atomics.load(own, slot.asked) === asked) Atomics.wait(own, slot.asked, asked);
+    asked = Atomics.load(own, slot.asked);
+    const order = own[slot.call]!;
+    if (order === orders.leave) return;
+    if (order === orders.start) {
+      startOther(own[slot.start]!);
+      continue;
+    }
+    const call = calls[callNames[order]!]!;
+    const count = own[slot.count]!;
     let result = -1;
     let error = eintr;
     // A signal that is not ours ends the call too: it goes on unless it shall end.
     while (result === -1 && error === eintr && Atomics.load(own, slot.cancel) === 0) {
-      result = call(...given);
+      result = call(...numbers.subarray(slot.arguments, slot.arguments + count));
       error = errno[0]!;
     }
     own[slot.result] = result;
     own[slot.errno] = error;
-    become(states.answered);
-    Atomics.wait(own, slot.state, states.answered);
   }
 }
