@@ -266,6 +266,8 @@ class SemopOperation implements Operation {
       if (numbers[i + 1]! < 0) reversed.push(numbers[i]!, -numbers[i + 1]!, numbers[i + 2]!);
     }
     if (reversed.length === 0) return true;
-    return attempt(this.#id, pack(reversed)) >= 0;
+    const result = attempt(this.#id, pack(reversed));
+    // With the set, all that happened to it is gone.
+    return result >= 0 || result === -errors.EINVAL || result === -errors.EIDRM;
   }
 }
