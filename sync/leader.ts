@@ -258,7 +258,7 @@ function sleep(milliseconds: number, ends: AbortSignal): Promise<boolean> {
     const timer = setTimeout(() => {
       ends.removeEventListener("abort", end);
       resolve(true);
-    }, Math.max(milliseconds, 0));
+    }, Math.max(Math.ceil(milliseconds), 0));
     ends.addEventListener("abort", end, { once: true });
   });
 }

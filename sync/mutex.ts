@@ -12,7 +12,7 @@ import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
 import { SemaphoreSet } from "../semaphore.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { mutex as protocol } from "./protocols.ts";
-import { type Guard, Structure } from "./structure.ts";
+import { Structure } from "./structure.ts";
 
 /** What a mutex does when a holder has died. */
 export interface MutexOptions {
@@ -44,20 +44,25 @@ export class MutexGuard implements Disposable {
    * protects may be half changed. Releasing says that it is right again.
    */
   readonly abandoned: number;
-  readonly #guard: Guard;
-  readonly #released: () => void;
+  readonly #id: number | undefined;
+  #structure: Structure | undefined;
 
-  /** Creates a guard. */
-  constructor(guard: Guard, abandoned: number, released: () => void) {
-    this.#guard = guard;
-    this.abandoned = abandoned;
-    this.#released = released;
+  /** Creates a guard of a mutex that was just taken. */
+  constructor(structure: Structure, dirty: number) {
+    const { array } = structure;
+    this.#structure = structure;
+    this.#id = array instanceof SemaphoreSet ? array.id : undefined;
+    this.abandoned = dirty - 1;
+    if (this.#id !== undefined) heldHere.add(this.#id);
   }
 
   /** Unlocks. Does nothing the second time, nor once the mutex is removed. */
   release(): void {
-    this.#guard.release();
-    this.#released();
+    const structure = this.#structure;
+    if (structure === undefined) return;
+    this.#structure = undefined;
+    if (this.#id !== undefined) heldHere.delete(this.#id);
+    structure.giveBack(protocol.release(this.abandoned + 1));
   }
 
   /** Unlocks, so that `using` does. */
@@ -239,13 +244,7 @@ export class Mutex implements Disposable {
   }
 
   #guard(dirty: number): MutexGuard {
-    const guard = this.#structure.guard(protocol.release(dirty));
-    const { array } = this.#structure;
-    const id = array instanceof SemaphoreSet ? array.id : undefined;
-    if (id !== undefined) heldHere.add(id);
-    return new MutexGuard(guard, dirty - 1, () => {
-      if (id !== undefined) heldHere.delete(id);
-    });
+    return new MutexGuard(this.#structure, dirty);
   }
 
   #error(errno: number, verb: string, reason: string): IpcError {

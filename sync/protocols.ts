@@ -25,6 +25,8 @@ const replace = (index: number, from: number, to: number): Step => [
   ...(to === 0 ? [] : [add(index, to)]),
 ];
 
+const releaseClean: Step = [add(1, -1), hold(0, +1)];
+
 /**
  * A mutex: `lock` is 1 if it is free; `dirty` counts those who took it and have not given it back,
  * the dead among them.
@@ -38,7 +40,7 @@ export const mutex = {
   /** Takes it, whatever happened before: `dirty - 1` holders have died since it was clean. */
   take: [hold(0, -1), add(1, +1)],
   /** Gives back a mutex whose `dirty` is so much, and clean. */
-  release: (dirty: number): Step => [add(1, -dirty), hold(0, +1)],
+  release: (dirty: number): Step => dirty === 1 ? releaseClean : [add(1, -dirty), hold(0, +1)],
   /** Gives it back as it was found. */
   putBack: [add(1, -1), hold(0, +1)],
 } as const;

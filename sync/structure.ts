@@ -32,7 +32,8 @@ export class Structure {
   giveBack(step: Step): void {
     const { array } = this;
     try {
-      Promise.resolve(array.tryOperate(step)).catch(ignoreRemoval);
+      const done = array.tryOperate(step);
+      if (typeof done !== "boolean") done.catch(ignoreRemoval);
     } catch (error) {
       if (error instanceof ReferenceError && array instanceof SemaphoreSet) {
         this.#giveBackTo(array.id, step);

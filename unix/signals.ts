@@ -144,7 +144,7 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
  * What POSIX lets one rely on: a signal that comes while another of its kind is still on its way is
  * merged with it, so that many sent in a burst are told at least once, and not more often than they
  * were sent; different signals may be told in another order than that in which they were sent. To
- * count, use a semaphore.
+ * count, use a semaphore. Deno opens its debugger on SIGUSR1, so SIGUSR2 is the better one to use.
  *
  * @example
  * ```ts
@@ -165,8 +165,8 @@ export function signals(...names: SignalName[]): SignalWatcher {
 }
 
 /**
- * Waits for one of several signals. What comes before it is called is not seen: to wait several
- * times, use {@linkcode signals}.
+ * Waits for one of several signals. It listens from the call until the first has come: what comes
+ * before or after does what it does without this. To wait several times, use {@linkcode signals}.
  *
  * @param names The signals.
  * @param options The signal and the timeout.
