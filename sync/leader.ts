@@ -155,7 +155,12 @@ export class Leader implements Disposable {
         won = await array.tryOperate(protocol.winAndCarry);
       }
     }
-    return this.#leadership(await array.read());
+    try {
+      return this.#leadership(await array.read());
+    } catch (error) {
+      this.#structure.giveBack(protocol.resign);
+      throw error;
+    }
   }
 
   /**

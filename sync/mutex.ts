@@ -165,7 +165,7 @@ export class Mutex implements Disposable {
     const { array } = this.#structure;
     if (await array.tryOperate(protocol.takeClean)) return this.#guard(1);
     await array.operate(protocol.take, options);
-    return this.#accept((await array.read())[protocol.dirty]!);
+    return this.#accept(await this.#dirty());
   }
 
   /**
@@ -210,7 +210,7 @@ export class Mutex implements Disposable {
   async recover(options?: WaitOptions): Promise<MutexGuard> {
     const { array } = this.#structure;
     await array.operate(protocol.take, options);
-    return this.#guard((await array.read())[protocol.dirty]!);
+    return this.#guard(await this.#dirty());
   }
 
   /**
@@ -232,6 +232,17 @@ export class Mutex implements Disposable {
   /** Ends the handle, and removes the mutex if the handle owns it. A guard stays good. */
   [Symbol.dispose](): void {
     this.#structure.dispose();
+  }
+
+  /** How many took it since it was clean; gives it back if that cannot be told, as the handle is disposed. */
+  async #dirty(): Promise<number> {
+    const structure = this.#structure;
+    try {
+      return (await structure.array.read())[protocol.dirty]!;
+    } catch (error) {
+      structure.giveBack(protocol.putBack);
+      throw error;
+    }
   }
 
   #accept(dirty: number): MutexGuard {
