@@ -33,10 +33,16 @@ const names = [
 ];
 const module = new URL("../sync/mod.ts", import.meta.url).href;
 
-/** Runs a program that knows the primitives too. */
+const prelude = `
+import { ${names.join(", ")} } from ${JSON.stringify(module)};
+void [${names.join(", ")}];
+// Nobody will tell it anything more: it must not outlive a test that was killed.
+process.stdin.on("end", () => process.exit());
+`;
+
+/** Runs a program that knows the primitives too, until it ends or the test does. */
 export function runSync(program: string, options?: RunOptions): Child {
-  const imports = `import { ${names.join(", ")} } from ${JSON.stringify(module)};`;
-  return run(`${imports}\nvoid [${names.join(", ")}];\n${program}`, options);
+  return run(prelude + program, options);
 }
 
 /** What all primitives have. */

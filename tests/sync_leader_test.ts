@@ -284,6 +284,7 @@ for (const order of ["signal; release", "release; signal"]) {
             step === "signal" ? "void leadership.signal;" : "leadership.release();"
           ).join("\n")
         }
+        process.stdin.removeAllListeners("end");
         say("end");`,
         { args: [leader.id], runtime },
       );

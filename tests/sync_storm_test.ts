@@ -17,7 +17,7 @@ const ALIVE = 6;
 const STOP = 0, VIOLATION = 1, SLOTS = 16;
 
 /** What a process of a storm is told: the identifiers, and its number. */
-const prelude = `
+const tells = `
   const [id, memoryId, me, otherId] = args.map(Number);
   using memory = SharedMemory.fromId(memoryId);
   const words = new Int32Array(memory.buffer, 0, memory.size >> 2);
@@ -51,7 +51,7 @@ async function storm(
   const start = () => {
     const me = started++;
     const args = [primitive.id, memory.id, me, other];
-    const child = runSync(prelude + program, { args, runtime: runtimes[me % 2]! });
+    const child = runSync(tells + program, { args, runtime: runtimes[me % 2]! });
     alive.push({ child, me });
     return child.hear();
   };

@@ -1,0 +1,274 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import {
+  Barrier,
+  BrokenBarrierError,
+  Bulkhead,
+  Gauge,
+  Leader,
+  Mutex,
+  RwLock,
+} from "@sysv/ipc/sync";
+import { projectFile, until } from "./child.ts";
+import { type Language, type Peer, start, testWith } from "./peer.ts";
+import { type Primitive, untilWaiting, valuesOf } from "./sync.ts";
+
+const file = (ending: string) => projectFile(`tests/peers/steps.${ending}`);
+const finds = (
+  name: string,
+  command: string,
+  check: readonly string[],
+  ending: string,
+): Language => ({
+  name,
+  find: () =>
+    spawnSync(command, [...check]).status === 0
+      ? { command: [command, file(ending)] }
+      : { missing: `no ${name}` },
+});
+
+/** The languages whose programs perform, with semop alone, the steps that the documentation states. */
+const languages: readonly Language[] = [
+  finds("Python", process.env.IPC_TEST_PYTHON ?? "python3", ["-c", "import ctypes"], "py"),
+  finds("Perl", "perl", ["-MIPC::SysV", "-e", "1"], "pl"),
+  {
+    name: "C",
+    find() {
+      const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-steps-"));
+      const remove = () => rmSync(folder, { recursive: true, force: true });
+      process.on("exit", remove);
+      // deno test fires this one alone.
+      globalThis.addEventListener?.("unload", remove);
+      const program = join(folder, "steps");
+      const { error, status, stderr } = spawnSync("cc", ["-o", program, file("c")]);
+      if (error !== undefined) return { missing: "no C compiler" };
+      if (status !== 0) throw new Error(`Cannot compile the peer:\n${stderr}`);
+      return { command: [program] };
+    },
+  },
+];
+
+/** Has a peer perform a step, waiting until it can. */
+const operate = (peer: Peer, { id }: Primitive, step: string) => peer.ask("operate", id, step);
+/** Has a peer try a step. */
+const attempt = (peer: Peer, { id }: Primitive, step: string) => peer.ask("try", id, step);
+
+for (const language of languages) {
+  const { name } = language;
+
+  testWith([language], `Mutex: ${name} locks and unlocks, and keeps others out`, async () => {
+    using mutex = Mutex.create();
+    await using peer = start(language);
+    assertEquals(await operate(peer, mutex, "0,-1,undo 1,1"), "done");
+    assertEquals([mutex.locked, mutex.ownerPid, mutex.tryLock()], [true, peer.pid, undefined]);
+    const waiting = mutex.lock();
+    await untilWaiting(mutex);
+    assertEquals(await peer.ask("values", mutex.id, 2), "0,1");
+    assertEquals(await operate(peer, mutex, "1,-1 0,1,undo"), "done");
+    {
+      using guard = await waiting;
+      assertEquals(guard.abandoned, 0);
+      assertEquals(await attempt(peer, mutex, "0,-1,undo 1,1"), "EAGAIN");
+    }
+    assertEquals(await attempt(peer, mutex, "0,-1,undo 1,1"), "done");
+    assertEquals(await operate(peer, mutex, "1,-1 0,1,undo"), "done");
+    await peer.kill();
+    assertEquals(valuesOf(mutex), [1, 0]);
+  });
+
+  testWith(
+    [language],
+    `Mutex: the death of a holder in ${name} is told of, and it is told of others`,
+    async () => {
+      using mutex = Mutex.create({ onDeath: "refuse" });
+      for (let deaths = 0; deaths < 2; deaths++) {
+        await using peer = start(language);
+        assertEquals(await operate(peer, mutex, "0,-1,undo 1,1"), "done");
+        // Less 1, semaphore 1 is how many died.
+        assertEquals(await peer.ask("values", mutex.id, 2), `0,${deaths + 1}`);
+        const waiting = assertRejects(() => mutex.lock(), Error);
+        await untilWaiting(mutex);
+        await peer.kill();
+        assertEquals((await waiting as Error & { code: string }).code, "EOWNERDEAD");
+      }
+      await using peer = start(language);
+      assertEquals(await operate(peer, mutex, "0,-1,undo 1,1"), "done");
+      assertEquals(await operate(peer, mutex, "1,-3 0,1,undo"), "done");
+      using guard = mutex.tryLock()!;
+      assertEquals(guard.abandoned, 0);
+    },
+  );
+
+  testWith(
+    [language],
+    `Gauge: ${name} enters and leaves, and is counted off when it is killed`,
+    async () => {
+      using gauge = Gauge.create();
+      await using peer = start(language);
+      const reached = gauge.waitForAtLeast(4);
+      await untilWaiting(gauge);
+      assertEquals(await operate(peer, gauge, "0,1,undo 1,-1,undo"), "done");
+      assertEquals(await operate(peer, gauge, "0,3,undo 1,-3,undo"), "done");
+      await reached;
+      assertEquals(await operate(peer, gauge, "0,-1,undo 1,1,undo"), "done");
+      using _entry = gauge.enter();
+      assertEquals([gauge.value, await peer.ask("values", gauge.id, 2)], [4, "4,32763"]);
+      const fallen = gauge.waitForAtMost(1);
+      await untilWaiting(gauge);
+      await peer.kill();
+      await fallen;
+      assertEquals(valuesOf(gauge), [1, 32766]);
+    },
+  );
+
+  testWith([language], `Gauge: ${name} waits for a number, and for it to be idle`, async () => {
+    using gauge = Gauge.create();
+    await using peer = start(language);
+    for (
+      const [step, by] of [
+        ["0,-2 0,2", 2],
+        ["1,-32767 1,32767", 0],
+        ["0,0", 0],
+      ] as const
+    ) {
+      const entry = gauge.enter(2 - by || 1);
+      peer.tell("operate", gauge.id, step);
+      await untilWaiting(gauge);
+      using _entry = by > 0 ? gauge.enter(by) : undefined;
+      if (by === 0) entry.release();
+      assertEquals(await peer.hear(), "done");
+      if (by > 0) entry.release();
+    }
+    assertEquals(valuesOf(gauge), [0, 32767]);
+  });
+
+  testWith(
+    [language],
+    `Bulkhead: ${name} takes tickets and gives them back, or dies with them`,
+    async () => {
+      using bulkhead = Bulkhead.create({ tickets: 2 });
+      await using peer = start(language);
+      const take = "0,-16384,undo 0,16383,undo";
+      using permit = bulkhead.tryAcquire()!;
+      assertEquals(await operate(peer, bulkhead, take), "done");
+      assertEquals([await attempt(peer, bulkhead, take), bulkhead.tryAcquire()], [
+        "EAGAIN",
+        undefined,
+      ]);
+      assertEquals(await operate(peer, bulkhead, "0,1,undo"), "done");
+      assertEquals(bulkhead.state(), { tickets: 2, inUse: 1, workers: 0 });
+      permit.release();
+      for (let i = 0; i < 2; i++) assertEquals(await attempt(peer, bulkhead, take), "done");
+      const waiting = bulkhead.acquire();
+      await untilWaiting(bulkhead);
+      await peer.kill();
+      using _permit = await waiting;
+      assertEquals(bulkhead.state(), { tickets: 2, inUse: 1, workers: 0 });
+    },
+  );
+
+  testWith(
+    [language],
+    `Bulkhead: ${name} registers, and is counted off when it is killed`,
+    async () => {
+      using bulkhead = Bulkhead.create({ quota: 1 });
+      bulkhead.register();
+      await using peer = start(language);
+      assertEquals(await operate(peer, bulkhead, "2,1,undo"), "done");
+      assertEquals(bulkhead.state(), { tickets: 2, inUse: 0, workers: 2 });
+      await peer.kill();
+      assertEquals(bulkhead.state(), { tickets: 1, inUse: 0, workers: 1 });
+    },
+  );
+
+  testWith([language], `Bulkhead: ${name} resizes`, async () => {
+    using bulkhead = Bulkhead.create({ tickets: 2 });
+    await using peer = start(language);
+    assertEquals(await attempt(peer, bulkhead, "1,-2 1,0 1,5 0,3"), "done");
+    assertEquals(bulkhead.state(), { tickets: 5, inUse: 0, workers: 0 });
+    assertEquals(await attempt(peer, bulkhead, "1,-2 1,0 1,4 0,2"), "EAGAIN");
+    assertEquals(await attempt(peer, bulkhead, "1,-5 1,0 1,1 0,-4"), "done");
+    assertEquals(bulkhead.state(), { tickets: 1, inUse: 0, workers: 0 });
+  });
+
+  testWith(
+    [language],
+    `RwLock: ${name} reads, writes and waits to write, or dies of it`,
+    async () => {
+      using lock = RwLock.create();
+      await using reader = start(language);
+      await using writer = start(language);
+      assertEquals(await operate(reader, lock, "1,0 2,0 0,1,undo"), "done");
+      assertEquals(await operate(writer, lock, "2,1,undo"), "done");
+      assertEquals(lock.state(), { readers: 1, writing: false, queued: 1 });
+      writer.tell("operate", lock.id, "0,0 1,0 1,1,undo 2,-1,undo");
+      await untilWaiting(lock);
+      assertEquals(lock.tryRead(), undefined);
+      await reader.kill();
+      assertEquals(await writer.hear(), "done");
+      assertEquals(lock.state(), { readers: 0, writing: true, queued: 0 });
+      await writer.kill();
+      using _guard = lock.tryRead()!;
+      assertEquals(lock.state(), { readers: 1, writing: false, queued: 0 });
+    },
+  );
+
+  testWith(
+    [language],
+    `Leader: ${name} leads, across the carry, until it resigns or is killed`,
+    async () => {
+      using leader = Leader.create();
+      await using peer = start(language);
+      assertEquals(await operate(peer, leader, "0,-1,undo 1,1"), "done");
+      assertEquals([leader.leaderPid, leader.tryCampaign()], [peer.pid, undefined]);
+      assertEquals(await operate(peer, leader, "0,1,undo"), "done");
+      assertEquals(leader.leaderPid, undefined);
+      assertEquals(await operate(peer, leader, "1,32766"), "done");
+      assertEquals(await attempt(peer, leader, "0,-1,undo 1,1"), "ERANGE");
+      assertEquals(await attempt(peer, leader, "0,-1,undo 1,-32767 2,1"), "done");
+      const waiting = leader.campaign();
+      await untilWaiting(leader);
+      await peer.kill();
+      using leadership = await waiting;
+      assertEquals(leadership.term, 32769);
+    },
+  );
+
+  testWith(
+    [language],
+    `Barrier: ${name} is a party, whose death shrinks or breaks it`,
+    async () => {
+      for (const onDeath of ["shrink", "break"] as const) {
+        using barrier = Barrier.create({ parties: 2, onDeath });
+        await using peer = start(language);
+        const undo = onDeath === "shrink" ? ",undo" : "";
+        const arm = "0,2,undo 0,-2 1,2,undo 1,-2 2,2,undo 2,-2 3,2,undo 3,-2 4,1 4,-1,undo";
+        const join = `3,-1 0,1${undo} 4,0 ${onDeath === "break" ? arm : ""}`;
+        assertEquals(await operate(peer, barrier, join), "done");
+        using one = barrier.join();
+        for (let round = 0; round < 4; round++) {
+          const waiting = one.wait();
+          await untilWaiting(barrier);
+          const [from, to] = [round % 3, (round + 1) % 3];
+          assertEquals(
+            await attempt(peer, barrier, `4,0 ${from},-1${undo} ${to},1${undo}`),
+            "done",
+          );
+          assertEquals(await operate(peer, barrier, `3,0 ${from},0`), "done");
+          await waiting;
+        }
+        const last = onDeath === "shrink"
+          ? one.wait()
+          : assertRejects(() => one.wait(), BrokenBarrierError);
+        await untilWaiting(barrier);
+        await peer.kill();
+        await last;
+        await until(() => barrier.isBroken === (onDeath === "break"));
+      }
+    },
+  );
+}
