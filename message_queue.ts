@@ -267,7 +267,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
 
   /**
    * Sends a message, waiting while the queue is full. What this thread sends to a queue goes in the
-   * order in which it was sent.
+   * order in which it was sent, but for `trySend`, `sendSync` and a timeout of 0, which wait for nobody.
    *
    * @param data Text, sent as UTF-8, or bytes. They are copied at once.
    * @param options The type, the signal and the timeout.
@@ -366,16 +366,17 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    *
    * @param buffer Where the bytes go.
    * @param options Which messages will do, the signal and the timeout.
-   * @returns A promise of the number of bytes and the type. It rejects as that of `receive`, and with
-   * IpcError E2BIG if the message is longer than the buffer: it stays in the queue.
+   * @returns A promise of the number of bytes and the type. It rejects as that of `receive`; with
+   * IpcError E2BIG if the message is longer than the buffer: it stays in the queue; with a TypeError
+   * if the buffer was detached meanwhile: the message goes to the end of the queue.
    */
   async receiveInto(buffer: BufferSource, options?: ReceiveWaitOptions): Promise<MessageInfo> {
     const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
-    return await this.#receive(
-      options,
-      target.byteLength,
-      (slot, length) => copy(slot, length, target),
-    );
+    return await this.#receive(options, target.byteLength, (slot, length) => {
+      if (length <= target.byteLength) return copy(slot, length, target);
+      this.#giveBack(slot.unpack(length));
+      throw new TypeError(`Cannot receive from ${this.#handle.name} as the buffer was detached`);
+    });
   }
 
   /**
@@ -414,7 +415,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
 
   /**
    * Iterates over messages as they come, until the queue is removed. A message is taken when the
-   * iterator is asked for it, not before.
+   * iterator is asked for it, not before. To end an iteration that waits, abort its signal.
    *
    * @param options Which messages will do, and the signal, whose reason the iteration throws.
    */
@@ -439,7 +440,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   get readable(): ReadableStream<Message> {
     return this.#readable ??= readableOf(
       (options) => this.receive(options),
-      (data, options) => this.send(data, options),
+      (message) => this.#giveBack(message),
     );
   }
 
@@ -597,6 +598,16 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   #isFull(result: number, length: number): false {
     if (result === -errors.EAGAIN) return false;
     throw this.#sendError(-result, length);
+  }
+
+  /** Puts a message that nobody can be given at the end of the queue, even if this handle is disposed. */
+  async #giveBack(message: Message): Promise<void> {
+    try {
+      using queue = MessageQueue.fromId(this.id);
+      await queue.send(message.bytes, { type: message.type });
+    } catch (error) {
+      if (!isRemoved(error)) throw error;
+    }
   }
 
   #sendTimeout(length: number, timeout: number): Error {

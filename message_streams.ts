@@ -29,6 +29,9 @@ type Send = (
 
 type Receive = (options: { signal: AbortSignal }) => Promise<Message>;
 
+/** Gives a message back to the queue it came from. */
+type GiveBack = (message: Message) => Promise<void>;
+
 /** Whether an error says that the object is removed. */
 export function isRemoved(error: unknown): boolean {
   return error instanceof IpcError && error.code === "EIDRM";
@@ -38,7 +41,7 @@ export function isRemoved(error: unknown): boolean {
  * A stream of what is received. Nothing is taken before somebody reads; what arrives as the stream
  * is cancelled goes back to the queue.
  */
-export function readableOf(receive: Receive, send: Send): ReadableStream<Message> {
+export function readableOf(receive: Receive, giveBack: GiveBack): ReadableStream<Message> {
   const cancelled = new AbortController();
   let pulling: Promise<void> | undefined;
   return new ReadableStream<Message>({
@@ -46,7 +49,7 @@ export function readableOf(receive: Receive, send: Send): ReadableStream<Message
       return pulling = receive({ signal: cancelled.signal }).then(
         async (message) => {
           if (!cancelled.signal.aborted) controller.enqueue(message);
-          else await send(message.bytes, { type: message.type });
+          else await giveBack(message);
         },
         (error) => {
           if (cancelled.signal.aborted) return;

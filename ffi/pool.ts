@@ -3,7 +3,9 @@
  * while, gone when nothing waits.
  *
  * Starting a worker blocks the thread that starts it, in Deno for 40 to 50 ms. There only the first
- * is started from here, and starts the others: if it waits, its wait is given back for that time.
+ * is started from here, and starts the others: if it waits, its wait is given back for that time. A
+ * worker that a worker has started takes Deno half a second more to run; until then what waits for it
+ * is tried at an interval, as all for which there is no thread.
  *
  * @module
  */
@@ -111,10 +113,11 @@ export class Thread {
     setTimeout(() => this.#interrupt(call), 1);
   }
 
-  /** Has this thread, which is idle, start another. */
-  start(other: number): void {
+  /** Has this thread, which is idle, start another, and tells when it has seen to that. */
+  start(other: number, then: () => void): void {
     this.#integers[slot.start] = other;
     this.#ask(orders.start);
+    this.#whenAnswered(this.#asked, then);
   }
 
   /** Tells the thread, which is idle, to end. */
@@ -147,6 +150,8 @@ export class Pool {
   #source: string | undefined;
   /** The thread that is on its way. */
   #starting: Thread | undefined;
+  /** Its number, as long as the first thread has not been told to start it. */
+  #toStart: number | undefined;
   /** How many threads are at work, or wanted to be. */
   #busy = 0;
   #lingering = false;
@@ -172,12 +177,12 @@ export class Pool {
 
   /** Whether a thread is to be given back, as it has to start another. */
   wants(thread: Thread): boolean {
-    return this.#starting !== undefined && thread.index === FIRST && runtime().startsThreadsSlowly;
+    return this.#toStart !== undefined && thread.index === FIRST;
   }
 
   /** Takes a thread back. */
   giveBack(thread: Thread): void {
-    if (this.wants(thread)) thread.start(this.#starting!.index);
+    if (this.wants(thread)) this.#startBy(thread);
     else thread.idle = true;
     this.#letGo();
   }
@@ -218,19 +223,28 @@ export class Pool {
     this.#starting = thread;
     this.#threads.set(index, thread);
     if (helper === undefined) this.#startWorker(index);
-    else if (!helper.idle) helper.cancel();
     else {
-      helper.idle = false;
-      helper.start(index);
+      this.#toStart = index;
+      if (helper.idle) this.#startBy(helper);
+      else helper.cancel();
     }
     thread.started((alive) => {
       this.#starting = undefined;
-      if (helper !== undefined) helper.idle = true;
       if (alive) thread.idle = true;
       else this.#threads.delete(index);
       if (!alive) limit = Math.max(this.#threads.size, 1);
       this.#events.ready();
       this.#linger();
+    });
+  }
+
+  #startBy(helper: Thread): void {
+    const index = this.#toStart!;
+    this.#toStart = undefined;
+    helper.idle = false;
+    helper.start(index, () => {
+      helper.idle = true;
+      this.#events.ready();
     });
   }
 

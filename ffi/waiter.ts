@@ -162,8 +162,14 @@ class Line {
   }
 
   /** Waits for a thread. */
-  #queue(): void {
+  #queue(first = false): void {
+    const others = first ? [...threadless] : [];
     threadless.add(this);
+    // Who had a thread before goes before those who had none.
+    for (const other of others) {
+      threadless.delete(other);
+      threadless.add(other);
+    }
     if (!this.enter()) poll();
   }
 
@@ -202,7 +208,7 @@ class Line {
     if (this.#waits.size > 0 && !pool.wants(thread)) return this.#block(thread);
     this.#thread = undefined;
     pool.giveBack(thread);
-    if (this.#waits.size > 0) this.#queue();
+    if (this.#waits.size > 0) this.#queue(true);
     admit();
   }
 

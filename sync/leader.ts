@@ -25,15 +25,15 @@ const { values } = protocol;
 export class Leadership implements Disposable {
   /** Larger than that of every leader before: what it guards can refuse commands of former leaders. */
   readonly term: number;
-  readonly #array: SemaphoreArray;
+  readonly #structure: Structure;
   readonly #guard: Guard;
+  readonly #released = new AbortController();
   #lost: AbortController | undefined;
-  #released: AbortController | undefined;
 
   /** Creates the leadership of a term. */
-  constructor(array: SemaphoreArray, guard: Guard, term: number) {
-    this.#array = array;
-    this.#guard = guard;
+  constructor(structure: Structure, term: number) {
+    this.#structure = structure;
+    this.#guard = structure.guard(protocol.resign);
     this.term = term;
   }
 
@@ -44,16 +44,24 @@ export class Leadership implements Disposable {
   get signal(): AbortSignal {
     if (this.#lost === undefined) {
       const lost = this.#lost = new AbortController();
-      const released = this.#released = new AbortController();
-      this.#array.operate(protocol.untilRemoved, { signal: released.signal })
-        .catch((error) => released.signal.aborted || lost.abort(error));
+      if (!this.#released.signal.aborted) this.#watch(lost);
     }
     return this.#lost.signal;
   }
 
+  async #watch(lost: AbortController): Promise<void> {
+    const { signal } = this.#released;
+    try {
+      using own = this.#structure.reopen();
+      await own.array.operate(protocol.untilRemoved, { signal });
+    } catch (error) {
+      if (!signal.aborted) lost.abort(error);
+    }
+  }
+
   /** Resigns: a candidate that waits leads at once. Does nothing the second time. */
   release(): void {
-    this.#released?.abort();
+    this.#released.abort();
     this.#guard.release();
   }
 
@@ -217,17 +225,24 @@ export class Leader implements Disposable {
     { signal }: EveryOptions = {},
   ): Promise<void> {
     checkInteger(milliseconds, 1, 0x7fffffff, `do something every ${milliseconds} milliseconds`);
-    if (signal?.aborted) return;
+    const candidate = await this.#campaignUntil(signal);
+    if (candidate === undefined) return;
+    using leadership = candidate;
+    const ends = signal ? AbortSignal.any([signal, leadership.signal]) : leadership.signal;
+    let due = performance.now() + milliseconds;
+    while (await sleep(due - performance.now(), ends)) {
+      await task(leadership);
+      due = Math.max(due + milliseconds, performance.now());
+    }
+  }
+
+  /** Campaigns until the signal is aborted or the object removed. */
+  async #campaignUntil(signal: AbortSignal | undefined): Promise<Leadership | undefined> {
     try {
-      using leadership = await this.campaign({ signal });
-      const ends = signal ? AbortSignal.any([signal, leadership.signal]) : leadership.signal;
-      let due = performance.now() + milliseconds;
-      while (await sleep(due - performance.now(), ends)) {
-        await task(leadership);
-        due = Math.max(due + milliseconds, performance.now());
-      }
+      return await this.campaign({ signal });
     } catch (error) {
-      if (!signal?.aborted && !isRemoved(error)) throw error;
+      if (signal?.aborted || isRemoved(error)) return undefined;
+      throw error;
     }
   }
 
@@ -242,8 +257,7 @@ export class Leader implements Disposable {
   }
 
   #leadership(values: readonly number[]): Leadership {
-    const { array } = this.#structure;
-    return new Leadership(array, this.#structure.guard(protocol.resign), protocol.term(values));
+    return new Leadership(this.#structure, protocol.term(values));
   }
 }
 

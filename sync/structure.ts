@@ -50,6 +50,14 @@ export class Structure {
     }
   }
 
+  /** A handle of its own to the same semaphores, which owns nothing. */
+  reopen(): Disposable & { readonly array: SemaphoreArray } {
+    const { array } = this;
+    if (!(array instanceof SemaphoreSet)) return { array, [Symbol.dispose]() {} };
+    const again = SemaphoreSet.fromId(array.id, { kind: this.#kind });
+    return { array: again, [Symbol.dispose]: () => again[Symbol.dispose]() };
+  }
+
   /** Says that something was taken, and how it is given back: a step, or what makes it then. */
   guard(step: Step | (() => Step)): Guard {
     return new Guard(() => this.giveBack(typeof step === "function" ? step() : step));
