@@ -1,0 +1,461 @@
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { once } from "node:events";
+import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { devNull } from "node:os";
+import process from "node:process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { IpcError, Semaphore } from "@sysv/ipc";
+import {
+  type Pipe,
+  pipe,
+  poll,
+  type PollInterest,
+  type PollRequest,
+  pollSync,
+  select,
+  selectSync,
+} from "@sysv/ipc/unix";
+import { projectFile, run } from "./child.ts";
+import { wrong } from "./privilege.ts";
+import { assertTimeout } from "./support.ts";
+
+const passed = (milliseconds: number) =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+const forms = {
+  poll: async (requests: readonly PollRequest[], options?: { timeout: number }) =>
+    await poll(requests, options),
+  pollSync: (requests: readonly PollRequest[], options?: { timeout: number }) =>
+    pollSync(requests, options),
+};
+
+/** What select says, as poll would. */
+const selectForms = {
+  select: async (request: Parameters<typeof select>[0], options?: { timeout: number }) =>
+    await select(request, options),
+  selectSync: (request: Parameters<typeof select>[0], options?: { timeout: number }) =>
+    selectSync(request, options),
+};
+
+async function assertTimesOut(wait: () => unknown): Promise<void> {
+  const error = await assertRejects(async () => await wait(), DOMException);
+  assertEquals(error.name, "TimeoutError");
+}
+
+/** Many pipes, closed at the end of the block. */
+function pipes(count: number): Pipe[] & Disposable {
+  const all: Pipe[] = [];
+  const close = () => {
+    for (const ends of all) ends[Symbol.dispose]();
+  };
+  try {
+    while (all.length < count) all.push(pipe());
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return Object.assign(all, { [Symbol.dispose]: close });
+}
+
+function fill({ writer }: Pipe): void {
+  while (writer.tryWrite(new Uint8Array(4096)) !== undefined);
+}
+
+for (const [name, look] of Object.entries(forms)) {
+  test(`${name}() tells which of several pipes are ready, and for what`, async () => {
+    using all = pipes(4);
+    const [empty, full, hung, broken] = all as unknown as [Pipe, Pipe, Pipe, Pipe];
+    const hungFd = hung.reader.fd;
+    fill(full);
+    hung.writer.close();
+    broken.reader.close();
+    const requests: PollRequest[] = [
+      { fd: empty.reader.fd },
+      { fd: empty.writer.fd, events: "writable" },
+      { fd: full.reader.fd, events: ["readable", "priority"] },
+      { fd: full.writer.fd, events: ["writable"] },
+      { fd: hungFd },
+      { fd: broken.writer.fd, events: [] },
+    ];
+    assertEquals(await look(requests), [
+      { fd: empty.writer.fd, events: ["writable"] },
+      { fd: full.reader.fd, events: ["readable"] },
+      { fd: hungFd, events: ["hangup"] },
+      { fd: broken.writer.fd, events: ["error"] },
+    ]);
+  });
+
+  test(`${name}() tells what is left to read along with the hangup`, async () => {
+    using ends = pipe();
+    ends.writer.writeSync("last");
+    ends.writer.close();
+    const { fd } = ends.reader;
+    assertEquals(await look([{ fd }]), [{ fd, events: ["readable", "hangup"] }]);
+  });
+
+  test(`${name}() finds files and ${devNull} always ready`, async () => {
+    for (const path of [devNull, fileURLToPath(import.meta.url)]) {
+      const fd = openSync(path, "r");
+      const events: PollInterest[] = ["readable", "writable"];
+      assertEquals(await look([{ fd, events }]), [{ fd, events }]);
+      closeSync(fd);
+    }
+  });
+
+  test(`${name}() gives up when the time is up, with 0 after one look`, async () => {
+    using ends = pipe();
+    const { fd } = ends.reader;
+    for (const timeout of [0, 0.5, 30]) {
+      const start = performance.now();
+      await assertTimesOut(() => look([{ fd }], { timeout }));
+      assert(performance.now() - start >= timeout);
+      await assertTimesOut(() => look([], { timeout }));
+    }
+    ends.writer.writeSync("x");
+    assertEquals(await look([{ fd }], { timeout: 0 }), [{ fd, events: ["readable"] }]);
+  });
+
+  test(`${name}() fails with EBADF for a descriptor that is not open`, async () => {
+    const closed = pipe();
+    const numbers = [closed.reader.fd, 1_000_000];
+    closed[Symbol.dispose]();
+    using open = pipe();
+    for (const fd of numbers) {
+      if (fd === open.reader.fd || fd === open.writer.fd) continue;
+      for (const requests of [[{ fd }], [{ fd: open.reader.fd }, { fd }]]) {
+        const error = await assertRejects(async () => await look(requests), IpcError);
+        assertEquals([error.code, error.syscall], ["EBADF", "poll"]);
+      }
+    }
+  });
+
+  test(`${name}() fails with EBADF for descriptor -1`, async () => {
+    using open = pipe();
+    for (const requests of [[{ fd: -1 }], [{ fd: open.reader.fd }, { fd: -1 }]]) {
+      const error = await assertRejects(
+        async () => await look(requests, { timeout: 30 }),
+        IpcError,
+      );
+      assertEquals([error.code, error.syscall], ["EBADF", "poll"]);
+    }
+  });
+
+  test(`${name}() refuses arguments that mean nothing`, async () => {
+    using ends = pipe();
+    const { fd } = ends.reader;
+    for (const fd of wrong(1.5, NaN, "3", undefined, null)) {
+      await assertRejects(async () => await look([{ fd }]), TypeError);
+    }
+    for (const events of wrong("hangup", "error", ["readable", "reading"], "")) {
+      await assertRejects(async () => await look([{ fd, events }]), TypeError);
+    }
+    for (const timeout of [-1, NaN]) {
+      await assertRejects(async () => await look([{ fd }], { timeout }), RangeError);
+    }
+  });
+
+  test(`${name}() tells of a thousand pipes at once`, async () => {
+    using all = pipes(1000);
+    all.forEach(({ writer }, i) => i % 3 === 0 && writer.writeSync("x"));
+    const requests = all.map(({ reader }) => ({ fd: reader.fd }));
+    const expected = requests.filter((_, i) => i % 3 === 0)
+      .map(({ fd }) => ({ fd, events: ["readable" as const] }));
+    assertEquals(await look(requests), expected);
+  });
+}
+
+for (const [name, look] of Object.entries(selectForms)) {
+  test(`${name}() sorts what is ready by what was asked`, async () => {
+    using all = pipes(3);
+    const [empty, some, hung] = all as unknown as [Pipe, Pipe, Pipe];
+    some.writer.writeSync("x");
+    hung.writer.close();
+    const read = all.map(({ reader }) => reader.fd);
+    const write = [empty.writer.fd];
+    assertEquals(await look({ read, write, error: read }), {
+      read: [some.reader.fd, hung.reader.fd],
+      write,
+      error: [],
+    });
+    assertEquals(await look({ read: [some.reader.fd, some.reader.fd] }), {
+      read: [some.reader.fd, some.reader.fd],
+      write: [],
+      error: [],
+    });
+  });
+
+  test(`${name}() finds the reader gone from a full pipe as something to write`, async () => {
+    using ends = pipe();
+    fill(ends);
+    await assertTimesOut(() => look({ write: [ends.writer.fd] }, { timeout: 1 }));
+    ends.reader.close();
+    const write = [ends.writer.fd];
+    assertEquals(await look({ write }), { read: [], write, error: [] });
+  });
+
+  test(`${name}() waits until what was asked is ready, not until a hangup`, async () => {
+    using ends = pipe();
+    ends.writer.close();
+    await assertTimesOut(() => look({ error: [ends.reader.fd] }, { timeout: 20 }));
+  });
+
+  test(`${name}() gives up when the time is up`, async () => {
+    using ends = pipe();
+    await assertTimesOut(() => look({ read: [ends.reader.fd] }, { timeout: 5 }));
+    await assertTimesOut(() => look({}, { timeout: 5 }));
+  });
+}
+
+test("poll() waits for any of a thousand pipes, and can again and again", async () => {
+  using all = pipes(1000);
+  const requests = all.map(({ reader }) => ({ fd: reader.fd }));
+  for (const i of [999, 0, 500, 256]) {
+    const ready = poll(requests);
+    await passed(1);
+    all[i]!.writer.writeSync("x");
+    assertEquals(await ready, [{ fd: all[i]!.reader.fd, events: ["readable"] }]);
+    all[i]!.reader.readSync();
+  }
+});
+
+test("A thousand waits for as many pipes are each told of their own", async () => {
+  using all = pipes(1000);
+  const waits = all.map(({ reader }) => poll([{ fd: reader.fd }]));
+  await passed(1);
+  for (const i of all.keys()) all[(i * 7) % 1000]!.writer.writeSync("x");
+  const results = await Promise.all(waits);
+  assertEquals(results.map(([result]) => result?.fd), all.map(({ reader }) => reader.fd));
+});
+
+test("poll() waits until there is room in a full pipe", async () => {
+  using ends = pipe();
+  fill(ends);
+  const { fd } = ends.writer;
+  const ready = poll([{ fd, events: "writable" }]);
+  await passed(1);
+  ends.reader.readSync(4096);
+  assertEquals(await ready, [{ fd, events: ["writable"] }]);
+});
+
+test("All that wait for one descriptor are told", async () => {
+  using ends = pipe();
+  const { fd } = ends.reader;
+  const twice = [{ fd }, { fd, events: "priority" as const }];
+  const waits = [poll([{ fd }]), poll([{ fd }]), poll(twice), poll([{ fd }], { timeout: 60_000 })];
+  const never = poll([{ fd, events: "priority" }], { timeout: 50 });
+  await passed(1);
+  ends.writer.writeSync("x");
+  for (const wait of waits) assertEquals(await wait, [{ fd, events: ["readable"] }]);
+  await assertTimesOut(() => never);
+});
+
+test("poll() rejects with the reason of its signal, and leaves others waiting", async () => {
+  using ends = pipe();
+  const { fd } = ends.reader;
+  const controller = new AbortController();
+  const other = poll([{ fd }]);
+  const wait = poll([{ fd }], { signal: controller.signal });
+  await passed(1);
+  const reason = new Error("enough");
+  controller.abort(reason);
+  assertStrictEquals(await assertRejects(() => wait), reason);
+  ends.writer.writeSync("x");
+  assertEquals(await other, [{ fd, events: ["readable"] }]);
+  const { signal } = controller;
+  assertStrictEquals(await assertRejects(() => poll([{ fd }], { signal })), reason);
+  assertEquals(ends.reader.tryRead()?.byteLength, 1);
+});
+
+test("poll() that ends at random moments misses nothing afterwards", async () => {
+  using ends = pipe();
+  const { fd } = ends.reader;
+  for (let i = 0; i < 300; i++) {
+    const controller = new AbortController();
+    const wait = poll([{ fd }], { signal: controller.signal });
+    const other = poll([{ fd }]);
+    if (i % 3 === 0) await passed(Math.random() * 2);
+    else if (i % 3 === 1) await Promise.resolve();
+    const [first, second] = i % 2 === 0
+      ? [() => controller.abort("enough"), () => ends.writer.writeSync("x")]
+      : [() => ends.writer.writeSync("x"), () => controller.abort("enough")];
+    first();
+    if (i % 5 === 0) await Promise.resolve();
+    second();
+    const [aborted, ready] = await Promise.allSettled([wait, other]);
+    if (aborted.status === "rejected") assertEquals(aborted.reason, "enough");
+    assertEquals(ready, { status: "fulfilled", value: [{ fd, events: ["readable"] }] });
+    assertEquals(ends.reader.tryRead()?.byteLength, 1);
+  }
+});
+
+test("A descriptor whose number is used again is waited for anew", async () => {
+  const former = pipe();
+  const { fd } = former.reader;
+  const controller = new AbortController();
+  const lost = poll([{ fd }], { signal: controller.signal }).catch((reason) => reason);
+  await passed(1);
+  former[Symbol.dispose]();
+  const all: Pipe[] = [pipe()];
+  while (all.at(-1)!.reader.fd !== fd && all.at(-1)!.writer.fd !== fd) all.push(pipe());
+  const again = all.at(-1)!;
+  // Whether the number is that of a reader now is a matter of luck.
+  const request = again.reader.fd === fd ? { fd } : { fd, events: "writable" as const };
+  if (request.events) fill(again);
+  const wait = poll([request]);
+  await passed(1);
+  controller.abort("enough");
+  await passed(1);
+  if (request.events) again.reader.readSync();
+  else again.writer.writeSync("x");
+  assertEquals((await wait).length, 1);
+  assertEquals(await lost, "enough");
+  for (const ends of all) ends[Symbol.dispose]();
+});
+
+test("Waits come and go while numbers are used again and again", async () => {
+  const rounds = 300;
+  const worker = async () => {
+    for (let i = 0; i < rounds; i++) {
+      using ends = pipe();
+      const { fd } = ends.reader;
+      const controller = new AbortController();
+      const early = poll([{ fd }], { signal: controller.signal }).catch(() => undefined);
+      const wait = poll([{ fd }], { timeout: 20_000 });
+      if (i % 4 === 0) await passed(Math.random());
+      if (i % 3 === 0) controller.abort();
+      ends.writer.writeSync("x");
+      assertEquals(await wait, [{ fd, events: ["readable"] }]);
+      await early;
+    }
+  };
+  await Promise.all(Array.from({ length: 5 }, worker));
+});
+
+test("poll() waits while all waiter threads wait for something else", async () => {
+  const semaphores = Array.from({ length: 12 }, () => Semaphore.create({ value: 0 }));
+  const controller = new AbortController();
+  const waits = semaphores.map((semaphore) =>
+    semaphore.acquire(1, { signal: controller.signal }).catch(() => {})
+  );
+  using ends = pipe();
+  const { fd } = ends.reader;
+  const ready = poll([{ fd }]);
+  await passed(20);
+  ends.writer.writeSync("x");
+  assertEquals(await ready, [{ fd, events: ["readable"] }]);
+  controller.abort();
+  await Promise.all(waits);
+  for (const semaphore of semaphores) semaphore.remove();
+});
+
+const soak = process.env.IPC_TEST_SOAK === "1";
+
+test(`Waiting for idle pipes for ${soak ? 5 : 1} s costs little CPU time and holds up no timer`, async () => {
+  using all = pipes(100);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const wait = poll(all.map(({ reader }) => ({ fd: reader.fd })), { signal }).catch(() => {});
+  const reads = all.map(({ reader }) => reader.read(1, { signal }).catch(() => {}));
+  await passed(100);
+  const time = soak ? 5000 : 1000;
+  const usage = process.cpuUsage();
+  const start = performance.now();
+  let ticks = 0;
+  const ticking = setInterval(() => ticks++, 50);
+  await passed(time);
+  clearInterval(ticking);
+  const { user, system } = process.cpuUsage(usage);
+  const share = (user + system) / 1000 / (performance.now() - start);
+  controller.abort();
+  await Promise.all([wait, ...reads]);
+  assert(share < 0.05, `it took ${(100 * share).toFixed(2)} % of a processor`);
+  assert(ticks > time / 50 / 2, `a timer ticked ${ticks} times`);
+});
+
+test("A wait keeps the process alive, and lets it end afterwards", async () => {
+  await using child = run(`
+    const { pipe, poll } = await import(${JSON.stringify(projectFile("unix/mod.ts"))});
+    const ends = pipe();
+    poll([{ fd: ends.reader.fd }]).then(() => say("ready"));
+    setTimeout(() => ends.writer.writeSync("x"), 100).unref();`);
+  assertEquals(await child.hear(), "ready");
+  assertEquals(await child.exit, { code: 0, signal: null });
+});
+
+test("pollSync() fails with EINTR when the program handles a signal, and goes on otherwise", async () => {
+  const program = (listen: boolean) => `
+    const { pipe, pollSync } = await import(${JSON.stringify(projectFile("unix/mod.ts"))});
+    const ends = pipe();
+    ${listen ? `process.on("SIGUSR1", () => {});` : ""}
+    say("waiting");
+    setTimeout(() => {
+      try {
+        pollSync([{ fd: ends.reader.fd }], { timeout: ${listen ? 20_000 : 300} });
+      } catch (error) {
+        say(error.name + " " + error.code + " " + error.syscall);
+        process.exit();
+      }
+    }, 50);`;
+  for (const [listen, signal] of [[true, "SIGUSR1"], [false, "SIGCONT"]] as const) {
+    await using child = run(program(listen));
+    assertEquals(await child.hear(), "waiting");
+    let ended = false;
+    child.exit.then(() => ended = true);
+    const sending = async () => {
+      while (!ended) {
+        process.kill(child.pid, signal);
+        await passed(20);
+      }
+    };
+    await Promise.all([sending().catch(() => {}), child.exit]);
+    assertEquals(await child.hear(), listen ? "IpcError EINTR poll" : "TimeoutError 23 undefined");
+  }
+});
+
+/** The descriptors of this process that are sockets. */
+const socketDescriptors = () =>
+  readdirSync("/proc/self/fd").filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith("socket:");
+    } catch {
+      return false;
+    }
+  }).map(Number);
+
+test("pollSync() and poll() work on sockets", async () => {
+  const before = socketDescriptors();
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const fd = socketDescriptors().find((fd) => !before.includes(fd))!;
+  try {
+    await assertTimesOut(() => poll([{ fd }], { timeout: 5 }));
+    assertTimeout(() => pollSync([{ fd }], { timeout: 5 }));
+    await using child = run(
+      `const { connect } = await import("node:net");
+      const socket = connect(Number(args[0]), "127.0.0.1", () => say("connected"));
+      await hear();
+      socket.destroy();
+      process.exit();`,
+      {
+        args: [(server.address() as AddressInfo).port],
+        permissions: ["--allow-ffi", "--allow-net"],
+      },
+    );
+    // This thread cannot accept it before it is told.
+    assertEquals(pollSync([{ fd }]), [{ fd, events: ["readable"] }]);
+    const [accepted] = await once(server, "connection") as [Socket];
+    const known = [...before, fd];
+    const connected = socketDescriptors().find((fd) => !known.includes(fd))!;
+    const request: PollRequest = { fd: connected, events: ["readable", "writable"] };
+    const [told] = await poll([request]);
+    assertEquals(told?.events.includes("writable"), true);
+    assertEquals(await child.hear(), "connected");
+    accepted.destroy();
+    child.say("end");
+    await child.exit;
+  } finally {
+    server.close();
+  }
+});

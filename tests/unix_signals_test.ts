@@ -1,0 +1,511 @@
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import { spawn } from "node:child_process";
+import { constants } from "node:os";
+import process from "node:process";
+import { test } from "node:test";
+import type { IpcError } from "@sysv/ipc";
+import { alarm, kill, type SignalName, signals, sigwait } from "@sysv/ipc/unix";
+import { type Child, projectFile, run, type Runtime, runtime, until } from "./child.ts";
+import { onlyRoot, wrong } from "./privilege.ts";
+import { assertIpcError } from "./support.ts";
+
+const runtimes: readonly Runtime[] = ["deno", "bun"];
+const soak = process.env.IPC_TEST_SOAK === "1";
+
+const prelude = `
+  const { alarm, kill, pipe, signals, sigwait } = await import(${
+  JSON.stringify(projectFile("unix/mod.ts"))
+});
+`;
+const start = (program: string, runs: Runtime = runtime, args: readonly (string | number)[] = []) =>
+  run(prelude + program, { runtime: runs, args });
+
+const passed = (milliseconds: number) =>
+  new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Sends this process a signal; it comes when the event loop goes on. */
+const toSelf = (signal: SignalName) => kill(process.pid, signal);
+
+async function assertTimesOut(wait: () => Promise<unknown>): Promise<void> {
+  const error = await assertRejects(wait, DOMException);
+  assertEquals(error.name, "TimeoutError");
+}
+
+/** Fails with what a child complained of, if it says something else. */
+async function assertHears(child: Child, line: string): Promise<void> {
+  assertEquals(await child.hear(), line, child.stderr);
+}
+
+test("SignalWatcher.next() gives the signals that came, and waits for those to come", async () => {
+  using watcher = signals("SIGUSR1", "SIGUSR2");
+  assertStrictEquals(watcher.tryNext(), undefined);
+  toSelf("SIGUSR2");
+  assertEquals(await watcher.next(), "SIGUSR2");
+  const next = watcher.next();
+  toSelf("SIGUSR1");
+  assertEquals(await next, "SIGUSR1");
+  assertStrictEquals(watcher.tryNext(), undefined);
+});
+
+test("A SignalWatcher keeps what comes until it is asked for", async () => {
+  using watcher = signals("SIGUSR1", "SIGUSR2");
+  using witness = signals("SIGUSR1", "SIGUSR2");
+  const sent: SignalName[] = [];
+  for (let i = 0; i < 20; i++) {
+    const signal = i % 3 === 0 ? "SIGUSR1" : "SIGUSR2";
+    toSelf(signal);
+    assertEquals(await witness.next(), signal);
+    sent.push(signal);
+  }
+  const came = sent.map((_, i) => i % 2 === 0 ? watcher.tryNext() : watcher.next());
+  assertEquals(await Promise.all(came), sent);
+  assertStrictEquals(watcher.tryNext(), undefined);
+});
+
+test("Waiting for a signal ends when the time is up or it is aborted, and loses none", async () => {
+  using watcher = signals("SIGUSR1");
+  for (const timeout of [0, 0.5, 20]) {
+    const start = performance.now();
+    await assertTimesOut(() => watcher.next({ timeout }));
+    assert(performance.now() - start >= timeout);
+  }
+  const controller = new AbortController();
+  const { signal } = controller;
+  const reason = new Error("enough");
+  const waits = [watcher.next({ signal }), watcher.next(), watcher.next({ signal })];
+  await passed(1);
+  controller.abort(reason);
+  assertStrictEquals(await assertRejects(() => waits[0]!), reason);
+  assertStrictEquals(await assertRejects(() => waits[2]!), reason);
+  toSelf("SIGUSR1");
+  assertEquals(await waits[1], "SIGUSR1");
+  assertStrictEquals(await assertRejects(() => watcher.next({ signal })), reason);
+  for (const timeout of [-1, NaN]) await assertRejects(() => watcher.next({ timeout }), RangeError);
+});
+
+test("Waits for signals that end at random moments lose none and double none", async () => {
+  using watcher = signals("SIGUSR1");
+  using witness = signals("SIGUSR1");
+  for (let i = 0; i < 200; i++) {
+    const controller = new AbortController();
+    const next = watcher.next({ signal: controller.signal }).catch((reason) => {
+      assertEquals(reason, "enough");
+      return watcher.next({ timeout: 20_000 });
+    });
+    if (i % 3 === 0) setTimeout(() => controller.abort("enough"), Math.random() * 2);
+    else if (i % 3 === 1) controller.abort("enough");
+    toSelf("SIGUSR1");
+    await witness.next();
+    assertEquals(await next, "SIGUSR1");
+    controller.abort("enough");
+    assertStrictEquals(watcher.tryNext(), undefined);
+  }
+});
+
+test("Each of several waits of one watcher gets a signal of its own, in their order", async () => {
+  using watcher = signals("SIGUSR1", "SIGUSR2");
+  const waits = [watcher.next(), watcher.next()];
+  toSelf("SIGUSR1");
+  assertEquals(await waits[0], "SIGUSR1");
+  toSelf("SIGUSR2");
+  assertEquals(await waits[1], "SIGUSR2");
+});
+
+test("Every watcher and every listener of the program gets each signal", async () => {
+  using first = signals("SIGUSR1");
+  using second = signals("SIGUSR1");
+  let heard = 0;
+  const listener = () => heard++;
+  process.on("SIGUSR1", listener);
+  toSelf("SIGUSR1");
+  assertEquals([await first.next(), await second.next(), heard], ["SIGUSR1", "SIGUSR1", 1]);
+  first[Symbol.dispose]();
+  toSelf("SIGUSR1");
+  assertEquals([await second.next(), heard], ["SIGUSR1", 2]);
+  process.off("SIGUSR1", listener);
+});
+
+test("Iterating over a watcher gives the signals as they come, until it is disposed", async () => {
+  const watcher = signals("SIGUSR1", "SIGUSR2");
+  const came: SignalName[] = [];
+  const iteration = (async () => {
+    for await (const signal of watcher) came.push(signal);
+  })();
+  for (const [i, signal] of (["SIGUSR2", "SIGUSR1", "SIGUSR2"] as const).entries()) {
+    toSelf(signal);
+    await until(() => came.length === i + 1);
+  }
+  assertEquals(came, ["SIGUSR2", "SIGUSR1", "SIGUSR2"]);
+  watcher[Symbol.dispose]();
+  await iteration;
+});
+
+test("A disposed watcher throws a ReferenceError, and so do the waits for it", async () => {
+  const watcher = signals("SIGUSR1");
+  const waits = [watcher.next(), watcher.next({ timeout: 60_000 })];
+  await passed(1);
+  watcher[Symbol.dispose]();
+  watcher[Symbol.dispose]();
+  for (const wait of waits) await assertRejects(() => wait, ReferenceError, "disposed");
+  await assertRejects(() => watcher.next(), ReferenceError, "disposed");
+  assertThrows(() => watcher.tryNext(), ReferenceError, "disposed");
+  assertEquals(process.listenerCount("SIGUSR1"), 0);
+});
+
+test("signals() refuses what no program can catch, and what is no signal", async () => {
+  for (const name of ["SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL"] as const) {
+    assertThrows(() => signals("SIGUSR1", name), RangeError);
+    await assertRejects(() => sigwait([name]), RangeError);
+  }
+  for (
+    const name of wrong(
+      "SIGFOO",
+      "SIG",
+      "sigusr1",
+      "USR1",
+      "",
+      "constructor",
+      "toString",
+      "__proto__",
+      10,
+      null,
+    )
+  ) {
+    assertThrows(() => signals("SIGUSR1", name)[Symbol.dispose](), RangeError);
+    assertThrows(() => toSelf(name), RangeError);
+  }
+  assertThrows(() => signals(), TypeError);
+  await assertRejects(() => sigwait([]), TypeError);
+  assertEquals(process.listenerCount("SIGUSR1"), 0);
+});
+
+test("sigwait() gives the signal that came, and stops listening", async () => {
+  const wait = sigwait(["SIGUSR1", "SIGUSR2"]);
+  toSelf("SIGUSR2");
+  assertEquals(await wait, "SIGUSR2");
+  assertEquals([process.listenerCount("SIGUSR1"), process.listenerCount("SIGUSR2")], [0, 0]);
+  await assertTimesOut(() => sigwait(["SIGUSR1"], { timeout: 5 }));
+  const reason = new Error("enough");
+  const early = sigwait(["SIGUSR1"], { signal: AbortSignal.abort(reason) });
+  assertStrictEquals(await assertRejects(() => early), reason);
+  assertEquals(process.listenerCount("SIGUSR1"), 0);
+});
+
+for (const runs of runtimes) {
+  const count = soak ? 10_000 : 1000;
+
+  test(`${count} signals that a process in ${runs} acknowledges one by one all come, and none twice`, async () => {
+    await using child = start(
+      `const watcher = signals("SIGUSR1", "SIGUSR2");
+      const parent = Number(args[0]);
+      say("ready");
+      for (;;) {
+        const name = await watcher.next();
+        if (watcher.tryNext() !== undefined) throw new Error("one too many");
+        kill(parent, name);
+      }`,
+      runs,
+      [process.pid],
+    );
+    using watcher = signals("SIGUSR1", "SIGUSR2");
+    await assertHears(child, "ready");
+    for (let i = 0; i < count; i++) {
+      const signal = i % 3 === 0 ? "SIGUSR1" : "SIGUSR2";
+      kill(child.pid, signal);
+      assertEquals(await watcher.next({ timeout: 20_000 }), signal);
+    }
+    assertStrictEquals(watcher.tryNext(), undefined);
+    assertEquals(child.stderr, "");
+  });
+
+  test(`Of signals in bursts a process in ${runs} sees at least one of each kind, and not more than were sent`, async () => {
+    await using child = start(
+      `using watcher = signals("SIGUSR1", "SIGUSR2", "SIGHUP");
+      say("ready");
+      const counts = { SIGUSR1: 0, SIGUSR2: 0, SIGHUP: 0 };
+      // The last is sent when all others were.
+      while (counts.SIGHUP === 0) counts[await watcher.next()]++;
+      for (;;) {
+        const name = await watcher.next({ timeout: 200 }).catch(() => undefined);
+        if (name === undefined) break;
+        counts[name]++;
+      }
+      say(Object.values(counts).join(" "));`,
+      runs,
+    );
+    await assertHears(child, "ready");
+    const sent = [0, 0];
+    for (let i = 0; i < count; i++) {
+      const kind = Math.random() < 0.3 ? 0 : 1;
+      kill(child.pid, kind === 0 ? "SIGUSR1" : "SIGUSR2");
+      sent[kind]!++;
+      if (Math.random() < 0.05) await passed(0);
+    }
+    kill(child.pid, "SIGHUP");
+    const came = (await child.hear()).split(" ").map(Number);
+    assertEquals(came[2], 1);
+    for (const [i, number] of sent.entries()) {
+      assert(came[i]! >= 1 && came[i]! <= number, `${came[i]} of ${number}`);
+    }
+    assertEquals((await child.exit).code, 0);
+  });
+
+  test(`No signal is lost that comes between two waits of a process in ${runs}`, async () => {
+    await using child = start(
+      `using watcher = signals("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGTERM");
+      say(await watcher.next());
+      const until = performance.now() + 200;
+      while (performance.now() < until);
+      const names = [await watcher.next(), await watcher.next(), await watcher.next()];
+      say(names.sort().join(" "));
+      say(watcher.tryNext());`,
+      runs,
+    );
+    // It listens as soon as it handles SIGTERM instead of dying.
+    await until(() => caught(child.pid, constants.signals.SIGTERM));
+    kill(child.pid, "SIGTERM");
+    await assertHears(child, "SIGTERM");
+    for (const name of ["SIGHUP", "SIGUSR1", "SIGUSR2"] as const) kill(child.pid, name);
+    await assertHears(child, "SIGHUP SIGUSR1 SIGUSR2");
+    await assertHears(child, "undefined");
+  });
+
+  test(`Any signal that this system has is told in ${runs}, or refused with a RangeError`, async () => {
+    const untold: string[] = [];
+    const names = Object.keys(constants.signals);
+    while (names.length > 0) {
+      await using child = start(
+        `for (const name of args) {
+          say(name);
+          let watcher;
+          try {
+            watcher = signals(name);
+          } catch (error) {
+            if (!(error instanceof RangeError)) throw error;
+            say("told");
+            continue;
+          }
+          kill(process.pid, name);
+          say(await watcher.next({ timeout: 1000 }).then(() => "told", () => "not told"));
+          watcher[Symbol.dispose]();
+        }`,
+        runs,
+        names,
+      );
+      try {
+        while (names.length > 0) {
+          const name = await child.hear();
+          names.shift();
+          if (await child.hear() !== "told") untold.push(name);
+        }
+      } catch {
+        const { code, signal } = await child.exit;
+        untold.push(`ended by ${signal ?? code}`);
+      }
+    }
+    assertEquals(untold, []);
+  });
+
+  for (const signal of ["SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP", "SIGALRM"] as const) {
+    test(`Disposing a watcher has ${signal} end a process in ${runs} again`, async () => {
+      await using child = start(
+        `const watcher = signals(args[0]);
+        const other = signals(args[0]);
+        kill(process.pid, args[0]);
+        say(await watcher.next());
+        watcher[Symbol.dispose]();
+        kill(process.pid, args[0]);
+        say(await other.next() + await other.next());
+        other[Symbol.dispose]();
+        say("disposed");
+        setInterval(() => {}, 1000);`,
+        runs,
+        [signal],
+      );
+      await assertHears(child, signal);
+      await assertHears(child, signal + signal);
+      await assertHears(child, "disposed");
+      kill(child.pid, signal);
+      assertEquals(await child.exit, { code: null, signal });
+    });
+  }
+
+  test(`Disposing a watcher of SIGPIPE has a process in ${runs} ignore it again, as the runtime did`, async () => {
+    await using child = start(
+      `signals("SIGPIPE")[Symbol.dispose]();
+      const ends = pipe();
+      ends.reader.close();
+      try {
+        ends.writer.writeSync("x");
+      } catch (error) {
+        say(error.code);
+      }`,
+      runs,
+    );
+    assertEquals(await child.exit, { code: 0, signal: null });
+    await assertHears(child, "EPIPE");
+  });
+
+  test(`Disposing a watcher has a process in ${runs} ignore again what it ignored, as under nohup`, async () => {
+    await using child = start(
+      `const { signal } = await import(${JSON.stringify(projectFile("ffi/calls.ts"))});
+      const SIG_IGN = 1;
+      signal(${constants.signals.SIGHUP}, SIG_IGN);
+      kill(process.pid, "SIGHUP");
+      signals("SIGHUP")[Symbol.dispose]();
+      kill(process.pid, "SIGHUP");
+      setTimeout(() => say("alive"), 50);`,
+      runs,
+    );
+    assertEquals(await child.exit, { code: 0, signal: null });
+    await assertHears(child, "alive");
+  });
+
+  test(`SIGURG is told in ${runs} as often as it was sent, while waits are ended`, async () => {
+    await using child = start(
+      `using watcher = signals("SIGURG");
+      using ends = pipe();
+      for (let i = 0; i < 30; i++) {
+        const controller = new AbortController();
+        const read = ends.reader.read(1, { signal: controller.signal }).catch(() => {});
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        controller.abort();
+        await read;
+      }
+      say(await watcher.next({ timeout: 50 }).catch((error) => error.name));`,
+      runs,
+    );
+    await assertHears(child, "TimeoutError");
+  });
+
+  test(`An idle watcher lets a process in ${runs} end, a wait keeps it`, async () => {
+    await using idle = start(`signals("SIGUSR1"); say("idle");`, runs);
+    await assertHears(idle, "idle");
+    assertEquals(await idle.exit, { code: 0, signal: null });
+    await using waiting = start(
+      `const watcher = signals("SIGUSR1");
+      watcher.next().then(say);
+      const early = new AbortController();
+      watcher.next({ signal: early.signal }).catch(() => {});
+      early.abort();
+      say("waiting");`,
+      runs,
+    );
+    await assertHears(waiting, "waiting");
+    let ended = false;
+    waiting.exit.then(() => ended = true);
+    await passed(200);
+    assertEquals(ended, false);
+    kill(waiting.pid, "SIGUSR1");
+    await assertHears(waiting, "SIGUSR1");
+    assertEquals(await waiting.exit, { code: 0, signal: null });
+  });
+
+  test(`alarm() ends a process in ${runs} that does not listen`, async () => {
+    await using child = start(`alarm(0.05); say("set"); setInterval(() => {}, 1000);`, runs);
+    await assertHears(child, "set");
+    assertEquals(await child.exit, { code: null, signal: "SIGALRM" });
+  });
+}
+
+/** Whether a process handles a signal. */
+function caught(pid: number, signal: number): boolean {
+  const { readFileSync } = process.getBuiltinModule("node:fs");
+  const mask = /SigCgt:\s*([0-9a-f]+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]!;
+  return (BigInt(`0x${mask}`) >> BigInt(signal - 1) & 1n) === 1n;
+}
+
+test("alarm() sends SIGALRM once, after fractions of a second", async () => {
+  using watcher = signals("SIGALRM");
+  const start = performance.now();
+  assertEquals(alarm(0.0505), 0);
+  assertEquals(await watcher.next({ timeout: 5000 }), "SIGALRM");
+  const elapsed = performance.now() - start;
+  assert(elapsed >= 50 && elapsed < 1000, `after ${elapsed} ms`);
+  assertEquals(alarm(0), 0);
+  alarm(1e-9);
+  assertEquals(await watcher.next({ timeout: 5000 }), "SIGALRM");
+  await assertTimesOut(() => watcher.next({ timeout: 30 }));
+});
+
+test("alarm() replaces the one before, tells what was left of it, and calls it off", async () => {
+  using watcher = signals("SIGALRM");
+  assertEquals(alarm(100.25), 0);
+  const left = alarm(0.02);
+  assert(left > 99 && left <= 100.25, `${left}`);
+  assertEquals(await watcher.next({ timeout: 5000 }), "SIGALRM");
+  alarm(0.05);
+  const rest = alarm(0);
+  assert(rest > 0 && rest <= 0.05, `${rest}`);
+  await assertTimesOut(() => watcher.next({ timeout: 80 }));
+  assertEquals(alarm(0x7fffffff), 0);
+  assert(alarm(0) > 0x7ffffff0);
+});
+
+test("alarm() refuses what is no time", () => {
+  try {
+    for (const seconds of [-1, -1e-9, NaN, Infinity, 2 ** 31]) {
+      assertThrows(() => alarm(seconds), RangeError);
+    }
+    for (const seconds of wrong("5", null, undefined, {})) assertThrows(() => alarm(seconds));
+  } finally {
+    alarm(0);
+  }
+});
+
+test("kill() ends a process with SIGTERM by default, and tells with 0 whether it exists", async () => {
+  await using child = start(`say("here"); setInterval(() => {}, 1000);`);
+  await assertHears(child, "here");
+  kill(child.pid, 0);
+  kill(child.pid);
+  assertEquals(await child.exit, { code: null, signal: "SIGTERM" });
+  assertIpcError(() => kill(child.pid, 0), "ESRCH", "kill");
+  assertIpcError(() => kill(child.pid, "SIGUSR1"), "ESRCH", "kill");
+});
+
+test("kill() signals a group of processes by its negative number", async () => {
+  const leader = spawn("setsid", ["sleep", "100"], { stdio: "ignore" });
+  const pid = leader.pid!;
+  const exit = new Promise((resolve) => leader.on("close", (_, signal) => resolve(signal)));
+  await until(() => {
+    try {
+      kill(-pid, 0);
+      return true;
+    } catch (error) {
+      assertEquals((error as IpcError).code, "ESRCH");
+      return false;
+    }
+  });
+  kill(-pid, "SIGKILL");
+  assertEquals(await exit, "SIGKILL");
+  assertIpcError(() => kill(-pid, 0), "ESRCH", "kill");
+});
+
+test("kill() refuses all processes at once, and what is no process", () => {
+  assertThrows(() => kill(-1, 0), RangeError);
+  assertThrows(() => kill(-1, "SIGUSR1"), RangeError);
+  for (const pid of [1.5, NaN, Infinity, 2 ** 31, -(2 ** 31)]) {
+    assertThrows(() => kill(pid, 0), RangeError);
+  }
+  for (const pid of wrong("1", null, undefined, "-1")) assertThrows(() => kill(pid, 0), TypeError);
+  assertIpcError(() => kill(0x7fffffff, 0), "ESRCH", "kill");
+});
+
+test("kill() fails with EPERM on a process of another user", onlyRoot, async () => {
+  await using child = start(
+    `const { openLibc } = await import(${JSON.stringify(projectFile("ffi/calls.ts"))});
+    const { setresuid } = openLibc({ setresuid: { parameters: ["u32", "u32", "u32"], result: "i32" } });
+    if (setresuid(65534, 65534, 65534) !== 0) throw new Error("Cannot become another user");
+    for (const signal of [0, "SIGUSR1"]) {
+      try {
+        kill(Number(args[0]), signal);
+      } catch (error) {
+        say(error.code + " " + error.syscall);
+      }
+    }`,
+    runtime,
+    [process.pid],
+  );
+  await assertHears(child, "EPERM kill");
+  await assertHears(child, "EPERM kill");
+});
