@@ -155,8 +155,6 @@ export class Pool {
   /** How many threads are at work, or wanted to be. */
   #busy = 0;
   #lingering = false;
-  /** Whether threads are kept for good. */
-  #prepared = false;
   #idleSince = 0;
 
   constructor(events: PoolEvents) {
@@ -200,9 +198,8 @@ export class Pool {
     this.#linger();
   }
 
-  /** Starts the first thread ahead of time, if there is none, and keeps it from now on. */
+  /** Starts the first thread ahead of time, if there is none. */
   prepare(): Promise<void> {
-    this.#prepared = true;
     if (this.#threads.size > 0 && this.#starting === undefined) return Promise.resolve();
     return new Promise((resolve) => {
       if (this.#starting === undefined) this.#startNext();
@@ -274,12 +271,12 @@ export class Pool {
 
   /** Lets the threads go a while after the last wait: all at once, as the first may have started the others. */
   #linger(): void {
-    if (this.#lingering || this.#prepared || this.#busy > 0) return;
+    if (this.#lingering || this.#busy > 0) return;
     this.#lingering = true;
     const rest = Math.max(LINGER - (performance.now() - this.#idleSince), 1);
     process.getBuiltinModule("node:timers").setTimeout(() => {
       this.#lingering = false;
-      if (this.#busy > 0 || this.#prepared || this.#starting !== undefined) return;
+      if (this.#busy > 0 || this.#starting !== undefined) return;
       if (performance.now() - this.#idleSince < LINGER) return this.#linger();
       for (const thread of this.#threads.values()) thread.leave();
       this.#threads.clear();

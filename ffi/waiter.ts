@@ -313,9 +313,8 @@ export function anyWaiting(): boolean {
 }
 
 /**
- * Starts the first waiter thread ahead of time, and keeps it until the program ends. Otherwise the
- * first wait starts it, which keeps its caller for up to 50 ms in Deno and 15 ms in Bun, and it goes
- * when nothing has waited for a second.
+ * Starts the first waiter thread ahead of time. Otherwise the first wait starts it, which keeps its
+ * caller for up to 50 ms in Deno and 15 ms in Bun. Threads go when nothing has waited for a second.
  *
  * @returns A promise that resolves when the thread is there.
  */

@@ -9,8 +9,8 @@ import { addressOf, runtime } from "../ffi/calls.ts";
 import {
   blockingCalls,
   callNames,
+  orders,
   slot,
-  states,
   type ThreadData,
   threadSource,
 } from "../ffi/thread.ts";
@@ -329,28 +329,36 @@ test("The text of a thread names nothing outside itself", () => {
   const memory = new SharedArrayBuffer(10 * slot.size);
   const own = new Int32Array(memory, slot.size, slot.size / 4);
   const numbers = new Float64Array(memory, slot.size, slot.size / 8);
-  const stateOf = (index: number) => new Int32Array(memory, index * slot.size, 1)[0];
+  const answered = (index: number) =>
+    new Int32Array(memory, index * slot.size, slot.size / 4)[slot.answered];
   // struct sembuf { unsigned short sem_num; short sem_op; short sem_flg; }
   const operation = new Uint8Array(new Int16Array([1, 3, 0]).buffer);
-  const ask = (cancel: number) => {
-    own[slot.call] = callNames.indexOf("semop");
+  const ask = (what: number) => {
+    own[slot.call] = what;
+    own[slot.asked]!++;
+  };
+  const startOther = (index: number) => {
+    own[slot.start] = index;
+    ask(orders.start);
+  };
+  const operate = (cancel: number) => {
     own[slot.count] = 3;
     own[slot.cancel] = cancel;
     numbers.set([set.id, addressOf(operation), 1], slot.arguments);
-    own[slot.state] = states.asked;
+    ask(callNames.indexOf("semop"));
   };
   /** What its owner does each time it is idle, so that it runs through all it has. */
   const steps = [
-    () => own[slot.start] = 7,
-    () => own[slot.start] = 8,
-    () => ask(0),
+    () => startOther(7),
+    () => startOther(8),
+    () => operate(0),
     () => {
       assertEquals(own[slot.result], 0);
-      ask(1);
+      operate(1);
     },
     () => {
       assertEquals([own[slot.result], own[slot.errno]], [-1, errors.EINTR]);
-      own[slot.state] = states.leaving;
+      ask(orders.leave);
     },
   ];
   const started: number[] = [];
@@ -361,6 +369,7 @@ test("The text of a thread names nothing outside itself", () => {
       started.push(workerData.index);
     }
   }
+  own[slot.asked] = 1;
   const source = threadSource(runtime(), {
     libraries: abi.libraries,
     table: {
@@ -370,7 +379,7 @@ test("The text of a thread names nothing outside itself", () => {
     },
     callNames,
     slot,
-    states,
+    orders,
     eintr: errors.EINTR,
   });
   const threads = { workerData: { memory, index: 1, source }, Worker };
@@ -387,15 +396,12 @@ test("The text of a thread names nothing outside itself", () => {
       store: Atomics.store,
       exchange: Atomics.exchange,
       notify: () => 0,
-      wait(_array: Int32Array, _index: number, state: number) {
-        if (state === states.answered) own[slot.state] = states.idle;
-        else steps.shift()!();
-      },
+      wait: () => steps.shift()!(),
     },
   });
   assertEquals(steps.length, 0);
-  assertEquals(stateOf(1), states.gone);
-  assertEquals(stateOf(8), states.failed);
+  assertEquals(answered(1), 1 + 4);
+  assertEquals(answered(8), -1);
   assertEquals(started, [7]);
   assertEquals(set.values, [0, 3]);
 });
