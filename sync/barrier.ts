@@ -11,7 +11,7 @@ import type { Key } from "../key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
 import { SemaphoreSet } from "../semaphore.ts";
 import type { SemaphoreArray } from "./array.ts";
-import { barrier as protocol } from "./protocols.ts";
+import { barrier as protocol, type Step } from "./protocols.ts";
 import { type Guard, isRemoved, Structure } from "./structure.ts";
 
 /** What a barrier is for. */
@@ -87,19 +87,11 @@ export class BarrierParty implements Disposable {
     const signal = options?.signal === undefined ? left : AbortSignal.any([options.signal, left]);
     const round = this.#begin();
     try {
-      this.#arrived(await array.tryOperate(protocol.arrive(round, this.#undone)));
+      if (!await this.#move(array, protocol.arrive(round, this.#undone))) throw broken();
       try {
         await array.operate(protocol.wait(round), { ...options, signal });
       } catch (error) {
-        if (isRemoved(error) || left.aborted) throw error;
-        let retreated = false;
-        for (const step of protocol.retreat(round, this.#undone)) {
-          retreated ||= await array.tryOperate(step);
-        }
-        if (retreated) {
-          this.#token = round;
-          throw error;
-        }
+        if (isRemoved(error) || left.aborted || await this.#retreat(round)) throw error;
       }
       this.#end(await array.read());
     } finally {
@@ -120,7 +112,8 @@ export class BarrierParty implements Disposable {
     const { set } = this.#structure;
     const round = this.#begin();
     try {
-      this.#arrived(set.tryOperate(protocol.arrive(round, this.#undone)));
+      if (!set.tryOperate(protocol.arrive(round, this.#undone))) throw broken();
+      this.#token = protocol.next(round);
       try {
         set.operateSync(protocol.wait(round), options);
       } catch (error) {
@@ -149,7 +142,7 @@ export class BarrierParty implements Disposable {
     const step = [...protocol.arrive(round, this.#undone), ...protocol.wait(round)];
     const arrived = set.tryOperate(step);
     if (arrived) {
-      this.#arrived(true);
+      this.#token = protocol.next(round);
       this.#end(set.values);
     } else if (set.values[protocol.broken] !== 0) throw broken();
     return arrived;
@@ -175,9 +168,21 @@ export class BarrierParty implements Disposable {
     return this.#round;
   }
 
-  #arrived(arrived: boolean): void {
-    if (!arrived) throw broken();
-    this.#token = protocol.next(this.#round);
+  /** Moves the token to the next counter, or back; where it stands is known as soon as it has moved. */
+  async #move(array: SemaphoreArray, step: Step, forth = true): Promise<boolean> {
+    const moved = array.tryOperate(step);
+    if (moved !== true && !await moved) return false;
+    this.#token = forth ? protocol.next(this.#round) : this.#round;
+    return true;
+  }
+
+  /** Takes the token back unless the round is complete, even if the handle is disposed. */
+  async #retreat(round: number): Promise<boolean> {
+    using own = this.#structure.reopen();
+    for (const step of protocol.retreat(round, this.#undone)) {
+      if (await this.#move(own.array, step, false)) return true;
+    }
+    return false;
   }
 
   #end(values: readonly number[]): void {
