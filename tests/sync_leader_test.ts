@@ -248,6 +248,14 @@ test("Leadership.signal fires when the handle that owns the object is disposed",
   await until(() => signal.aborted);
 });
 
+test("Leadership.signal fires though it is first asked for once the object is removed", async () => {
+  using leader = Leader.create();
+  using leadership = leader.tryCampaign()!;
+  leader.remove();
+  await until(() => leadership.signal.aborted);
+  assertEquals(leadership.signal.reason.code, "EIDRM");
+});
+
 test("Leadership.signal does not fire when a handle is disposed that owns nothing: the leadership stays good", async () => {
   using leader = Leader.create();
   const handle = Leader.fromId(leader.id);
