@@ -56,6 +56,7 @@ export interface Abi {
 type PlatformError =
   | "EDEADLK"
   | "EOWNERDEAD"
+  | "EOPNOTSUPP"
   | "EAGAIN"
   | "ENOMSG"
   | "EIDRM"
@@ -160,6 +161,7 @@ const linux = {
     EAGAIN: 11,
     EDEADLK: 35,
     EOWNERDEAD: 130,
+    EOPNOTSUPP: 95,
     ENAMETOOLONG: 36,
     ENOSYS: 38,
     ELOOP: 40,
@@ -236,6 +238,7 @@ const macos: Omit<Abi, "variadicOnStack"> = {
     EAGAIN: 35,
     EDEADLK: 11,
     EOWNERDEAD: 105,
+    EOPNOTSUPP: 102,
     ETIMEDOUT: 60,
     ELOOP: 62,
     ENAMETOOLONG: 63,

@@ -7,7 +7,7 @@
 
 import { abi } from "./abi.ts";
 import type { Calls, Prototypes } from "./backend.ts";
-import { openLibc, view } from "./calls.ts";
+import { addressOf, openLibc, view } from "./calls.ts";
 
 const prototypes = {
   errnoLocation: { name: abi.errnoLocation, parameters: [], result: "address" },
@@ -116,6 +116,30 @@ const linuxPrototypes = {
   },
 } as const satisfies Prototypes;
 
+/** Reading and writing that does not block, whatever the file is: not in every libc. */
+const nowPrototypes = {
+  preadv2: {
+    parameters: [
+      "i32", // int fd
+      "buffer", // const struct iovec *iov
+      "i32", // int iovcnt
+      "i64", // off_t offset
+      "i32", // int flags
+    ],
+    result: "i32",
+  },
+  pwritev2: {
+    parameters: [
+      "i32", // int fd
+      "buffer", // const struct iovec *iov
+      "i32", // int iovcnt
+      "i64", // off_t offset
+      "i32", // int flags
+    ],
+    result: "i32",
+  },
+} as const satisfies Prototypes;
+
 type Libc = Calls<typeof prototypes & typeof linuxPrototypes>;
 
 let libc: Libc | undefined;
@@ -126,6 +150,49 @@ function load(): Libc {
   libc = openLibc(table) as Libc;
   errno = new Int32Array(view(libc.errnoLocation(), 4));
   return libc;
+}
+
+let now: Calls<typeof nowPrototypes> | "missing" | undefined;
+
+function loadNow(): Calls<typeof nowPrototypes> | "missing" {
+  try {
+    return now = abi.isLinux ? openLibc(nowPrototypes) : "missing";
+  } catch {
+    return now = "missing";
+  }
+}
+
+// struct iovec, <bits/types/struct_iovec.h>, 16 bytes: void *iov_base at 0, size_t iov_len at 8
+const vector = new BigUint64Array(2);
+const vectorBytes = new Uint8Array(vector.buffer);
+/** What the vector points to, which alone does not keep it from the collector. */
+let passed: Uint8Array | undefined;
+
+function point(buffer: Uint8Array): Uint8Array {
+  passed = buffer;
+  vector[0] = BigInt(addressOf(passed));
+  vector[1] = BigInt(buffer.byteLength);
+  return vectorBytes;
+}
+
+const RWF_NOWAIT = 8;
+
+/** Reads what is there, and gives EAGAIN if nothing is: EOPNOTSUPP where that cannot be asked for. */
+export function readNow(fd: number, buffer: Uint8Array): number {
+  const calls = now ?? loadNow();
+  if (calls === "missing") return -abi.errors.EOPNOTSUPP;
+  if (libc === undefined) load();
+  const result = calls.preadv2(fd, point(buffer), 1, -1, RWF_NOWAIT);
+  return result === -1 ? -errno[0]! : result;
+}
+
+/** Writes what there is room for, and gives EAGAIN if there is none: EOPNOTSUPP where that cannot be asked for. */
+export function writeNow(fd: number, bytes: Uint8Array): number {
+  const calls = now ?? loadNow();
+  if (calls === "missing") return -abi.errors.EOPNOTSUPP;
+  if (libc === undefined) load();
+  const result = calls.pwritev2(fd, point(bytes), 1, -1, RWF_NOWAIT);
+  return result === -1 ? -errno[0]! : result;
 }
 
 const F_GETFL = 3;
@@ -177,6 +244,12 @@ export function getFlags(fd: number): number {
 /** Sets the flags of an open file. */
 export function setFlags(fd: number, flags: number): number {
   const result = (libc ?? load()).fcntl(fd, F_SETFL, flags);
+  return result === -1 ? -errno[0]! : result;
+}
+
+/** Keeps an open file from children to which it is not handed over. */
+export function closeOnExec(fd: number): number {
+  const result = (libc ?? load()).fcntl(fd, F_SETFD, FD_CLOEXEC);
   return result === -1 ? -errno[0]! : result;
 }
 

@@ -204,7 +204,10 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
         if (this.#closing.signal.aborted) return;
         throw error;
       }
-      yield* results;
+      for (const result of results) {
+        if (this.#closing.signal.aborted) return;
+        yield result;
+      }
     }
   }
 

@@ -69,6 +69,20 @@ export function setNonblocking(fd: number, on: boolean): void {
   done(calls.setFlags(fd, wanted), "fcntl", `set the flags of descriptor ${fd}`);
 }
 
+/** Makes a call again as long as nothing but the runtime's own signals ends it. */
+function restart(call: () => number): number {
+  const result = call();
+  return result === -errors.EINTR ? resume(call) : result;
+}
+
+/** Says of what the time is up, if it is: the wait for a descriptor does not know. */
+function inTime(error: unknown, doing: string, timeout: number): unknown {
+  return error instanceof DOMException && error.name === "TimeoutError" &&
+      error.message.startsWith("Cannot see")
+    ? timeoutError(doing, timeout)
+    : error;
+}
+
 /** What both ends of a pipe have in common: a descriptor, open until it is closed. */
 class End {
   readonly #closing = new AbortController();
@@ -79,6 +93,7 @@ class End {
     const O_ACCMODE = 3;
     const has = flagsOf(fd) & O_ACCMODE;
     if (has !== access && has !== O_RDWR) done(-errors.EBADF, "fcntl", `use descriptor ${fd}`);
+    done(calls.closeOnExec(fd), "fcntl", `use descriptor ${fd}`);
     this.#fd = fd;
   }
 
@@ -88,15 +103,17 @@ class End {
   }
 
   /** Waits until the descriptor is ready, or closed. */
-  async ready(
-    interest: PollInterest,
-    deadline: number,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  async ready(interest: PollInterest, deadline: number, signal?: AbortSignal): Promise<void> {
     const closing = this.#closing.signal;
     const ends = signal === undefined ? closing : AbortSignal.any([signal, closing]);
     const timeout = Math.max(deadline - performance.now(), 0);
     await poll([{ fd: this.fd, events: interest }], { signal: ends, timeout });
+  }
+
+  /** Waits until the descriptor is ready, blocking the thread. */
+  readySync(interest: PollInterest, deadline: number): void {
+    const timeout = Math.max(deadline - performance.now(), 0);
+    pollSync([{ fd: this.fd, events: interest }], { timeout });
   }
 
   close(): void {
@@ -122,7 +139,7 @@ export class PipeReader implements Disposable {
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
 
   /**
-   * Takes over a file descriptor: closing this closes it.
+   * Takes over a file descriptor, which nobody else may close from then on: closing this closes it.
    *
    * @throws {IpcError} EBADF if it is not open for reading.
    */
@@ -156,8 +173,11 @@ export class PipeReader implements Disposable {
     for (;;) {
       const bytes = this.tryRead(max);
       if (bytes !== undefined) return bytes;
-      if (timeout === 0) throw timeoutError(`read from descriptor ${this.fd}`, 0);
-      await this.#end.ready("readable", deadline, options?.signal);
+      try {
+        await this.#end.ready("readable", deadline, options?.signal);
+      } catch (error) {
+        throw inTime(error, "read from a pipe", timeout);
+      }
     }
   }
 
@@ -188,8 +208,11 @@ export class PipeReader implements Disposable {
     const timeout = checkTimeout(options?.timeout);
     const deadline = performance.now() + timeout;
     for (;;) {
-      const rest = Math.max(deadline - performance.now(), 0);
-      pollSync([{ fd: this.fd, events: "readable" }], { timeout: rest });
+      try {
+        this.#end.readySync("readable", deadline);
+      } catch (error) {
+        throw inTime(error, "read from a pipe", timeout);
+      }
       const bytes = this.#read(max);
       if (bytes !== undefined) return bytes;
     }
@@ -222,10 +245,10 @@ export class PipeReader implements Disposable {
 
   #read(max: number): Uint8Array<ArrayBuffer> | null | undefined {
     const { fd } = this;
-    const buffer = new Uint8Array(max);
-    const call = () => calls.read(fd, buffer, max);
-    const first = call();
-    const result = first === -errors.EINTR ? resume(call) : first;
+    const buffer = new Uint8Array(new ArrayBuffer(max));
+    let result = calls.readNow(fd, buffer);
+    // Where that cannot be asked for, what is ready is read: only another reader could be faster.
+    if (result === -errors.EOPNOTSUPP) result = restart(() => calls.read(fd, buffer, max));
     if (result === -errors.EAGAIN) return undefined;
     const length = done(result, "read", `read from descriptor ${fd}`);
     if (length === 0) return null;
@@ -246,7 +269,7 @@ export class PipeWriter implements Disposable {
   #writable: WritableStream<string | BufferSource> | undefined;
 
   /**
-   * Takes over a file descriptor: closing this closes it.
+   * Takes over a file descriptor, which nobody else may close from then on: closing this closes it.
    *
    * @throws {IpcError} EBADF if it is not open for writing.
    */
@@ -284,11 +307,10 @@ export class PipeWriter implements Disposable {
       written += this.#tryWrite(bytes.subarray(written)) ?? 0;
       if (written === bytes.byteLength) return written;
       try {
-        if (timeout === 0) throw timeoutError(`write to descriptor ${this.fd}`, 0);
         await this.#end.ready("writable", deadline, options?.signal);
       } catch (error) {
         if (written > 0) return written;
-        throw error;
+        throw inTime(error, "write to a pipe", timeout);
       }
     }
   }
@@ -315,17 +337,17 @@ export class PipeWriter implements Disposable {
    */
   writeSync(data: string | BufferSource, options?: TimeoutOptions): number {
     const bytes = encode(data);
-    const deadline = performance.now() + checkTimeout(options?.timeout);
+    const timeout = checkTimeout(options?.timeout);
+    const deadline = performance.now() + timeout;
     let written = 0;
     for (;;) {
       written += this.#tryWrite(bytes.subarray(written)) ?? 0;
       if (written === bytes.byteLength) return written;
       try {
-        const rest = Math.max(deadline - performance.now(), 0);
-        pollSync([{ fd: this.fd, events: "writable" }], { timeout: rest });
+        this.#end.readySync("writable", deadline);
       } catch (error) {
         if (written > 0) return written;
-        throw error;
+        throw inTime(error, "write to a pipe", timeout);
       }
     }
   }
@@ -337,7 +359,12 @@ export class PipeWriter implements Disposable {
   get writable(): WritableStream<string | BufferSource> {
     return this.#writable ??= new WritableStream({
       write: async (chunk, { signal }) => {
-        await this.write(chunk, { signal });
+        const bytes = encode(chunk);
+        const written = await this.write(bytes, { signal });
+        if (written === bytes.byteLength) return;
+        throw new Error(
+          `Cannot write all of ${bytes.byteLength} bytes to the pipe: ${written} were`,
+        );
       },
       close: () => this.close(),
       abort: () => this.close(),
@@ -357,15 +384,18 @@ export class PipeWriter implements Disposable {
   #tryWrite(bytes: Uint8Array): number | undefined {
     const { fd } = this;
     if (bytes.byteLength === 0) return 0;
-    const nonblocking = (flagsOf(fd) & O_NONBLOCK) !== 0;
-    if (!nonblocking && !isReady(fd, "writable")) return undefined;
-    // A pipe is ready as soon as it takes so many; more could block.
-    const chunk = nonblocking ? bytes : bytes.subarray(0, PIPE_BUF);
-    const call = () => calls.write(fd, chunk, chunk.byteLength);
-    const first = call();
-    const result = first === -errors.EINTR ? resume(call) : first;
+    let result = calls.writeNow(fd, bytes);
+    if (result === -errors.EOPNOTSUPP) result = this.#write(fd, bytes);
     if (result === -errors.EAGAIN) return undefined;
     return done(result, "write", `write to descriptor ${fd}`);
+  }
+
+  /** Writes where one cannot ask not to wait: as much as a pipe that is ready has room for. */
+  #write(fd: number, bytes: Uint8Array): number {
+    const nonblocking = (flagsOf(fd) & O_NONBLOCK) !== 0;
+    if (!nonblocking && !isReady(fd, "writable")) return -errors.EAGAIN;
+    const chunk = nonblocking ? bytes : bytes.subarray(0, PIPE_BUF);
+    return restart(() => calls.write(fd, chunk, chunk.byteLength));
   }
 }
 
@@ -392,7 +422,7 @@ export class PipeWriter implements Disposable {
  */
 export function pipe({ nonblocking = false }: PipeOptions = {}): Pipe {
   const fds = new Int32Array(new ArrayBuffer(8));
-  done(calls.pipe(fds), "pipe2", "make a pipe");
+  done(calls.pipe(fds), "pipe", "make a pipe");
   const reader = new PipeReader(fds[0]!);
   const writer = new PipeWriter(fds[1]!);
   if (nonblocking) { for (const fd of fds) setNonblocking(fd, true); }
@@ -495,8 +525,9 @@ function pathBytes(path: string): Uint8Array {
   );
 }
 
-function encode(data: string | BufferSource): Uint8Array {
-  return typeof data === "string" ? encoder.encode(data) : bytesOf(data, "write");
+function encode(data: string | BufferSource): Uint8Array<ArrayBuffer> {
+  const bytes = typeof data === "string" ? encoder.encode(data) : bytesOf(data, "write");
+  return bytes as Uint8Array<ArrayBuffer>;
 }
 
 function checkMax(max: number): void {

@@ -67,6 +67,11 @@ export function eventsOf(sum: number): PollEvent[] {
   return (Object.keys(bits) as PollEvent[]).filter((event) => (sum & bits[event]) !== 0);
 }
 
+function notOpen(fd: number): IpcError {
+  const message = `Cannot poll descriptor ${fd} as it is not open`;
+  return new IpcError(message, errors.EBADF, { syscall: "poll" });
+}
+
 /** An array of struct pollfd, <poll.h>, 8 bytes each: int fd at 0, short events at 4, short revents at 6. */
 class PollDescriptors {
   readonly count: number;
@@ -82,6 +87,8 @@ class PollDescriptors {
     this.#events = new Int16Array(memory);
     requests.forEach(({ fd, events }, i) => {
       checkFd(fd);
+      // The kernel would pass over it.
+      if (fd < 0) throw notOpen(fd);
       this.#fds[2 * i] = fd;
       this.#events[4 * i + 2] = bitsOf(events);
     });
@@ -107,8 +114,7 @@ class PollDescriptors {
       const happened = this.#events[4 * i + 3]!;
       if (happened === 0) continue;
       if ((happened & POLLNVAL) !== 0) {
-        const message = `Cannot poll descriptor ${this.fd(i)} as it is not open`;
-        throw new IpcError(message, errors.EBADF, { syscall: "poll" });
+        throw notOpen(this.fd(i));
       }
       results.push({ fd: this.fd(i), events: eventsOf(happened) });
     }
@@ -175,19 +181,20 @@ function readiness(
       settle();
     };
     const ready = () => finish(resolve);
-    const abort = () => finish(() => reject(signal!.reason));
+    const fail = (error: unknown) => finish(() => reject(error));
+    const abort = () => fail(signal!.reason);
     const timer = rest === Infinity && descriptors.count > 0
       ? undefined
       : setTimeout(ready, Math.min(Math.ceil(rest), 0x7fffffff));
     signal?.addEventListener("abort", abort);
     try {
       for (let i = 0; i < descriptors.count; i++) {
-        const callOff = watch(descriptors.fd(i), descriptors.events(i), ready);
+        const callOff = watch(descriptors.fd(i), descriptors.events(i), ready, fail);
         if (callOff === undefined) return ready();
         callsOff.push(callOff);
       }
     } catch (error) {
-      finish(() => reject(error));
+      fail(error);
     }
   });
 }
@@ -248,7 +255,16 @@ export interface SelectResult {
  * @see https://man7.org/linux/man-pages/man2/select.2.html
  */
 export async function select(request: SelectRequest, options?: WaitOptions): Promise<SelectResult> {
-  return sort(request, await poll(requestsOf(request), options));
+  const timeout = checkTimeout(options?.timeout);
+  const deadline = performance.now() + timeout;
+  const requests = requestsOf(request);
+  for (;;) {
+    const rest = Math.max(deadline - performance.now(), 0);
+    const results = await poll(requests, { ...options, timeout: rest });
+    const sorted = sort(request, results);
+    if (isAny(sorted)) return sorted;
+    drop(requests, results);
+  }
 }
 
 /**
@@ -258,7 +274,16 @@ export async function select(request: SelectRequest, options?: WaitOptions): Pro
  * @param options The timeout.
  */
 export function selectSync(request: SelectRequest, options?: TimeoutOptions): SelectResult {
-  return sort(request, pollSync(requestsOf(request), options));
+  const timeout = checkTimeout(options?.timeout);
+  const deadline = performance.now() + timeout;
+  const requests = requestsOf(request);
+  for (;;) {
+    const rest = Math.max(deadline - performance.now(), 0);
+    const results = pollSync(requests, { timeout: rest });
+    const sorted = sort(request, results);
+    if (isAny(sorted)) return sorted;
+    drop(requests, results);
+  }
 }
 
 function requestsOf({ read = [], write = [], error = [] }: SelectRequest): PollRequest[] {
@@ -284,4 +309,14 @@ function sort(
     write: ready(write, "writable", "error"),
     error: ready(error, "priority"),
   };
+}
+
+function isAny({ read, write, error }: SelectResult): boolean {
+  return read.length + write.length + error.length > 0;
+}
+
+/** Drops what only poll tells of: a hangup of what one does not read. It would be told for ever. */
+function drop(requests: PollRequest[], told: readonly PollResult[]): void {
+  const fds = new Set(told.map(({ fd }) => fd));
+  requests.splice(0, requests.length, ...requests.filter(({ fd }) => !fds.has(fd)));
 }

@@ -62,6 +62,7 @@ export function control(epoll: number, operation: number, fd: number, events: nu
 interface Watcher {
   readonly events: number;
   ready(): void;
+  failed(error: unknown): void;
 }
 
 let epoll: number | undefined;
@@ -77,14 +78,19 @@ let waiting = false;
  *
  * @returns What calls it off, or undefined if the descriptor is always ready, as files are.
  */
-export function watch(fd: number, events: number, ready: () => void): (() => void) | undefined {
+export function watch(
+  fd: number,
+  events: number,
+  ready: () => void,
+  failed: (error: unknown) => void,
+): (() => void) | undefined {
   if (!abi.isLinux) {
     throw new IpcError(`Cannot wait for descriptors as ${reasonOf(errors.ENOSYS)}`, errors.ENOSYS, {
       syscall: "epoll_create1",
     });
   }
   epoll ??= done(epollCreate(), "epoll_create1", "wait for descriptors");
-  const watcher: Watcher = { events, ready };
+  const watcher: Watcher = { events, ready, failed };
   const watchers = watched.get(fd) ?? new Set();
   watchers.add(watcher);
   const result = arm(fd, watchers);
@@ -121,10 +127,17 @@ async function goOn(): Promise<void> {
     try {
       await wait(new EpollRequest());
     } catch (error) {
-      if (error !== undefined) throw error;
+      if (error !== undefined) fail(error);
     }
   }
   waiting = false;
+}
+
+/** Tells all that they wait in vain. */
+function fail(error: unknown): void {
+  const watchers = [...watched.values()].flatMap((set) => [...set]);
+  watched.clear();
+  for (const watcher of watchers) watcher.failed(error);
 }
 
 class EpollOperation implements Operation {

@@ -8,35 +8,42 @@
 import { checkTimeout, timeoutError, type WaitOptions } from "../check.ts";
 import { checkInteger } from "../check.ts";
 import { kill as killCall } from "../ffi/calls.ts";
+import { handlerOf } from "../ffi/interrupt.ts";
 import { setitimer } from "../ffi/unix_calls.ts";
 import { done } from "./errors.ts";
 
 /** The name of a signal, such as `"SIGUSR1"`. */
 export type SignalName = `SIG${string}`;
 
-/** What no process can catch, and what no runtime lets a program listen to, as it tells of a crash. */
-const UNCATCHABLE: readonly string[] = [
-  "SIGKILL",
-  "SIGSTOP",
-  "SIGSEGV",
-  "SIGBUS",
-  "SIGFPE",
-  "SIGILL",
-];
+/** Signals that no program can listen to, and why. */
+const refused: Readonly<Record<string, string>> = {
+  SIGKILL: "no program can catch it",
+  SIGSTOP: "no program can catch it",
+  SIGSEGV: "the runtime tells crashes by it",
+  SIGBUS: "the runtime tells crashes by it",
+  SIGFPE: "the runtime tells crashes by it",
+  SIGILL: "the runtime tells crashes by it",
+  SIGURG: "this module ends its waits by it",
+  SIGPWR: "Bun keeps it for itself",
+  SIGSTKFLT: "no runtime tells it",
+  SIGPOLL: "it is SIGIO by another name",
+};
 
 function numberOf(signal: string): number {
   const numbers: Readonly<Record<string, number>> =
     process.getBuiltinModule("node:os").constants.signals;
-  const number = numbers[signal];
-  if (number !== undefined) return number;
+  if (Object.hasOwn(numbers, signal)) return numbers[signal]!;
   throw new RangeError(`Cannot use "${signal}": this system has no such signal`);
 }
 
 function checkCatchable(signal: string): void {
   numberOf(signal);
-  if (!UNCATCHABLE.includes(signal)) return;
-  throw new RangeError(`Cannot wait for "${signal}": no program can catch it`);
+  if (!Object.hasOwn(refused, signal)) return;
+  throw new RangeError(`Cannot wait for "${signal}": ${refused[signal]}`);
 }
+
+/** Keeps a signal ignored that was before somebody listened, which else would be deadly afterwards. */
+function ignore(): void {}
 
 /** Listens to signals from its creation until it is disposed, and keeps those that come until they are asked for. */
 export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
@@ -49,15 +56,24 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
   constructor(names: readonly SignalName[]) {
     if (names.length === 0) throw new TypeError("Cannot wait for no signal: expected at least one");
     names.forEach(checkCatchable);
-    for (const name of new Set(names)) {
-      const listener = () => {
-        const waiting = this.#waiting.shift();
-        if (waiting === undefined) this.#came.push(name);
-        else waiting(name);
-      };
-      process.on(name as NodeJS.Signals, listener);
-      this.#listeners.set(name, listener);
+    try {
+      for (const name of new Set(names)) this.#listen(name);
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
     }
+  }
+
+  #listen(name: SignalName): void {
+    const SIG_IGN = 1;
+    const listener = () => {
+      const waiting = this.#waiting.shift();
+      if (waiting === undefined) this.#came.push(name);
+      else waiting(name);
+    };
+    if (handlerOf(numberOf(name)) === SIG_IGN) process.on(name as NodeJS.Signals, ignore);
+    process.on(name as NodeJS.Signals, listener);
+    this.#listeners.set(name, listener);
   }
 
   /**
@@ -158,7 +174,8 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
  * ```
  *
  * @param names The signals.
- * @throws {RangeError} If one cannot be caught (SIGKILL, SIGSTOP, and those of crashes), or is unknown.
+ * @throws {RangeError} If one cannot be caught (SIGKILL, SIGSTOP, those of crashes, SIGURG, by which
+ * this module ends its waits, and a few that a runtime keeps for itself), or is unknown.
  */
 export function signals(...names: SignalName[]): SignalWatcher {
   return new SignalWatcher(names);
@@ -186,7 +203,8 @@ export async function sigwait(
 /**
  * Sends a signal to a process. Unlike that of the runtimes, it needs no permission to run programs.
  *
- * @param pid The process; negative for a group of processes. All processes at once (-1) are refused.
+ * @param pid The process; negative for a group of processes, 0 for this one's own. All processes at
+ * once (-1) are refused.
  * @param signal The name of the signal, or 0 to see whether the process exists.
  * @throws {IpcError} ESRCH if there is no such process, EPERM if this one may not.
  * @throws {RangeError} If there is no such signal.
@@ -208,8 +226,9 @@ export function kill(pid: number, signal: SignalName | 0 = "SIGTERM"): void {
  * @see https://man7.org/linux/man-pages/man2/alarm.2.html
  */
 export function alarm(seconds: number): number {
-  if (!(seconds >= 0 && seconds <= 0x7fffffff)) {
-    throw new RangeError(`Cannot set an alarm in ${seconds} seconds: expected 0 or more`);
+  if (typeof seconds !== "number" || !(seconds >= 0 && seconds <= 0x7fffffff)) {
+    const message = `Cannot set an alarm in ${seconds} seconds: expected 0 or more`;
+    throw typeof seconds === "number" ? new RangeError(message) : new TypeError(message);
   }
   // struct itimerval, <sys/time.h>, 32 bytes: it_interval at 0, it_value at 16, each long tv_sec, tv_usec
   const value = new BigInt64Array(4);
