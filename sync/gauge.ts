@@ -23,8 +23,8 @@ const { values } = protocol;
  * - **Waiting:** for the gauge to be idle, to reach a number, or to fall to one.
  * - **Threads:** an entry belongs to its process.
  *
- * Layout: semaphore 0 is the value, semaphore 1 what is left to 32767. To enter: `[(0, +1, UNDO),
- * (1, -1, UNDO)]`, to leave the opposite. To wait for n at least: `[(0, -n), (0, +n)]`, for n at most
+ * Layout: semaphore 0 is the value, semaphore 1 what is left to 32767. To enter: `[(1, -1, UNDO),
+ * (0, +1, UNDO)]`, to leave `[(0, -1, UNDO), (1, +1, UNDO)]`. To wait for n at least: `[(0, -n), (0, +n)]`, for n at most
  * the same of semaphore 1 with 32767 - n.
  *
  * @example

@@ -91,10 +91,10 @@ export class Latch implements Disposable {
   }
 
   /**
-   * Counts down, to 0 and no further; never waits.
+   * Counts down if the count is as large; never waits.
    *
    * @param by How much, from 1 to 32767.
-   * @returns Whether the count was as large.
+   * @returns Whether it was; if not, it stays as it is.
    */
   countDown(by = 1): boolean {
     checkInteger(by, 1, 32767, `count down by ${by}`);

@@ -138,9 +138,7 @@ export class Leader implements Disposable {
 
   /** The process that leads; undefined if none does. */
   get leaderPid(): number | undefined {
-    const { set } = this.#structure;
-    const { lastPid } = set.at(protocol.seat);
-    return set.values[protocol.seat] === 0 ? lastPid : undefined;
+    return this.#structure.holderOf(protocol.seat);
   }
 
   /**

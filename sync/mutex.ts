@@ -147,8 +147,7 @@ export class Mutex implements Disposable {
 
   /** The process that holds it; undefined if nobody does. */
   get ownerPid(): number | undefined {
-    const { lastPid } = this.#structure.set.at(protocol.lock);
-    return this.locked ? lastPid : undefined;
+    return this.#structure.holderOf(protocol.lock);
   }
 
   /**
@@ -180,9 +179,7 @@ export class Mutex implements Disposable {
   lockSync(options?: TimeoutOptions): MutexGuard {
     checkTimeout(options?.timeout);
     const { set } = this.#structure;
-    if (heldHere.has(set.id)) {
-      throw this.#error(errors.EDEADLK, "lock", "this thread holds it: release it first");
-    }
+    this.#refuseDeadlock(set.id);
     if (set.tryOperate(protocol.takeClean)) return this.#guard(1);
     set.operateSync(protocol.take, options);
     return this.#accept(set.values[protocol.dirty]!);
@@ -217,9 +214,12 @@ export class Mutex implements Disposable {
    * Does the same, blocking the thread.
    *
    * @param options The timeout.
+   * @throws {IpcError} EDEADLK if this thread holds it.
    */
   recoverSync(options?: TimeoutOptions): MutexGuard {
+    checkTimeout(options?.timeout);
     const { set } = this.#structure;
+    this.#refuseDeadlock(set.id);
     set.operateSync(protocol.take, options);
     return this.#guard(set.values[protocol.dirty]!);
   }
@@ -232,6 +232,11 @@ export class Mutex implements Disposable {
   /** Ends the handle, and removes the mutex if the handle owns it. A guard stays good. */
   [Symbol.dispose](): void {
     this.#structure.dispose();
+  }
+
+  #refuseDeadlock(id: number): void {
+    if (!heldHere.has(id)) return;
+    throw this.#error(errors.EDEADLK, "lock", "this thread holds it: release it first");
   }
 
   /** How many took it since it was clean; gives it back if that cannot be told, as the handle is disposed. */

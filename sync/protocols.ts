@@ -147,7 +147,7 @@ export const gauge = {
   rest: 1,
   most,
   values: [0, most],
-  enter: (by: number): Step => [hold(0, +by), hold(1, -by)],
+  enter: (by: number): Step => [hold(1, -by), hold(0, +by)],
   leave: (by: number): Step => [hold(0, -by), hold(1, +by)],
   isIdle: [isZero(0)],
   isAtLeast: (least: number): Step => isAtLeast(0, least),

@@ -50,6 +50,16 @@ export class Structure {
     }
   }
 
+  /** The process that took a semaphore which is 1 if nobody has: whoever operated on it last. */
+  holderOf(index: number): number | undefined {
+    const semaphore = this.set.at(index);
+    for (;;) {
+      const pid = semaphore.lastPid;
+      if (semaphore.value !== 0) return undefined;
+      if (semaphore.lastPid === pid) return pid;
+    }
+  }
+
   /** A handle of its own to the same semaphores, which owns nothing. */
   reopen(): Disposable & { readonly array: SemaphoreArray } {
     const { array } = this;

@@ -68,6 +68,7 @@ const __read = () => {
     __reader ??= Deno.stdin.readable.getReader();
     return __reader.read().then(({ value }) => value);
   }
+  if (process.stdin.readableEnded) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     process.stdin.once("end", () => resolve(undefined));
     process.stdin.once("data", (data) => {
