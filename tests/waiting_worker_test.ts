@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { MessageQueue, Semaphore, SemaphoreSet } from "@sysv/ipc";
-import { until } from "./child.ts";
+import { runtime, until } from "./child.ts";
 import { becomes, runWorkers } from "./observe.ts";
 
 test("Waits work in several Workers at once, and beside those of the main thread", async () => {
@@ -85,6 +85,7 @@ const inWorker: Record<string, string> = {
     "configure({ waiterThreads: 1 }); await Promise.all([1, 2, 3].map((n) => semaphore.decrement(n)));",
 };
 
+// Deno leaves the thread of such a Worker in its system call: what it gets there is lost.
 for (const [what, statement] of Object.entries(inWorker)) {
   const terminating = `
     const semaphore = Semaphore.fromId(Number(args[0]));
@@ -117,16 +118,20 @@ for (const [what, statement] of Object.entries(inWorker)) {
     assertEquals(semaphore.waiting.forIncrease, 0);
   });
 
-  test(`A Worker that is terminated while it ${what} takes nothing any more`, async () => {
+  test(`A Worker that is terminated while it ${what} takes what it waits for once in Deno, never in Bun`, async () => {
     using semaphore = Semaphore.create();
     await using child = runWorkers(`${terminating} await hear();`, { args: [semaphore.id] });
     assertEquals(await child.hear(), "terminated");
     semaphore.increment(10);
-    assertEquals(await becomes(() => semaphore.value !== 10), false);
+    assertEquals(await becomes(() => semaphore.value !== 10), runtime === "deno");
+    const { value } = semaphore;
+    assert(value >= 7);
+    semaphore.increment(10);
+    assertEquals(await becomes(() => semaphore.value !== value + 10), false);
   });
 }
 
-test("A Worker that is terminated while it receives takes no message any more", async () => {
+test("A Worker that is terminated while it receives takes one message in Deno, none in Bun", async () => {
   using queue = MessageQueue.create();
   await using child = runWorkers(
     `
@@ -142,8 +147,9 @@ test("A Worker that is terminated while it receives takes no message any more", 
     { args: [queue.id] },
   );
   assertEquals(await child.hear(), "terminated");
-  queue.trySend("hello");
-  assertEquals(await becomes(() => queue.stat().messages === 0), false);
+  for (let i = 0; i < 3; i++) queue.trySend("hello");
+  assertEquals(await becomes(() => queue.stat().messages < 3), runtime === "deno");
+  assertEquals(await becomes(() => queue.stat().messages < 2), false);
 });
 
 test("Waits that end early in a Worker that goes on leave its thread to later waits", async () => {
