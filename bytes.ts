@@ -11,7 +11,5 @@ export function bytesOf(data: BufferSource, doing: string): Uint8Array {
     return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   }
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  throw new TypeError(
-    `Cannot ${doing}: expected a string, an ArrayBuffer or a view of one`,
-  );
+  throw new TypeError(`Cannot ${doing}: expected a string, an ArrayBuffer or a view of one`);
 }

@@ -21,12 +21,7 @@ export interface WaitOptions extends TimeoutOptions {
 }
 
 /** Checks for a whole number in a range; `doing` says what was tried, as in "increment by 0". */
-export function checkInteger(
-  value: number,
-  least: number,
-  most: number,
-  doing: string,
-): void {
+export function checkInteger(value: number, least: number, most: number, doing: string): void {
   if (Number.isInteger(value) && value >= least && value <= most) return;
   const message = `Cannot ${doing}: expected a whole number from ${least} to ${most}`;
   throw typeof value === "number" ? new RangeError(message) : new TypeError(message);
@@ -55,10 +50,5 @@ export function timeoutError(doing: string, timeout: number): DOMException {
 
 /** Checks the identifier of a kernel object. */
 export function checkId(id: number): void {
-  checkInteger(
-    id,
-    0,
-    0x7fffffff,
-    `take ${id} as the identifier of an IPC object`,
-  );
+  checkInteger(id, 0, 0x7fffffff, `take ${id} as the identifier of an IPC object`);
 }

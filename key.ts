@@ -39,8 +39,7 @@ export function keyOf(name: string): number {
   }
   // Loaded when the first name comes, as it takes Deno longer than all the rest of this module.
   const { createHash } = process.getBuiltinModule("node:crypto");
-  return createHash("sha256").update(name).digest().readInt32BE(0) &
-      0x7fffffff || 1;
+  return createHash("sha256").update(name).digest().readInt32BE(0) & 0x7fffffff || 1;
 }
 
 /**
@@ -62,10 +61,7 @@ export function ftok(path: string, project: number): number {
 /** Gives the number of a key, and refuses what is none. */
 export function keyNumber(key: Key): number {
   if (typeof key === "string") return keyOf(key);
-  if (
-    Number.isInteger(key) && key !== 0 && key >= -0x80000000 &&
-    key <= 0xffffffff
-  ) return key | 0;
+  if (Number.isInteger(key) && key !== 0 && key >= -0x80000000 && key <= 0xffffffff) return key | 0;
   const message = key === 0
     ? "Cannot use 0 as a key as it is IPC_PRIVATE: leave the key out for a private object"
     : `Cannot use ${key} as a key: expected a name or a whole number of 32 bits`;

@@ -70,12 +70,7 @@ function listen(): void {
   process.on("uncaughtExceptionMonitor", () => {
     if (process.listenerCount("uncaughtException") === 0) removeAll();
   });
-  for (
-    const [name, number] of Object.entries(signals) as [
-      keyof typeof signals,
-      number,
-    ][]
-  ) {
+  for (const [name, number] of Object.entries(signals) as [keyof typeof signals, number][]) {
     process.on(name, () => {
       if (process.listenerCount(name) > 1) return;
       removeAll();

@@ -12,10 +12,7 @@ import { checkInteger } from "./check.ts";
 import type { Handle } from "./object.ts";
 
 /** Which messages: of this type; of the lowest type up to a number; of any type but one (Linux). */
-export type MessageTypeSelector =
-  | number
-  | { readonly atMost: number }
-  | { readonly not: number };
+export type MessageTypeSelector = number | { readonly atMost: number } | { readonly not: number };
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 const encoder = new TextEncoder();

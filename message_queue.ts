@@ -199,9 +199,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached, EPERM
    * if `maxBytes` needs a privilege.
    */
-  static create(
-    { maxBytes, ...options }: MessageQueueCreateOptions = {},
-  ): MessageQueue {
+  static create({ maxBytes, ...options }: MessageQueueCreateOptions = {}): MessageQueue {
     checkMaxBytes(maxBytes);
     const handle = create(messageQueue, msgget, options);
     limit(handle, maxBytes);
@@ -233,11 +231,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   ): MessageQueue {
     checkMaxBytes(maxBytes);
     const find = { get: msgget, modes: OPEN_MODES };
-    return new MessageQueue(
-      openOrCreate(messageQueue, find, key, options, (handle, created) => {
-        if (created) limit(handle, maxBytes);
-      }),
-    );
+    return new MessageQueue(openOrCreate(messageQueue, find, key, options, (handle, created) => {
+      if (created) limit(handle, maxBytes);
+    }));
   }
 
   /**
@@ -287,9 +283,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
       if (timeout === 0) throw this.#sendTimeout(length, 0);
     }
     const failure = (errno: number) => this.#sendError(errno, length);
-    await wait(
-      new SendRequest(this.#handle, outgoing, length, timeout, options?.signal, failure),
-    );
+    await wait(new SendRequest(this.#handle, outgoing, length, timeout, options?.signal, failure));
   }
 
   /**
@@ -460,12 +454,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} ENOSYS if the system cannot, EIDRM if the queue is removed, EACCES.
    */
   peek(index = 0): Message | undefined {
-    checkInteger(
-      index,
-      0,
-      0x7fffffff,
-      `peek at message ${index} of ${this.#handle.name}`,
-    );
+    checkInteger(index, 0, 0x7fffffff, `peek at message ${index} of ${this.#handle.name}`);
     this.#handle.check();
     const { MSG_COPY } = abi.constants;
     if (MSG_COPY === -1) throw receiveError(this.#handle, errors.ENOSYS);
@@ -498,9 +487,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, or if
    * `maxBytes` needs a privilege.
    */
-  setPermissions(
-    { maxBytes, ...permissions }: MessageQueuePermissionOptions,
-  ): void {
+  setPermissions({ maxBytes, ...permissions }: MessageQueuePermissionOptions): void {
     checkMaxBytes(maxBytes);
     setPermissions(this.#handle, permissions, maxBytes);
   }

@@ -46,17 +46,14 @@ export function readableOf(receive: Receive, giveBack: GiveBack): ReadableStream
   let pulling: Promise<void> | undefined;
   return new ReadableStream<Message>({
     pull(controller) {
-      return pulling = receive({ signal: cancelled.signal }).then(
-        async (message) => {
-          if (!cancelled.signal.aborted) controller.enqueue(message);
-          else await giveBack(message);
-        },
-        (error) => {
-          if (cancelled.signal.aborted) return;
-          if (!isRemoved(error)) throw error;
-          controller.close();
-        },
-      );
+      return pulling = receive({ signal: cancelled.signal }).then(async (message) => {
+        if (!cancelled.signal.aborted) controller.enqueue(message);
+        else await giveBack(message);
+      }, (error) => {
+        if (cancelled.signal.aborted) return;
+        if (!isRemoved(error)) throw error;
+        controller.close();
+      });
     },
     async cancel(reason) {
       cancelled.abort(reason);

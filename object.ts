@@ -125,10 +125,7 @@ export function ipcError(
   subject: { key?: number | undefined; id?: number | undefined },
   reason: string = reasonOf(errno),
 ): IpcError {
-  return new IpcError(`Cannot ${doing} as ${reason}`, errno, {
-    syscall,
-    ...subject,
-  });
+  return new IpcError(`Cannot ${doing} as ${reason}`, errno, { syscall, ...subject });
 }
 
 /** A kernel object as one handle of a class holds it. */
@@ -158,15 +155,9 @@ export class Handle {
   /** What using the handle is answered with once it is disposed or the object removed. */
   refusal(): Error {
     if (this.state === "disposed") {
-      return new ReferenceError(
-        `Cannot use ${this.name} as the handle is disposed`,
-      );
+      return new ReferenceError(`Cannot use ${this.name} as the handle is disposed`);
     }
-    return this.error(
-      errors.EIDRM,
-      this.kind.syscalls.control,
-      `use ${this.name}`,
-    );
+    return this.error(errors.EIDRM, this.kind.syscalls.control, `use ${this.name}`);
   }
 
   /**
@@ -174,12 +165,7 @@ export class Handle {
    * identifier is of no object any more: it is told as EIDRM.
    */
   error(errno: number, syscall: string, doing: string): IpcError {
-    return ipcError(
-      errno === errors.EINVAL ? errors.EIDRM : errno,
-      syscall,
-      doing,
-      this,
-    );
+    return ipcError(errno === errors.EINVAL ? errors.EIDRM : errno, syscall, doing, this);
   }
 
   /** Reads the `..._ds` and its `ipc_perm`. */
@@ -236,11 +222,7 @@ export class Handle {
   ): Buffer {
     const result = this.kind.control(this.id, command, buffer);
     if (result < 0) {
-      throw this.error(
-        -result,
-        this.kind.syscalls.control,
-        `${doing} ${this.name}`,
-      );
+      throw this.error(-result, this.kind.syscalls.control, `${doing} ${this.name}`);
     }
     return buffer;
   }
@@ -260,11 +242,7 @@ export class Handle {
     if (!this.owned || removed) return;
     const result = this.kind.control(this.id, IPC_RMID, null);
     if (result < 0 && result !== -errors.EINVAL && result !== -errors.EIDRM) {
-      throw this.error(
-        -result,
-        this.kind.syscalls.control,
-        `remove ${this.name}`,
-      );
+      throw this.error(-result, this.kind.syscalls.control, `remove ${this.name}`);
     }
   }
 
@@ -316,12 +294,7 @@ export function create(
 }
 
 /** Opens an object that exists. `modes` are the permissions to ask for, one set of which must be granted. */
-export function open(
-  kind: Kind,
-  get: Get,
-  key: Key,
-  modes: readonly number[],
-): Handle {
+export function open(kind: Kind, get: Get, key: Key, modes: readonly number[]): Handle {
   const number = keyNumber(key);
   const id = find(get, number, modes);
   if (isError(id)) throw getError(kind, -id, "open", number);
@@ -375,9 +348,7 @@ export function fromId(kind: Kind, id: number): Handle {
       ? "no object has this identifier: it was removed, or never existed"
       : undefined;
     const errno = result === -errors.EINVAL ? errors.EIDRM : -result;
-    throw ipcError(errno, kind.syscalls.control, `take ${kind.noun} ${id}`, {
-      id,
-    }, reason);
+    throw ipcError(errno, kind.syscalls.control, `take ${kind.noun} ${id}`, { id }, reason);
   }
   return new Handle(kind, id, describe(kind, id, buffer).info.key, false);
 }
@@ -408,12 +379,7 @@ function isError(result: number): boolean {
   return result < 0 && result >= -4095;
 }
 
-function getError(
-  kind: Kind,
-  errno: number,
-  verb: string,
-  key: number,
-): IpcError {
+function getError(kind: Kind, errno: number, verb: string, key: number): IpcError {
   const what = key === IPC_PRIVATE ? `a private ${kind.noun}` : `${kind.noun} ${keyText(key)}`;
   const subject = key === IPC_PRIVATE ? {} : { key };
   return ipcError(errno, kind.syscalls.get, `${verb} ${what}`, subject, reasonOfGet(kind, errno));

@@ -231,6 +231,15 @@ class SemopRequest<Result> implements WaitRequest<Result, SemopOperation> {
 /** That of the line that began last: equal lines are never there at once. */
 let last: SemopOperation | undefined;
 
+/** Whether operations change no semaphore, all in all. */
+function isTest({ numbers, count }: Packed): boolean {
+  const sums = new Map<number, number>();
+  for (let i = 0; i < 3 * count; i += 3) {
+    sums.set(numbers[i]!, (sums.get(numbers[i]!) ?? 0) + numbers[i + 1]!);
+  }
+  return [...sums.values()].every((sum) => sum === 0);
+}
+
 /** Operations that a thread waits for. */
 class SemopOperation implements Operation {
   readonly call = "semop";
@@ -238,6 +247,7 @@ class SemopOperation implements Operation {
   readonly #waiting: Packed;
   readonly #trying: Packed;
   readonly #arguments: readonly number[];
+  readonly changesNothing: boolean;
 
   constructor(readonly key: string, id: number, { numbers, count }: Packed) {
     this.#id = id;
@@ -248,6 +258,7 @@ class SemopOperation implements Operation {
       this.#waiting.numbers[i] = i % 3 === 2 ? numbers[i]! & ~IPC_NOWAIT : numbers[i]!;
     }
     this.#arguments = [id, addressOf(this.#waiting.bytes), count];
+    this.changesNothing = isTest(this.#trying);
   }
 
   attempt(): number {

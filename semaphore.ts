@@ -167,17 +167,8 @@ const getAny = (key: number, flags: number) => semget(key, 0, flags);
 
 function nothing(): void {}
 
-let makePermit: (
-  handle: Handle,
-  index: number,
-  count: number,
-  undo: boolean,
-) => Permit;
-let makeSemaphore: (
-  set: SemaphoreSet,
-  index: number,
-  whole: boolean,
-) => Semaphore;
+let makePermit: (handle: Handle, index: number, count: number, undo: boolean) => Permit;
+let makeSemaphore: (set: SemaphoreSet, index: number, whole: boolean) => Semaphore;
 let handleOf: (set: SemaphoreSet) => Handle;
 
 /**
@@ -209,12 +200,7 @@ export class Permit implements Disposable {
   /** Undefined once it is released. */
   #handle: Handle | undefined;
 
-  private constructor(
-    handle: Handle,
-    index: number,
-    count: number,
-    undo: boolean,
-  ) {
+  private constructor(handle: Handle, index: number, count: number, undo: boolean) {
     this.#handle = handle;
     this.#index = index;
     this.count = count;
@@ -339,15 +325,9 @@ export class Semaphore implements Disposable {
    * @param options The value and mode to create it with.
    * @throws {IpcError} EPERM if another user made it, EACCES, ENOSPC, or EINVAL if it is a mutex or another structure.
    */
-  static openOrCreate(
-    key: Key,
-    options: SemaphoreOpenOrCreateOptions = {},
-  ): Semaphore {
+  static openOrCreate(key: Key, options: SemaphoreOpenOrCreateOptions = {}): Semaphore {
     return makeSemaphore(
-      SemaphoreSet.openOrCreate(key, {
-        ...options,
-        values: [options.value ?? 0],
-      }),
+      SemaphoreSet.openOrCreate(key, { ...options, values: [options.value ?? 0] }),
       0,
       true,
     );
@@ -402,10 +382,7 @@ export class Semaphore implements Disposable {
 
   /** How many wait: each waiting process counts, whatever it waits with. */
   get waiting(): SemaphoreWaiting {
-    return {
-      forIncrease: this.#ask(GETNCNT, "read"),
-      forZero: this.#ask(GETZCNT, "read"),
-    };
+    return { forIncrease: this.#ask(GETNCNT, "read"), forZero: this.#ask(GETZCNT, "read") };
   }
 
   /** The process that operated last, 0 for none or one of another PID namespace. */
@@ -514,10 +491,7 @@ export class Semaphore implements Disposable {
   waitForAtLeastSync(least: number, options?: TimeoutOptions): void {
     checkInteger(least, 1, SEMVMX, `wait for ${least} in ${this.#name}`);
     const { index } = this;
-    this.#set.operateSync(
-      [{ index, delta: -least }, { index, delta: least }],
-      options,
-    );
+    this.#set.operateSync([{ index, delta: -least }, { index, delta: least }], options);
   }
 
   /**
@@ -656,12 +630,7 @@ export class Semaphore implements Disposable {
     return perform(this.#handle, packed, options, () => `${verb} ${this.#name}`, take);
   }
 
-  #takeSync(
-    amount: number,
-    undo: boolean,
-    timeout: number | undefined,
-    verb: string,
-  ): void {
+  #takeSync(amount: number, undo: boolean, timeout: number | undefined, verb: string): void {
     const handle = this.#handle;
     const flags = undo ? SEM_UNDO : 0;
     if (timeout !== undefined) return this.#takeUntil(amount, flags, timeout, verb);
@@ -743,10 +712,9 @@ export class SemaphoreSet implements Disposable {
       return new SemaphoreSet(handle, shape);
     } catch (error) {
       // EINVAL and EIDRM tell that others have finished it as something else, or removed it: it is theirs.
-      if (
-        !(error instanceof IpcError &&
-          (error.code === "EINVAL" || error.code === "EIDRM"))
-      ) handle.remove();
+      if (!(error instanceof IpcError && (error.code === "EINVAL" || error.code === "EIDRM"))) {
+        handle.remove();
+      }
       throw error;
     }
   }
@@ -759,10 +727,7 @@ export class SemaphoreSet implements Disposable {
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode does not permit reading, EAGAIN if
    * its creator has not initialised it, EINVAL if it is of another kind.
    */
-  static open(
-    key: Key,
-    { kind = "set" }: SemaphoreSetOpenOptions = {},
-  ): SemaphoreSet {
+  static open(key: Key, { kind = "set" }: SemaphoreSetOpenOptions = {}): SemaphoreSet {
     const handle = open(semaphoreSet, getAny, key, OPEN_MODES);
     return new SemaphoreSet(handle, recognise(handle, kind));
   }
@@ -775,23 +740,17 @@ export class SemaphoreSet implements Disposable {
    * @param options The values and mode to create it with.
    * @throws {IpcError} EPERM if another user made it, EINVAL if it is smaller or of another kind, EACCES, ENOSPC.
    */
-  static openOrCreate(
-    key: Key,
-    options: SemaphoreSetOpenOrCreateOptions,
-  ): SemaphoreSet {
+  static openOrCreate(key: Key, options: SemaphoreSetOpenOrCreateOptions): SemaphoreSet {
     const { values, kind = "set", mode = 0o600, allowForeign } = options;
     checkValues(values);
     checkMode(mode);
     const get = (key: number, flags: number) =>
       semget(key, (flags & IPC_CREAT) === 0 ? 0 : values.length + 1, flags);
     let shape: Shape | undefined;
-    const handle = openOrCreate(
-      semaphoreSet,
-      { get, modes: OPEN_MODES, marks: UNFINISHED },
-      key,
-      { mode: mode & 0o666, allowForeign },
-      (handle) => shape = finish(handle, values, kind),
-    );
+    const handle = openOrCreate(semaphoreSet, { get, modes: OPEN_MODES, marks: UNFINISHED }, key, {
+      mode: mode & 0o666,
+      allowForeign,
+    }, (handle) => shape = finish(handle, values, kind));
     return new SemaphoreSet(handle, shape!);
   }
 
@@ -802,10 +761,7 @@ export class SemaphoreSet implements Disposable {
    * @param options What it has to be.
    * @throws {IpcError} EIDRM if no set has it, EACCES if its mode does not permit reading.
    */
-  static fromId(
-    id: number,
-    { kind = "set" }: SemaphoreSetOpenOptions = {},
-  ): SemaphoreSet {
+  static fromId(id: number, { kind = "set" }: SemaphoreSetOpenOptions = {}): SemaphoreSet {
     const handle = fromId(semaphoreSet, id);
     return new SemaphoreSet(handle, recognise(handle, kind));
   }
@@ -832,12 +788,7 @@ export class SemaphoreSet implements Disposable {
    * @throws {RangeError} If the set has no such semaphore.
    */
   at(index: number): Semaphore {
-    checkInteger(
-      index,
-      0,
-      this.size - 1,
-      `take semaphore ${index} of ${this.#handle.name}`,
-    );
+    checkInteger(index, 0, this.size - 1, `take semaphore ${index} of ${this.#handle.name}`);
     this.#handle.check();
     return makeSemaphore(this, index, false);
   }
@@ -853,10 +804,10 @@ export class SemaphoreSet implements Disposable {
   get values(): number[] {
     this.#handle.check();
     return [
-      ...readAll(
-        this.#handle,
-        this.#tag === undefined ? this.size : this.size + 1,
-      ).subarray(0, this.size),
+      ...readAll(this.#handle, this.#tag === undefined ? this.size : this.size + 1).subarray(
+        0,
+        this.size,
+      ),
     ];
   }
 
@@ -868,10 +819,7 @@ export class SemaphoreSet implements Disposable {
       );
     }
     this.#handle.check();
-    writeAll(
-      this.#handle,
-      this.#tag === undefined ? values : [...values, this.#tag],
-    );
+    writeAll(this.#handle, this.#tag === undefined ? values : [...values, this.#tag]);
   }
 
   /** Reads all values at one moment, as `values` does. */
@@ -937,11 +885,7 @@ export class SemaphoreSet implements Disposable {
    */
   stat(): SemaphoreInfo {
     const { info, members } = this.#handle.read();
-    return Object.freeze({
-      ...info,
-      size: this.size,
-      lastOperation: dateOf(members.sem_otime!),
-    });
+    return Object.freeze({ ...info, size: this.size, lastOperation: dateOf(members.sem_otime!) });
   }
 
   /**

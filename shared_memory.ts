@@ -217,14 +217,8 @@ export class SharedMemory implements Disposable {
    * @param options Whether for reading only.
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode does not permit it.
    */
-  static open(
-    key: Key,
-    { readonly = false }: SharedMemoryOpenOptions = {},
-  ): SharedMemory {
-    return new SharedMemory(
-      open(sharedMemory, getAny, key, openModes(readonly)),
-      readonly,
-    );
+  static open(key: Key, { readonly = false }: SharedMemoryOpenOptions = {}): SharedMemory {
+    return new SharedMemory(open(sharedMemory, getAny, key, openModes(readonly)), readonly);
   }
 
   /**
@@ -243,26 +237,14 @@ export class SharedMemory implements Disposable {
     const get = (key: number, flags: number) =>
       shmget(key, (flags & IPC_CREAT) === 0 ? 0 : size, flags);
     let memory: SharedMemory | undefined;
-    openOrCreate(
-      sharedMemory,
-      { get, modes: openModes(false) },
-      key,
-      options,
-      (handle) => {
-        const { shm_segsz } = handle.read().members;
-        if (shm_segsz! < size) {
-          const reason = `its size is ${shm_segsz} bytes, not ${size}`;
-          throw ipcError(
-            errors.EINVAL,
-            "shmget",
-            `open ${handle.name}`,
-            handle,
-            reason,
-          );
-        }
-        memory = new SharedMemory(handle, false);
-      },
-    );
+    openOrCreate(sharedMemory, { get, modes: openModes(false) }, key, options, (handle) => {
+      const { shm_segsz } = handle.read().members;
+      if (shm_segsz! < size) {
+        const reason = `its size is ${shm_segsz} bytes, not ${size}`;
+        throw ipcError(errors.EINVAL, "shmget", `open ${handle.name}`, handle, reason);
+      }
+      memory = new SharedMemory(handle, false);
+    });
     return memory!;
   }
 
@@ -273,10 +255,7 @@ export class SharedMemory implements Disposable {
    * @param options Whether for reading only.
    * @throws {IpcError} EIDRM if no segment has it, EACCES if its mode does not permit it.
    */
-  static fromId(
-    id: number,
-    { readonly = false }: SharedMemoryOpenOptions = {},
-  ): SharedMemory {
+  static fromId(id: number, { readonly = false }: SharedMemoryOpenOptions = {}): SharedMemory {
     return new SharedMemory(fromId(sharedMemory, id), readonly);
   }
 
@@ -333,12 +312,7 @@ export class SharedMemory implements Disposable {
    * @throws {ReferenceError} If it is detached.
    */
   read(offset = 0, length: number = this.size): Uint8Array<ArrayBuffer> {
-    checkInteger(
-      offset,
-      0,
-      this.size - 1,
-      `read ${this.#handle.name} at ${offset}`,
-    );
+    checkInteger(offset, 0, this.size - 1, `read ${this.#handle.name} at ${offset}`);
     checkInteger(
       length,
       0,
@@ -456,29 +430,18 @@ export class SharedMemory implements Disposable {
 
   #live(): Uint8Array<ArrayBuffer> {
     if (this.#bytes !== undefined) return this.#bytes;
-    throw new ReferenceError(
-      `Cannot use ${this.#handle.name} as it is detached`,
-    );
+    throw new ReferenceError(`Cannot use ${this.#handle.name} as it is detached`);
   }
 
   #lock(command: number, verb: string): void {
     this.#handle.check();
     if (command === -1) {
-      throw this.#handle.error(
-        errors.ENOSYS,
-        "shmctl",
-        `${verb} ${this.#handle.name}`,
-      );
+      throw this.#handle.error(errors.ENOSYS, "shmctl", `${verb} ${this.#handle.name}`);
     }
     this.#handle.control(command, null, verb);
   }
 }
 
 function checkSize(size: number): void {
-  checkInteger(
-    size,
-    1,
-    Number.MAX_SAFE_INTEGER,
-    `make shared memory of ${size} bytes`,
-  );
+  checkInteger(size, 1, Number.MAX_SAFE_INTEGER, `make shared memory of ${size} bytes`);
 }

@@ -58,11 +58,7 @@ export interface Shape {
 }
 
 /** Initialises a set that nobody else knows of yet. */
-export function initialisePrivate(
-  handle: Handle,
-  values: readonly number[],
-  kind: SetKind,
-): Shape {
+export function initialisePrivate(handle: Handle, values: readonly number[], kind: SetKind): Shape {
   writeAll(handle, [...values, tags[kind]]);
   return { size: values.length, tag: tags[kind] };
 }
@@ -70,12 +66,7 @@ export function initialisePrivate(
 /** Sets all semaphores of a set. */
 export function writeAll(handle: Handle, values: readonly number[]): void {
   const packed = Uint16Array.from(values);
-  const result = semctlBuffer(
-    handle.id,
-    0,
-    abi.constants.SETALL,
-    new Uint8Array(packed.buffer),
-  );
+  const result = semctlBuffer(handle.id, 0, abi.constants.SETALL, new Uint8Array(packed.buffer));
   if (result < 0) {
     throw handle.error(-result, "semctl", `set the values of ${handle.name}`);
   }
@@ -84,12 +75,7 @@ export function writeAll(handle: Handle, values: readonly number[]): void {
 /** Reads all semaphores of a set. */
 export function readAll(handle: Handle, count: number): Uint16Array {
   const values = new Uint16Array(count);
-  const result = semctlBuffer(
-    handle.id,
-    0,
-    abi.constants.GETALL,
-    new Uint8Array(values.buffer),
-  );
+  const result = semctlBuffer(handle.id, 0, abi.constants.GETALL, new Uint8Array(values.buffer));
   if (result < 0) {
     throw handle.error(-result, "semctl", `read the values of ${handle.name}`);
   }
@@ -97,11 +83,7 @@ export function readAll(handle: Handle, count: number): Uint16Array {
 }
 
 /** Finishes a set that may be new, half made, done, or another program's. */
-export function finish(
-  handle: Handle,
-  values: readonly number[],
-  kind: SetKind,
-): Shape {
+export function finish(handle: Handle, values: readonly number[], kind: SetKind): Shape {
   for (;;) {
     const { count, tag, zero, untouched, marked } = look(handle);
     if (kinds.has(tag)) {
@@ -110,12 +92,7 @@ export function finish(
     // Without its mark, a set of the right size on which nobody has operated is one whose creator died too.
     const unfinished = zero && (marked || (untouched && count === values.length + 1));
     if (!unfinished) {
-      return accept(
-        handle,
-        { size: count, tag: undefined },
-        values.length,
-        kind,
-      );
+      return accept(handle, { size: count, tag: undefined }, values.length, kind);
     }
     if (count !== values.length + 1) {
       throw wrongSize(handle, count - 1, values.length);
@@ -175,22 +152,11 @@ function look(handle: Handle): Look {
 }
 
 /** Says whether a set is of the kind and as large as it has to be. */
-function accept(
-  handle: Handle,
-  shape: Shape,
-  least: number,
-  kind: SetKind,
-): Shape {
+function accept(handle: Handle, shape: Shape, least: number, kind: SetKind): Shape {
   const found = shape.tag === undefined ? undefined : kinds.get(shape.tag)!;
   if (found !== kind && !(found === undefined && kind === "set")) {
     const what = found === undefined ? "it is another program's set" : `it is a ${found}`;
-    throw ipcError(
-      errors.EINVAL,
-      "semget",
-      `open ${handle.name} as a ${kind}`,
-      handle,
-      what,
-    );
+    throw ipcError(errors.EINVAL, "semget", `open ${handle.name} as a ${kind}`, handle, what);
   }
   if (shape.size < least) throw wrongSize(handle, shape.size, least);
   return shape;
@@ -207,19 +173,12 @@ function wrongSize(handle: Handle, size: number, wanted: number): Error {
 }
 
 /** Initialises the set in one step, and tells whether it was this call that did. */
-function initialise(
-  handle: Handle,
-  values: readonly number[],
-  kind: SetKind,
-): boolean {
+function initialise(handle: Handle, values: readonly number[], kind: SetKind): boolean {
   const last = values.length;
   const additions = [...values, tags[kind]].flatMap((value, index) =>
     value === 0 ? [] : [[index, value, IPC_NOWAIT]]
   );
-  const zeros = Array.from(
-    { length: last + 1 },
-    (_, index) => [index, 0, IPC_NOWAIT],
-  );
+  const zeros = Array.from({ length: last + 1 }, (_, index) => [index, 0, IPC_NOWAIT]);
   // A large set has no room for all tests in the 500 operations of one semop: the tag's is the one that counts.
   const tests = zeros.length + additions.length <= 500 ? zeros : zeros.slice(-1);
   const result = attempt(handle.id, pack([...tests, ...additions].flat()));
@@ -227,13 +186,7 @@ function initialise(
   if (result === -errors.E2BIG) {
     const reason =
       "a set with a key can start with no more values above 0 than one semop has operations (SEMOPM)";
-    throw ipcError(
-      errors.E2BIG,
-      "semop",
-      `initialise ${handle.name}`,
-      handle,
-      reason,
-    );
+    throw ipcError(errors.E2BIG, "semop", `initialise ${handle.name}`, handle, reason);
   }
   if (result < 0) {
     throw handle.error(-result, "semop", `initialise ${handle.name}`);

@@ -47,11 +47,9 @@ interface Worker {
 
 async function start(id: number, fate: Fate, jobs: number): Promise<Worker> {
   const run = "Bun" in globalThis ? [] : ["run", "--allow-ffi"];
-  const child = spawn(
-    process.execPath,
-    [...run, import.meta.filename!, String(id)],
-    { stdio: ["pipe", "pipe", "ignore"] },
-  );
+  const child = spawn(process.execPath, [...run, import.meta.filename!, String(id)], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
   const answers = createInterface(child.stdout)[Symbol.asyncIterator]();
   await answers.next();
   return { child, answers, fate, jobs, state: "idle" };
@@ -76,13 +74,9 @@ async function advance(worker: Worker): Promise<void> {
 }
 
 async function manage(busy: Semaphore): Promise<void> {
-  const fates = "killed left crashed killed left killed crashed left"
-    .split(" ") as Fate[];
-  const workers = await Promise.all(
-    fates.map((fate, i) => start(busy.id, fate, 2 + i % 3)),
-  );
-  const count = (state: State) =>
-    workers.filter((worker) => worker.state === state).length;
+  const fates = "killed left crashed killed left killed crashed left".split(" ") as Fate[];
+  const workers = await Promise.all(fates.map((fate, i) => start(busy.id, fate, 2 + i % 3)));
+  const count = (state: State) => workers.filter((worker) => worker.state === state).length;
 
   const marks: Record<State, string> = {
     busy: styleText("green", "●"),
@@ -91,9 +85,7 @@ async function manage(busy: Semaphore): Promise<void> {
     crashed: styleText("yellow", "!"),
     left: styleText("dim", "·"),
   };
-  const legend = Object.entries(marks).map(([state, mark]) =>
-    `${mark} ${state}`
-  );
+  const legend = Object.entries(marks).map(([state, mark]) => `${mark} ${state}`);
   const row = () => workers.map(({ state }) => marks[state]).join(" ");
   const line = () => `${row()}   ${busy.value} busy`;
 

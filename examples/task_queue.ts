@@ -96,9 +96,7 @@ function findRuntimes(): Map<Runtime, string> {
   const { IPC_TEST_DENO = "deno", IPC_TEST_BUN = "bun" } = process.env;
   const commands = { deno: IPC_TEST_DENO, bun: IPC_TEST_BUN, [own]: process.execPath };
   const found = Object.entries(commands) as [Runtime, string][];
-  return new Map(
-    found.filter(([, command]) => spawnSync(command, ["--version"]).status === 0),
-  );
+  return new Map(found.filter(([, command]) => spawnSync(command, ["--version"]).status === 0));
 }
 
 async function manage(shared: Shared): Promise<void> {

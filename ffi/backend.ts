@@ -63,10 +63,7 @@ export interface Backend {
    */
   readonly startsThreadsSlowly: boolean;
   /** Opens the first of the libraries that exists and binds the functions of the table. */
-  open<Table extends Prototypes>(
-    libraries: readonly string[],
-    table: Table,
-  ): Calls<Table>;
+  open<Table extends Prototypes>(libraries: readonly string[], table: Table): Calls<Table>;
   /** Shows memory that is not ours: alive as long as what stands there, and not a moment longer. */
   view(address: number, length: number): ArrayBuffer;
   /** Tells where memory of ours stands. It stays there as long as it is referenced. */

@@ -12,9 +12,7 @@ interface BunFfi {
     library: string,
     symbols: Record<string, BunSymbol>,
   ): { symbols: Record<string, BunFunction> };
-  linkSymbols(
-    symbols: Record<string, BunSymbol>,
-  ): { symbols: Record<string, BunFunction> };
+  linkSymbols(symbols: Record<string, BunSymbol>): { symbols: Record<string, BunFunction> };
   toArrayBuffer(address: number, offset: number, length: number): ArrayBuffer;
   ptr(memory: Uint8Array): number;
 }
@@ -37,10 +35,7 @@ function platform(): string {
   return `${process.platform} ${process.arch === "x64" ? "x86_64" : "aarch64"}`;
 }
 
-function open<Table extends Prototypes>(
-  libraries: readonly string[],
-  table: Table,
-): Calls<Table> {
+function open<Table extends Prototypes>(libraries: readonly string[], table: Table): Calls<Table> {
   const { dlopen, linkSymbols } = process.getBuiltinModule("bun:ffi");
   const types = {
     i32: "i32",
@@ -51,9 +46,7 @@ function open<Table extends Prototypes>(
     pointer: "ptr",
     void: "void",
   } as const;
-  const entries = Object.entries(table).map((
-    [key, { name = key, parameters, result }],
-  ) => ({
+  const entries = Object.entries(table).map(([key, { name = key, parameters, result }]) => ({
     key,
     name,
     args: parameters.map((type) => types[type]),
@@ -64,16 +57,12 @@ function open<Table extends Prototypes>(
     try {
       const opened = dlopen(
         library,
-        Object.fromEntries(
-          entries.map(({ name, args, returns }) => [name, { args, returns }]),
-        ),
+        Object.fromEntries(entries.map(({ name, args, returns }) => [name, { args, returns }])),
       );
       // Bun binds a name once: a second prototype of the same function is linked by its address.
-      const linked = linkSymbols(
-        Object.fromEntries(entries.map(({ key, name, args, returns }) => {
-          return [key, { args, returns, ptr: opened.symbols[name]!.ptr }];
-        })),
-      );
+      const linked = linkSymbols(Object.fromEntries(entries.map(({ key, name, args, returns }) => {
+        return [key, { args, returns, ptr: opened.symbols[name]!.ptr }];
+      })));
       const calls: Record<string, (...given: unknown[]) => unknown> = {};
       for (const [key, { result }] of Object.entries(table)) {
         const call = linked.symbols[key]!;
@@ -84,9 +73,7 @@ function open<Table extends Prototypes>(
       failure = error;
     }
   }
-  throw new Error(`Cannot open libc: none of ${libraries.join(", ")} loads`, {
-    cause: failure,
-  });
+  throw new Error(`Cannot open libc: none of ${libraries.join(", ")} loads`, { cause: failure });
 }
 
 function view(address: number, length: number): ArrayBuffer {

@@ -93,11 +93,7 @@ export function semget(key: number, count: number, flags: number): number {
   return result === -1 ? -errno[0]! : result;
 }
 
-export function semop(
-  id: number,
-  operations: Pointer,
-  count: number,
-): number {
+export function semop(id: number, operations: Pointer, count: number): number {
   const result = (semaphores ?? loadSemaphores()).semop(id, operations, count);
   return result === -1 ? -errno[0]! : result;
 }
@@ -119,12 +115,7 @@ export function semtimedop(
   return result === -1 ? -errno[0]! : result;
 }
 
-export function semctl(
-  id: number,
-  index: number,
-  command: number,
-  value: number,
-): number {
+export function semctl(id: number, index: number, command: number, value: number): number {
   const result = (semaphores ?? loadSemaphores()).semctl(id, index, command, value);
   return result === -1 ? -errno[0]! : result;
 }
@@ -144,12 +135,7 @@ export function msgget(key: number, flags: number): number {
   return result === -1 ? -errno[0]! : result;
 }
 
-export function msgsnd(
-  id: number,
-  message: Pointer,
-  length: number,
-  flags: number,
-): number {
+export function msgsnd(id: number, message: Pointer, length: number, flags: number): number {
   const result = (queues ?? loadQueues()).msgsnd(id, message, length, flags);
   return result === -1 ? -errno[0]! : result;
 }
@@ -177,11 +163,7 @@ function msgrcvLong(
   return result === -1 ? -errno[0]! : result;
 }
 
-export function msgctl(
-  id: number,
-  command: number,
-  buffer: Uint8Array | null,
-): number {
+export function msgctl(id: number, command: number, buffer: Uint8Array | null): number {
   const result = (queues ?? loadQueues()).msgctl(id, command, buffer);
   return result === -1 ? -errno[0]! : result;
 }
@@ -202,11 +184,7 @@ export function shmdt(address: number): number {
   return result === -1 ? -errno[0]! : result;
 }
 
-export function shmctl(
-  id: number,
-  command: number,
-  buffer: Uint8Array | null,
-): number {
+export function shmctl(id: number, command: number, buffer: Uint8Array | null): number {
   const result = (memory ?? loadMemory()).shmctl(id, command, buffer);
   return result === -1 ? -errno[0]! : result;
 }
@@ -218,11 +196,7 @@ export function geteuid(): number {
 /**
  * Makes a key of a file. -1 is a key like any other, so the error goes to `failure`.
  */
-export function ftok(
-  path: Uint8Array,
-  project: number,
-  failure: { errno: number },
-): number {
+export function ftok(path: Uint8Array, project: number, failure: { errno: number }): number {
   const { ftok } = processes ?? loadProcesses();
   errno[0] = 0;
   const result = ftok(path, project);

@@ -10,10 +10,7 @@ function platform(): string {
   return `${Deno.build.os} ${Deno.build.arch}`;
 }
 
-function open<Table extends Prototypes>(
-  libraries: readonly string[],
-  table: Table,
-): Calls<Table> {
+function open<Table extends Prototypes>(libraries: readonly string[], table: Table): Calls<Table> {
   const types = {
     i32: "i32",
     u32: "u32",
@@ -23,9 +20,7 @@ function open<Table extends Prototypes>(
     pointer: "pointer",
   } as const;
   const symbols: Record<string, Deno.ForeignFunction> = {};
-  for (
-    const [key, { name = key, parameters, result }] of Object.entries(table)
-  ) {
+  for (const [key, { name = key, parameters, result }] of Object.entries(table)) {
     symbols[key] = {
       name,
       parameters: parameters.map((type) => types[type]),
@@ -55,9 +50,7 @@ function open<Table extends Prototypes>(
       }
     }
   }
-  throw new Error(`Cannot open libc: none of ${libraries.join(", ")} loads`, {
-    cause: failure,
-  });
+  throw new Error(`Cannot open libc: none of ${libraries.join(", ")} loads`, { cause: failure });
 }
 
 function view(address: number, length: number): ArrayBuffer {
@@ -75,11 +68,7 @@ function view(address: number, length: number): ArrayBuffer {
 }
 
 function addressOf(memory: Uint8Array): number {
-  return Number(
-    Deno.UnsafePointer.value(
-      Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>),
-    ),
-  );
+  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>)));
 }
 
 function pointerTo(memory: Uint8Array): Pointer {

@@ -69,10 +69,7 @@ const codes: ReadonlyMap<number, string> = new Map(
 );
 
 const reasons: ReadonlyMap<number, string> = new Map([
-  [
-    errors.EPERM,
-    "only its owner, its creator or a privileged process may do this",
-  ],
+  [errors.EPERM, "only its owner, its creator or a privileged process may do this"],
   [errors.ENOENT, "it does not exist"],
   [errors.ESRCH, "there is no such process"],
   [errors.EINTR, "the program handled a signal"],

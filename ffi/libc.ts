@@ -285,25 +285,15 @@ export interface Msgbuf {
   mtext: Uint8Array;
 }
 
-function done(
-  result: number,
-  syscall: string,
-  subject: { key?: number; id?: number },
-): number {
+function done(result: number, syscall: string, subject: { key?: number; id?: number }): number {
   if (result >= 0 || result < -4095) return result;
-  throw new IpcError(
-    `Call of ${syscall} failed: ${reasonOf(-result)}`,
-    -result,
-    { syscall, ...subject },
-  );
+  throw new IpcError(`Call of ${syscall} failed: ${reasonOf(-result)}`, -result, {
+    syscall,
+    ...subject,
+  });
 }
 
-function integer(
-  value: number,
-  least: number,
-  most: number,
-  name: string,
-): number {
+function integer(value: number, least: number, most: number, name: string): number {
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   const message =
     `Cannot pass ${value} as ${name}: expected a whole number from ${least} to ${most}`;
@@ -334,15 +324,8 @@ function change(
 }
 
 /** Reads a `..._ds`: `perm` is the name of its first member. */
-function readDs(
-  layout: Layout,
-  perm: string,
-  bytes: Uint8Array,
-): Record<string, unknown> {
-  return {
-    [perm]: readStruct(abi.layouts.ipcPerm, bytes),
-    ...readStruct(layout, bytes),
-  };
+function readDs(layout: Layout, perm: string, bytes: Uint8Array): Record<string, unknown> {
+  return { [perm]: readStruct(abi.layouts.ipcPerm, bytes), ...readStruct(layout, bytes) };
 }
 
 /**
@@ -357,11 +340,7 @@ function readDs(
  */
 export function semget(key: number, nsems: number, semflg: number): number {
   const k = keyOfC(key);
-  return done(
-    calls.semget(k, int(nsems, "nsems"), int(semflg, "semflg")),
-    "semget",
-    { key: k },
-  );
+  return done(calls.semget(k, int(nsems, "nsems"), int(semflg, "semflg")), "semget", { key: k });
 }
 
 /** What was passed last: a pointer does not keep memory from the collector. */
@@ -375,9 +354,7 @@ function pass(memory: Uint8Array): Pointer {
 /** Packs operations as an array of `struct sembuf { unsigned short sem_num; short sem_op; short sem_flg; }`. */
 function packSembufs(sops: readonly Sembuf[]): Pointer {
   if (!Array.isArray(sops)) {
-    throw new TypeError(
-      "Cannot pass sops: expected an array of [sem_num, sem_op, sem_flg]",
-    );
+    throw new TypeError("Cannot pass sops: expected an array of [sem_num, sem_op, sem_flg]");
   }
   const packed = new Int16Array(new ArrayBuffer(6 * sops.length));
   sops.forEach(([num, op, flg = 0], i) => {
@@ -397,11 +374,7 @@ function packSembufs(sops: readonly Sembuf[]): Pointer {
  * @see https://man7.org/linux/man-pages/man2/semop.2.html
  */
 export function semop(semid: number, sops: readonly Sembuf[]): void {
-  done(
-    calls.semop(int(semid, "semid"), packSembufs(sops), sops.length),
-    "semop",
-    { id: semid },
-  );
+  done(calls.semop(int(semid, "semid"), packSembufs(sops), sops.length), "semop", { id: semid });
 }
 
 /**
@@ -413,26 +386,15 @@ export function semop(semid: number, sops: readonly Sembuf[]): void {
  * @throws {IpcError} EAGAIN if the time is up, and as semop.
  * @see https://man7.org/linux/man-pages/man2/semtimedop.2.html
  */
-export function semtimedop(
-  semid: number,
-  sops: readonly Sembuf[],
-  timeout?: number,
-): void {
+export function semtimedop(semid: number, sops: readonly Sembuf[], timeout?: number): void {
   if (timeout !== undefined && !(typeof timeout === "number" && timeout >= 0)) {
     const message = `Cannot wait for ${timeout} milliseconds: expected 0 or more`;
     throw typeof timeout === "number" ? new RangeError(message) : new TypeError(message);
   }
   const limit = timeout === undefined || timeout === Infinity ? null : calls.timespec(timeout);
-  done(
-    calls.semtimedop(
-      int(semid, "semid"),
-      packSembufs(sops),
-      sops.length,
-      limit,
-    ),
-    "semtimedop",
-    { id: semid },
-  );
+  done(calls.semtimedop(int(semid, "semid"), packSembufs(sops), sops.length, limit), "semtimedop", {
+    id: semid,
+  });
 }
 
 /** Reads a value: `GETVAL`, `GETPID`, `GETNCNT` or `GETZCNT`. */
@@ -442,24 +404,11 @@ export function semctl(
   cmd: typeof GETVAL | typeof GETPID | typeof GETNCNT | typeof GETZCNT,
 ): number;
 /** Removes the set. */
-export function semctl(
-  semid: number,
-  semnum: number,
-  cmd: typeof IPC_RMID,
-): void;
+export function semctl(semid: number, semnum: number, cmd: typeof IPC_RMID): void;
 /** Sets the value of a semaphore. */
-export function semctl(
-  semid: number,
-  semnum: number,
-  cmd: typeof SETVAL,
-  val: number,
-): void;
+export function semctl(semid: number, semnum: number, cmd: typeof SETVAL, val: number): void;
 /** Reads all values. */
-export function semctl(
-  semid: number,
-  semnum: number,
-  cmd: typeof GETALL,
-): number[];
+export function semctl(semid: number, semnum: number, cmd: typeof GETALL): number[];
 /** Sets all values. */
 export function semctl(
   semid: number,
@@ -497,30 +446,17 @@ export function semctl(
  * @throws {IpcError} EACCES, EPERM, EIDRM, EINVAL (no such set, semaphore or command), ERANGE.
  * @see https://man7.org/linux/man-pages/man2/semctl.2.html
  */
-export function semctl(
-  semid: number,
-  semnum: number,
-  cmd: number,
-  arg?: unknown,
-): unknown {
+export function semctl(semid: number, semnum: number, cmd: number, arg?: unknown): unknown {
   const subject = { id: int(semid, "semid") };
   const run = (command: number, buffer: Uint8Array) =>
-    done(
-      calls.semctlBuffer(semid, int(semnum, "semnum"), command, buffer),
-      "semctl",
-      subject,
-    );
+    done(calls.semctlBuffer(semid, int(semnum, "semnum"), command, buffer), "semctl", subject);
   const layout = abi.layouts.semid;
   switch (cmd) {
     case IPC_RMID:
       return void done(calls.semctl(semid, 0, cmd, 0), "semctl", subject);
     case SETVAL: {
       const value = int(arg as number, "val");
-      return void done(
-        calls.semctl(semid, int(semnum, "semnum"), cmd, value),
-        "semctl",
-        subject,
-      );
+      return void done(calls.semctl(semid, int(semnum, "semnum"), cmd, value), "semctl", subject);
     }
     case GETALL: {
       const values = new Uint16Array(semctl(semid, 0, IPC_STAT).sem_nsems);
@@ -535,10 +471,7 @@ export function semctl(
           `Cannot set all values of ${semid}: expected ${count} numbers, got ${given?.length}`,
         );
       }
-      const values = Uint16Array.from(
-        given,
-        (value) => integer(value, 0, 0xffff, "value"),
-      );
+      const values = Uint16Array.from(given, (value) => integer(value, 0, 0xffff, "value"));
       return void run(cmd, new Uint8Array(values.buffer));
     }
     case IPC_STAT:
@@ -546,10 +479,7 @@ export function semctl(
     case SEM_STAT_ANY: {
       const buffer = new Uint8Array(layout.size);
       const result = run(cmd, buffer);
-      return {
-        semid: cmd === IPC_STAT ? semid : result,
-        ...readDs(layout, "sem_perm", buffer),
-      };
+      return { semid: cmd === IPC_STAT ? semid : result, ...readDs(layout, "sem_perm", buffer) };
     }
     case IPC_SET:
       return change(run, layout, (arg as { sem_perm: IpcPermChange }).sem_perm);
@@ -596,21 +526,11 @@ export function msgsnd(msqid: number, msgp: Msgbuf, msgflg = 0): void {
     throw new TypeError("Cannot pass mtext: expected a Uint8Array");
   }
   const message = new Uint8Array(new ArrayBuffer(8 + mtext.byteLength));
-  const type = integer(
-    mtype,
-    Number.MIN_SAFE_INTEGER,
-    Number.MAX_SAFE_INTEGER,
-    "mtype",
-  );
+  const type = integer(mtype, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, "mtype");
   new DataView(message.buffer).setBigInt64(0, BigInt(type), true);
   message.set(mtext, 8);
   done(
-    calls.msgsnd(
-      int(msqid, "msqid"),
-      pass(message),
-      mtext.byteLength,
-      int(msgflg, "msgflg"),
-    ),
+    calls.msgsnd(int(msqid, "msqid"), pass(message), mtext.byteLength, int(msgflg, "msgflg")),
     "msgsnd",
     { id: msqid },
   );
@@ -628,27 +548,11 @@ export function msgsnd(msqid: number, msgp: Msgbuf, msgflg = 0): void {
  * @throws {IpcError} ENOMSG, E2BIG (longer than `msgsz`: it stays in the queue), EACCES, EIDRM, EINTR, EINVAL.
  * @see https://man7.org/linux/man-pages/man2/msgrcv.2.html
  */
-export function msgrcv(
-  msqid: number,
-  msgsz: number,
-  msgtyp = 0,
-  msgflg = 0,
-): Msgbuf {
+export function msgrcv(msqid: number, msgsz: number, msgtyp = 0, msgflg = 0): Msgbuf {
   const message = new Uint8Array(new ArrayBuffer(8 + integer(msgsz, 0, 0x7fffffff, "msgsz")));
-  const type = integer(
-    msgtyp,
-    Number.MIN_SAFE_INTEGER,
-    Number.MAX_SAFE_INTEGER,
-    "msgtyp",
-  );
+  const type = integer(msgtyp, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, "msgtyp");
   const length = done(
-    calls.msgrcv(
-      int(msqid, "msqid"),
-      pass(message),
-      msgsz,
-      type,
-      int(msgflg, "msgflg"),
-    ),
+    calls.msgrcv(int(msqid, "msqid"), pass(message), msgsz, type, int(msgflg, "msgflg")),
     "msgrcv",
     { id: msqid },
   );
@@ -670,10 +574,7 @@ export function msgctl(
   buf: { msg_perm?: IpcPermChange; msg_qbytes?: number },
 ): void;
 /** Reads the limits, or what is in use. */
-export function msgctl(
-  msqid: number,
-  cmd: typeof IPC_INFO | typeof MSG_INFO,
-): Msginfo;
+export function msgctl(msqid: number, cmd: typeof IPC_INFO | typeof MSG_INFO): Msginfo;
 /**
  * Controls a queue: what it takes and gives depends on the command.
  *
@@ -697,10 +598,7 @@ export function msgctl(msqid: number, cmd: number, arg?: unknown): unknown {
     case MSG_STAT_ANY: {
       const buffer = new Uint8Array(layout.size);
       const result = run(cmd, buffer);
-      return {
-        msqid: cmd === IPC_STAT ? msqid : result,
-        ...readDs(layout, "msg_perm", buffer),
-      };
+      return { msqid: cmd === IPC_STAT ? msqid : result, ...readDs(layout, "msg_perm", buffer) };
     }
     case IPC_SET: {
       const { msg_perm, ...members } = arg as { msg_perm?: IpcPermChange; msg_qbytes?: number };
@@ -729,9 +627,7 @@ export function msgctl(msqid: number, cmd: number, arg?: unknown): unknown {
 export function shmget(key: number, size: number, shmflg: number): number {
   const k = keyOfC(key);
   const bytes = integer(size, 0, Number.MAX_SAFE_INTEGER, "size");
-  return done(calls.shmget(k, bytes, int(shmflg, "shmflg")), "shmget", {
-    key: k,
-  });
+  return done(calls.shmget(k, bytes, int(shmflg, "shmflg")), "shmget", { key: k });
 }
 
 const attached = new WeakMap<ArrayBuffer, number>();
@@ -747,11 +643,7 @@ const attached = new WeakMap<ArrayBuffer, number>();
  * @throws {IpcError} EACCES, EIDRM, EINVAL, ENOMEM.
  * @see https://man7.org/linux/man-pages/man2/shmat.2.html
  */
-export function shmat(
-  shmid: number,
-  shmaddr: null = null,
-  shmflg = 0,
-): ArrayBuffer {
+export function shmat(shmid: number, shmaddr: null = null, shmflg = 0): ArrayBuffer {
   if (shmaddr !== null) {
     throw new TypeError("Cannot attach at an address: expected null");
   }
@@ -802,11 +694,7 @@ export function shmctl(
   cmd: typeof IPC_STAT | typeof SHM_STAT | typeof SHM_STAT_ANY,
 ): ShmidDs;
 /** Changes owner, group or mode. */
-export function shmctl(
-  shmid: number,
-  cmd: typeof IPC_SET,
-  buf: { shm_perm: IpcPermChange },
-): void;
+export function shmctl(shmid: number, cmd: typeof IPC_SET, buf: { shm_perm: IpcPermChange }): void;
 /** Reads the limits. */
 export function shmctl(shmid: number, cmd: typeof IPC_INFO): Shminfo;
 /** Reads what is in use. */
@@ -836,10 +724,7 @@ export function shmctl(shmid: number, cmd: number, arg?: unknown): unknown {
     case SHM_STAT_ANY: {
       const buffer = new Uint8Array(layout.size);
       const result = run(cmd, buffer);
-      return {
-        shmid: cmd === IPC_STAT ? shmid : result,
-        ...readDs(layout, "shm_perm", buffer),
-      };
+      return { shmid: cmd === IPC_STAT ? shmid : result, ...readDs(layout, "shm_perm", buffer) };
     }
     case IPC_SET:
       return change(run, layout, (arg as { shm_perm: IpcPermChange }).shm_perm);
@@ -869,17 +754,11 @@ export function ftok(pathname: string, proj_id: number): number {
     throw new TypeError("Cannot pass pathname: expected a string without NUL");
   }
   const failure = { errno: 0 };
-  const key = calls.ftok(
-    new TextEncoder().encode(`${pathname}\0`),
-    proj_id,
-    failure,
-  );
+  const key = calls.ftok(new TextEncoder().encode(`${pathname}\0`), proj_id, failure);
   if (failure.errno === 0) return key;
   throw new IpcError(
     `Call of ftok for "${pathname}" failed: ${reasonOf(failure.errno)}`,
     failure.errno,
-    {
-      syscall: "ftok",
-    },
+    { syscall: "ftok" },
   );
 }

@@ -86,8 +86,12 @@ export class Thread {
     this.#whenAnswered(STARTED, () => then(this.#answered !== FAILED));
   }
 
-  /** Makes a blocking call and tells its result, or the negative number of its error. */
-  run(call: BlockingCall, given: readonly number[], answer: (result: number) => void): void {
+  /** Makes a blocking call and tells its result, or the negative number of its error, and when it ended. */
+  run(
+    call: BlockingCall,
+    given: readonly number[],
+    answer: (result: number, time: number) => void,
+  ): void {
     const integers = this.#integers;
     integers[slot.count] = given.length;
     integers[slot.cancel] = 0;
@@ -95,7 +99,7 @@ export class Thread {
     this.#ask(callNames.indexOf(call));
     this.#whenAnswered(this.#asked, () => {
       const result = integers[slot.result]!;
-      answer(result === -1 ? -integers[slot.errno]! : result);
+      answer(result === -1 ? -integers[slot.errno]! : result, this.#floats[slot.time]!);
     });
   }
 

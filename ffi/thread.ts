@@ -73,10 +73,17 @@ export const slot = {
   cancel: 5,
   /** Of which slot the thread is that it shall start. */
   start: 6,
-  /** The pthread_t of the thread, and the arguments. */
+  /** The pthread_t of the thread. */
   pthread: 4,
-  arguments: 5,
+  /** When the call ended, by the clock of {@linkcode now}; and the arguments. */
+  time: 5,
+  arguments: 6,
 } as const;
+
+/** Milliseconds by a clock that all threads share. */
+export function now(): number {
+  return performance.timeOrigin + performance.now();
+}
 
 /** What a thread can be asked for but calls. */
 export const orders = { start: -1, leave: -2 } as const;
@@ -157,6 +164,7 @@ export function thread(
       result = call(...numbers.subarray(slot.arguments, slot.arguments + count));
       error = errno[0]!;
     }
+    numbers[slot.time] = performance.timeOrigin + performance.now();
     own[slot.result] = result;
     own[slot.errno] = error;
   }

@@ -2,7 +2,8 @@
  * Waiting without blocking the event loop.
  *
  * Equal waits stand in one local line, of which only the head is in the kernel, on a thread of its
- * own; when it wakes, the others are served at once. Lines for which there is no thread, or not yet,
+ * own; when it wakes, the others are served at once. If they wait for something to be the case and
+ * change nothing, all are served that waited when it was. Lines for which there is no thread, or not yet,
  * are tried at an interval that grows to 5 ms: nothing can deadlock on threads.
  *
  * **A wait that ends early has changed nothing.** Where the kernel was faster, the result goes to
@@ -14,6 +15,7 @@
 
 import { errors } from "./abi.ts";
 import { type BlockingCall, MOST_THREADS, Pool, setLimit, type Thread } from "./pool.ts";
+import { now } from "./thread.ts";
 
 /** Options of {@linkcode configure}. */
 export interface ConfigureOptions {
@@ -33,6 +35,8 @@ export interface Operation {
   readonly call: BlockingCall;
   /** What it is given. */
   arguments(): readonly number[];
+  /** Whether it only waits until something is the case: then that is the case for all in line. */
+  readonly changesNothing?: boolean;
   /** Reverses what happened, and tells whether it could. */
   reverse?(): boolean;
   /** Makes room for a result that was too large, and tells whether it could. */
@@ -65,11 +69,14 @@ export interface WaitRequest<Result, Op extends Operation = Operation> {
 
 /** setTimeout knows no more milliseconds. */
 const LONGEST_TIMER = 0x7fffffff;
+/** How much the clocks of two threads may differ, in milliseconds. */
+const CLOCK_MARGIN = 1;
 /** The longest interval between two tries without a thread, in milliseconds. */
 const LONGEST_INTERVAL = 5;
 
 /** One wait in a line. */
 class Wait<Result, Op extends Operation> implements Ending, EventListenerObject {
+  readonly since = now();
   readonly promise: Promise<Result>;
   readonly operation: Op;
   readonly #request: WaitRequest<Result, Op>;
@@ -188,7 +195,7 @@ class Line {
     thread.run(
       wait.operation.call,
       wait.operation.arguments(),
-      (result) => this.#answer(thread, result),
+      (result, time) => this.#answer(thread, result, time),
     );
   }
 
@@ -197,10 +204,10 @@ class Line {
     return undefined;
   }
 
-  #answer(thread: Thread, result: number): void {
+  #answer(thread: Thread, result: number, time: number): void {
     const wait = this.#served!;
     this.#served = undefined;
-    if (result >= 0) this.#give(wait, result);
+    if (result >= 0) this.#give(wait, result, time - CLOCK_MARGIN);
     else if (result !== -errors.EINTR) this.#refuse(wait, -result);
     for (const [leaving, reason] of this.#leaving) leaving.reject(reason);
     this.#leaving.clear();
@@ -212,14 +219,30 @@ class Line {
     admit();
   }
 
-  /** Hands over a result of the kernel: to the first in line, or to nobody if it can be reversed. */
-  #give(wait: AnyWait, result: number): void {
+  /**
+   * Hands over a result of the kernel: to the first in line, or to nobody if it can be reversed; and
+   * if it has changed nothing, to all who waited at that time.
+   */
+  #give(wait: AnyWait, result: number, time: number): void {
+    if (wait.operation.changesNothing && this.#giveAll(result, time)) return;
     const receiver = this.#shared ? this.#first() : wait;
     if (receiver !== undefined && this.#waits.delete(receiver)) return receiver.resolve(result);
     if (wait.operation.reverse?.()) return;
     const [leaver] = this.#shared ? this.#leaving.keys() : [wait];
     this.#leaving.delete(leaver!);
     leaver!.resolve(result);
+  }
+
+  /** Gives all who waited at a time what was the case for all of them, and tells whether anybody did. */
+  #giveAll(result: number, time: number): boolean {
+    let given = false;
+    for (const wait of this.#waits) {
+      if (wait.since > time) break;
+      this.#waits.delete(wait);
+      wait.resolve(result);
+      given = true;
+    }
+    return given;
   }
 
   /** Tells an error of the kernel: to all, or to the one whose own it is. */
@@ -235,7 +258,7 @@ class Line {
     for (let wait = this.#first(); wait !== undefined; wait = this.#first()) {
       const result = wait.operation.attempt();
       if (result === -errors.EAGAIN || result === -errors.ENOMSG) return;
-      if (result >= 0) this.#give(wait, result);
+      if (result >= 0) this.#give(wait, result, Infinity);
       else this.#refuse(wait, -result);
     }
     this.#close();

@@ -98,11 +98,11 @@ const rows: readonly Row[] = [
     title: "Mutex.lockSync() and release(), uncontended",
     count: 10_000,
     peers: ["C"],
-    others: [
-      { name: "C, semop of -1 and +1", contender: "C", task: "acquire" },
-      { name: "C, robust pthread mutex", contender: "C", task: "robust" },
-      { name: "Python, multiprocessing.Lock", contender: "Python", task: "lock" },
-    ],
+    others: [{ name: "C, semop of -1 and +1", contender: "C", task: "acquire" }, {
+      name: "C, robust pthread mutex",
+      contender: "C",
+      task: "robust",
+    }, { name: "Python, multiprocessing.Lock", contender: "Python", task: "lock" }],
     note:
       "A pthread mutex and a Lock make no call while nobody waits; a dead holder keeps the Lock",
   },
@@ -222,10 +222,9 @@ interface Contender {
 const succeeds = (command: string, ...args: string[]) => spawnSync(command, args).status === 0;
 
 function contenders(): Contender[] {
-  const starts = (command: string[]) => [
-    [...command, file("empty.ts")],
-    [...command, file("first.ts")],
-  ];
+  const starts = (
+    command: string[],
+  ) => [[...command, file("empty.ts")], [...command, file("first.ts")]];
   const found: Contender[] = [];
   const program = `${folder}/contender`;
   const { error, status, stderr } = spawnSync("cc", [
@@ -242,11 +241,7 @@ function contenders(): Contender[] {
     name: "Deno",
     command: [...deno, "-A", "--v8-flags=--expose-gc", file("contender.ts")],
     starts: starts([...deno, "--allow-ffi"]),
-  }, {
-    name: "Bun",
-    command: [bun, "--expose-gc", file("contender.ts")],
-    starts: starts([bun]),
-  });
+  }, { name: "Bun", command: [bun, "--expose-gc", file("contender.ts")], starts: starts([bun]) });
 
   const python = ["python3", "/usr/bin/python3"].find((path) =>
     succeeds(path, "-c", "import sysv_ipc")

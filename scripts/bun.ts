@@ -17,10 +17,7 @@ const VERSION = "1.4.5";
 export function findBun(): string {
   const found = installed();
   if (found !== undefined) return found;
-  execFileSync(Deno.execPath(), ["install", "--quiet"], {
-    cwd: folder,
-    stdio: ["ignore", 2, 2],
-  });
+  execFileSync(Deno.execPath(), ["install", "--quiet"], { cwd: folder, stdio: ["ignore", 2, 2] });
   const fetched = installed();
   if (fetched === undefined) {
     throw new Error(`Cannot run Bun ${VERSION} from npm on this machine`);
@@ -36,15 +33,7 @@ function installed(): string | undefined {
   );
   for (const name of names.sort()) {
     const build = name.slice("@oven+".length, -`@${VERSION}`.length);
-    const path = join(
-      packages,
-      name,
-      "node_modules",
-      "@oven",
-      build,
-      "bin",
-      "bun",
-    );
+    const path = join(packages, name, "node_modules", "@oven", build, "bin", "bun");
     if (versionOf(path) === VERSION) return path;
   }
   return undefined;
@@ -60,9 +49,8 @@ function list(folder: string): string[] {
 
 function versionOf(path: string): string | undefined {
   try {
-    return execFileSync(path, ["--version"], {
-      stdio: ["ignore", "pipe", "ignore"],
-    }).toString().trim();
+    return execFileSync(path, ["--version"], { stdio: ["ignore", "pipe", "ignore"] }).toString()
+      .trim();
   } catch {
     return undefined;
   }

@@ -17,22 +17,15 @@ import { findBun } from "./bun.ts";
 const NAMESPACE = "IPC_TEST_NAMESPACE";
 
 // In an IPC namespace of its own the suite sees no object of other programs, and they none of its.
-if (
-  process.env[NAMESPACE] === undefined &&
-  spawnSync("unshare", ["--ipc", "true"]).status === 0
-) {
-  const { status } = spawnSync(
-    "unshare",
-    [
-      "--ipc",
-      Deno.execPath(),
-      "run",
-      "-A",
-      import.meta.filename!,
-      ...Deno.args,
-    ],
-    { stdio: "inherit", env: { ...process.env, [NAMESPACE]: "own" } },
-  );
+if (process.env[NAMESPACE] === undefined && spawnSync("unshare", ["--ipc", "true"]).status === 0) {
+  const { status } = spawnSync("unshare", [
+    "--ipc",
+    Deno.execPath(),
+    "run",
+    "-A",
+    import.meta.filename!,
+    ...Deno.args,
+  ], { stdio: "inherit", env: { ...process.env, [NAMESPACE]: "own" } });
   Deno.exit(status ?? 1);
 }
 
@@ -40,43 +33,28 @@ const { only, _: given } = parseArgs(Deno.args, { string: ["only"] });
 const root = join(import.meta.dirname!, "..");
 const files: string[] = given.length > 0
   ? given.map(String)
-  : readdirSync(join(root, "tests")).filter((name) => name.endsWith("_test.ts"))
-    .sort().map((name) => join("tests", name));
+  : readdirSync(join(root, "tests")).filter((name) => name.endsWith("_test.ts")).sort().map((
+    name,
+  ) => join("tests", name));
 
 const bun = findBun();
-const env = {
-  ...Deno.env.toObject(),
-  IPC_TEST_DENO: Deno.execPath(),
-  IPC_TEST_BUN: bun,
-};
+const env = { ...Deno.env.toObject(), IPC_TEST_DENO: Deno.execPath(), IPC_TEST_BUN: bun };
 const suites = {
   deno: [Deno.execPath(), "test", "-A", "--quiet", ...files],
-  bun: [
-    bun,
-    "test",
-    "--timeout",
-    "120000",
-    ...files.map((file: string) => `./${file}`),
-  ],
+  bun: [bun, "test", "--timeout", "120000", ...files.map((file: string) => `./${file}`)],
 };
 
 for (const [runtime, [command, ...args]] of Object.entries(suites)) {
   if (only !== undefined && only !== runtime) continue;
   console.log(`\nThe suite under ${runtime}:`);
   const before = objects();
-  const { status, signal } = spawnSync(command!, args, {
-    cwd: root,
-    env,
-    stdio: "inherit",
-  });
+  const { status, signal } = spawnSync(command!, args, { cwd: root, env, stdio: "inherit" });
   const left = [...objects()].filter(([id]) => !before.has(id));
   for (const [id, line] of left) {
     console.error(`The suite left ${id} in the kernel: ${line}`);
   }
   if (status !== 0) {
-    console.error(
-      `The suite failed under ${runtime}: ${signal ?? `status ${status}`}`,
-    );
+    console.error(`The suite failed under ${runtime}: ${signal ?? `status ${status}`}`);
   }
   if (status !== 0 || left.length > 0) Deno.exit(1);
 }
@@ -98,8 +76,7 @@ function objects(): Map<string, string> {
 
 function table(path: string): string[][] {
   try {
-    return readFileSync(path, "utf8").trim().split("\n")
-      .map((line) => line.trim().split(/\s+/));
+    return readFileSync(path, "utf8").trim().split("\n").map((line) => line.trim().split(/\s+/));
   } catch {
     return [];
   }

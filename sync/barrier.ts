@@ -64,10 +64,9 @@ export class BarrierParty implements Disposable {
   constructor(structure: Structure, undone: boolean, parties: number) {
     this.#structure = structure;
     this.#undone = undone;
-    this.#guard = structure.guard(() => [
-      ...protocol.leave(this.#token, undone),
-      ...(undone ? [] : protocol.disarm(parties)),
-    ]);
+    this.#guard = structure.guard(
+      () => [...protocol.leave(this.#token, undone), ...(undone ? [] : protocol.disarm(parties))],
+    );
   }
 
   /**

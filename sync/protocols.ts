@@ -19,7 +19,11 @@ const isZero = (index: number): SemaphoreOperation => ({ index, delta: 0 });
 /** Is possible only if the value is at least so much, and changes nothing. */
 const isAtLeast = (index: number, least: number): Step => [add(index, -least), add(index, least)];
 /** Is possible only if the value is exactly this, and makes it another. */
-const replace = (index: number, from: number, to: number): Step => [
+const replace = (
+  index: number,
+  from: number,
+  to: number,
+): Step => [
   ...(from === 0 ? [] : [add(index, -from)]),
   isZero(index),
   ...(to === 0 ? [] : [add(index, to)]),
@@ -103,18 +107,18 @@ export const barrier = {
   values: (parties: number): number[] => [0, 0, 0, parties, 0],
   next: (round: number): number => (round + 1) % rounds,
   /** Takes one of the places; before all are taken no round can end, so the token goes to the first. */
-  join: (token: boolean): Step => [
-    add(3, -1),
-    token ? hold(0, +1) : add(0, +1),
-    isZero(4),
-  ],
+  join: (token: boolean): Step => [add(3, -1), token ? hold(0, +1) : add(0, +1), isZero(4)],
   /** Has the kernel clear all that is waited for, and mark the barrier broken, if this process dies. */
-  arm: (parties: number): Step => [
+  arm: (
+    parties: number,
+  ): Step => [
     ...[0, 1, 2, 3].flatMap((index) => [hold(index, +parties), add(index, -parties)]),
     add(4, +1),
     hold(4, -1),
   ],
-  disarm: (parties: number): Step => [
+  disarm: (
+    parties: number,
+  ): Step => [
     ...[0, 1, 2, 3].flatMap((index) => [add(index, +parties), hold(index, -parties)]),
     hold(4, +1),
     add(4, -1),
@@ -173,7 +177,11 @@ export const bulkhead = {
   register: [hold(2, +1)],
   unregister: [hold(2, -1)],
   /** Changes the number of tickets, unless it or the number of workers has changed meanwhile. */
-  resize: (from: number, to: number, workers?: number): Step => [
+  resize: (
+    from: number,
+    to: number,
+    workers?: number,
+  ): Step => [
     ...replace(1, from, to),
     ...(to === from ? [] : [add(0, to - from)]),
     ...(workers === undefined ? [] : replace(2, workers, workers)),

@@ -18,10 +18,8 @@ export const runtime: Runtime = "Bun" in globalThis ? "bun" : "deno";
 export const otherRuntime: Runtime = runtime === "bun" ? "deno" : "bun";
 
 const paths: Record<Runtime, string> = {
-  deno: process.env.IPC_TEST_DENO ??
-    (runtime === "deno" ? process.execPath : "deno"),
-  bun: process.env.IPC_TEST_BUN ??
-    (runtime === "bun" ? process.execPath : "bun"),
+  deno: process.env.IPC_TEST_DENO ?? (runtime === "deno" ? process.execPath : "deno"),
+  bun: process.env.IPC_TEST_BUN ?? (runtime === "bun" ? process.execPath : "bun"),
 };
 
 const root = new URL("../", import.meta.url);
@@ -147,9 +145,7 @@ export class Child implements AsyncDisposable {
         ? undefined
         : await new Promise<string | undefined>((resolve) => this.#hearers.push(resolve)));
     if (line === undefined) {
-      throw new Error(
-        `The child ended before it said anything more:\n${this.stderr}`,
-      );
+      throw new Error(`The child ended before it said anything more:\n${this.stderr}`);
     }
     return line;
   }
@@ -209,10 +205,7 @@ export function projectFile(path: string): string {
 }
 
 /** Waits until something is true, and fails if it does not become so. */
-export async function until(
-  condition: () => boolean,
-  milliseconds = 20_000,
-): Promise<void> {
+export async function until(condition: () => boolean, milliseconds = 20_000): Promise<void> {
   const start = performance.now();
   while (!condition()) {
     if (performance.now() - start > milliseconds) {

@@ -1,9 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import {
-  execFile,
-  type ExecFileException,
-  spawnSync,
-} from "node:child_process";
+import { execFile, type ExecFileException, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
@@ -58,18 +54,14 @@ const programs = blocks.filter(({ language }) => language === "ts");
 const app = `my-app-${randomUUID()}`;
 const hex = (name: string) => keyOf(name).toString(16);
 const withOwnNames = (code: string) =>
-  code.replaceAll(hex("my-app/busy"), hex(`${app}/busy`))
-    .replaceAll("my-app/", `${app}/`);
+  code.replaceAll(hex("my-app/busy"), hex(`${app}/busy`)).replaceAll("my-app/", `${app}/`);
 
 // Within the project, so that "@sysv/ipc" means there what it means to a user.
 const folder = mkdtempSync(projectFile("tests/.docs-"));
 after(() => rmSync(folder, { recursive: true }));
 
 function write({ file, line, code }: Block, ending: string): string {
-  const path = join(
-    folder,
-    `${file.replaceAll(/\W/g, "_")}_${line}.${ending}`,
-  );
+  const path = join(folder, `${file.replaceAll(/\W/g, "_")}_${line}.${ending}`);
   // Errors then tell the lines of the document.
   const above = ending === "ts" ? "\n".repeat(line) : "";
   writeFileSync(path, above + withOwnNames(code));
@@ -79,11 +71,8 @@ function write({ file, line, code }: Block, ending: string): string {
 /** Runs a command, and gives what it prints. */
 function execute([path, ...args]: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    const done = (
-      error: ExecFileException | null,
-      stdout: string,
-      stderr: string,
-    ) => error ? reject(new Error(stderr || error.message)) : resolve(stdout);
+    const done = (error: ExecFileException | null, stdout: string, stderr: string) =>
+      error ? reject(new Error(stderr || error.message)) : resolve(stdout);
     execFile(path!, args, { encoding: "utf8" }, done);
   });
 }
@@ -105,10 +94,7 @@ const alone = spawnSync("unshare", ["--ipc", "true"]).status === 0
   : [];
 
 // They are many and mostly start: a lane for each processor.
-const lanes = Array.from(
-  { length: availableParallelism() },
-  () => Promise.resolve(""),
-);
+const lanes = Array.from({ length: availableParallelism() }, () => Promise.resolve(""));
 const outcomes = programs.map((block, number) => {
   const run = () => execute([...alone, ...command(write(block, "ts"))]);
   const lane = number % lanes.length;
@@ -119,10 +105,9 @@ const outcomes = programs.map((block, number) => {
 
 for (const [number, { file, line, code }] of programs.entries()) {
   test(`The program at ${file}:${line} does what it says`, async () => {
-    const said = [
-      ...withOwnNames(code).matchAll(/^ *console\.log\(.*\); \/\/ (.*)\n/gm),
-    ]
-      .map(([, comment]) => `${comment}\n`);
+    const said = [...withOwnNames(code).matchAll(/^ *console\.log\(.*\); \/\/ (.*)\n/gm)].map((
+      [, comment],
+    ) => `${comment}\n`);
     assertEquals(await outcomes[number], said.join(""), `${file}:${line}`);
   });
 }
@@ -161,9 +146,7 @@ for (const block of blocks) {
     const path = write(block, name);
     const found = language.find();
     if ("missing" in found) throw new Error(found.missing);
-    await execute(
-      language === c ? compile(path) : [found.command[0]!, path],
-    );
+    await execute(language === c ? compile(path) : [found.command[0]!, path]);
     assertEquals(busy.value, 0);
     if (name === "php") assertEquals(jobs.tryReceive()?.text(), "hello");
     else assert(busy.lastPid !== process.pid);

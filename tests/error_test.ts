@@ -25,13 +25,10 @@ test("IpcError has the fields of Node's system errors", () => {
   const key = freshName();
   const error = assertIpcError(() => Semaphore.open(key), "ENOENT", "semget");
   assert(error instanceof Error && error instanceof IpcError);
-  assertEquals({ ...error }, {
-    name: "IpcError",
-    code: "ENOENT",
-    errno: 2,
-    syscall: "semget",
-    key: keyOf(key),
-  } as IpcError);
+  assertEquals(
+    { ...error },
+    { name: "IpcError", code: "ENOENT", errno: 2, syscall: "semget", key: keyOf(key) } as IpcError,
+  );
   assertStringIncludes(error.stack!, error.message);
 });
 
@@ -235,48 +232,42 @@ const skipNamespace = spawnSync("unshare", ["--ipc", "true"]).status === 0
   ? false
   : "this system does not let us have an IPC namespace of our own";
 
-const limits = [
-  {
-    limit: "SEMMNI",
-    file: "sem",
-    value: "250 32000 100 2",
-    make: "Semaphore.create()",
-    syscall: "semget",
-    says: [/\b2\b.* sets/, /SEMMNI/, /"ipcs -s"/, /"ipcrm -s ID"/],
-  },
-  {
-    limit: "SEMMNS",
-    file: "sem",
-    value: "250 7 100 100",
-    make: "SemaphoreSet.create({ values: [1, 2] })",
-    syscall: "semget",
-    says: [/\b6\b.*\b7 semaphores/, /SEMMNS/, /"ipcs -s"/, /"ipcrm -s ID"/],
-  },
-  {
-    limit: "MSGMNI",
-    file: "msgmni",
-    value: "2",
-    make: "MessageQueue.create()",
-    syscall: "msgget",
-    says: [/\b2\b.* queues/, /MSGMNI/, /"ipcs -q"/, /"ipcrm -q ID"/],
-  },
-  {
-    limit: "SHMMNI",
-    file: "shmmni",
-    value: "2",
-    make: "SharedMemory.create({ size: 1 })",
-    syscall: "shmget",
-    says: [/\b2\b.* segments/, /SHMMNI/, /"ipcs -m"/, /"ipcrm -m ID"/],
-  },
-  {
-    limit: "SHMALL",
-    file: "shmall",
-    value: "2",
-    make: "SharedMemory.create({ size: 4096 })",
-    syscall: "shmget",
-    says: [/\b2\b.* pages/, /SHMALL/, /"ipcs -m"/, /"ipcrm -m ID"/],
-  },
-];
+const limits = [{
+  limit: "SEMMNI",
+  file: "sem",
+  value: "250 32000 100 2",
+  make: "Semaphore.create()",
+  syscall: "semget",
+  says: [/\b2\b.* sets/, /SEMMNI/, /"ipcs -s"/, /"ipcrm -s ID"/],
+}, {
+  limit: "SEMMNS",
+  file: "sem",
+  value: "250 7 100 100",
+  make: "SemaphoreSet.create({ values: [1, 2] })",
+  syscall: "semget",
+  says: [/\b6\b.*\b7 semaphores/, /SEMMNS/, /"ipcs -s"/, /"ipcrm -s ID"/],
+}, {
+  limit: "MSGMNI",
+  file: "msgmni",
+  value: "2",
+  make: "MessageQueue.create()",
+  syscall: "msgget",
+  says: [/\b2\b.* queues/, /MSGMNI/, /"ipcs -q"/, /"ipcrm -q ID"/],
+}, {
+  limit: "SHMMNI",
+  file: "shmmni",
+  value: "2",
+  make: "SharedMemory.create({ size: 1 })",
+  syscall: "shmget",
+  says: [/\b2\b.* segments/, /SHMMNI/, /"ipcs -m"/, /"ipcrm -m ID"/],
+}, {
+  limit: "SHMALL",
+  file: "shmall",
+  value: "2",
+  make: "SharedMemory.create({ size: 4096 })",
+  syscall: "shmget",
+  says: [/\b2\b.* pages/, /SHMALL/, /"ipcs -m"/, /"ipcrm -m ID"/],
+}];
 
 for (const { limit, file, value, make, syscall, says } of limits) {
   test(

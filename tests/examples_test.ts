@@ -3,21 +3,20 @@ import { test } from "node:test";
 import { Child, command, projectFile, runtime } from "./child.ts";
 
 test("The busy workers are counted right, whoever is killed or crashes", async () => {
-  await using example = new Child(command(
-    projectFile("examples/busy_workers.ts"),
-    undefined,
-    ["--allow-ffi", "--allow-run", "--allow-env"],
-  ));
+  await using example = new Child(
+    command(projectFile("examples/busy_workers.ts"), undefined, [
+      "--allow-ffi",
+      "--allow-run",
+      "--allow-env",
+    ]),
+  );
   const lines: string[] = [];
   while (!lines.at(-1)?.startsWith("It ended")) {
     lines.push(await example.hear());
   }
   assertEquals(await example.exit, { code: 0, signal: null });
   assertEquals(lines[0], "● busy   ○ idle   ✗ killed   ! crashed   · left");
-  const [points, ends, right, end] = [
-    lines.slice(1, -3),
-    ...lines.slice(-3),
-  ];
+  const [points, ends, right, end] = [lines.slice(1, -3), ...lines.slice(-3)];
   for (const point of points) {
     const busy = point.match(/●/g)?.length ?? 0;
     assertMatch(point, new RegExp(`^[●○✗!·]( [●○✗!·]){7}   ${busy} busy$`));
@@ -27,19 +26,18 @@ test("The busy workers are counted right, whoever is killed or crashes", async (
     ends,
     "3 workers were killed and 2 crashed in the middle of a job, 3 finished and left.",
   );
-  assertEquals(
-    right,
-    `The count was right at all ${points.length} quiet points.`,
-  );
+  assertEquals(right, `The count was right at all ${points.length} quiet points.`);
   assertEquals(end, "It ended at 0, and nothing is left in the kernel.");
 });
 
 test("The global timer has one owner at a time, whoever is killed", async () => {
-  await using example = new Child(command(
-    projectFile("examples/global_timer.ts"),
-    undefined,
-    ["--allow-ffi", "--allow-run", "--allow-env"],
-  ));
+  await using example = new Child(
+    command(projectFile("examples/global_timer.ts"), undefined, [
+      "--allow-ffi",
+      "--allow-run",
+      "--allow-env",
+    ]),
+  );
   const lines: string[] = [];
   while (!lines.at(-1)?.startsWith("It ended")) {
     lines.push(await example.hear());
@@ -59,15 +57,14 @@ test("The global timer has one owner at a time, whoever is killed", async () => 
 });
 
 test("The queue of tasks loses none when a consumer is killed in the middle of one", async () => {
-  await using example = new Child(command(
-    projectFile("examples/task_queue.ts"),
-    undefined,
-    ["--allow-ffi", "--allow-run", "--allow-env"],
-  ));
-  assertMatch(
-    await example.hear(),
-    /^A consumer in (deno|bun) hangs in task 13 and is killed.$/,
+  await using example = new Child(
+    command(projectFile("examples/task_queue.ts"), undefined, [
+      "--allow-ffi",
+      "--allow-run",
+      "--allow-env",
+    ]),
   );
+  assertMatch(await example.hear(), /^A consumer in (deno|bun) hangs in task 13 and is killed.$/);
   assertEquals(await example.hear(), "Task 13 is to be done again.");
   const done = await example.hear();
   assertMatch(

@@ -6,12 +6,7 @@ import { Child, command, projectFile, until } from "./child.ts";
 import { testWhere } from "./peer.ts";
 
 const example = projectFile("examples/gunicorn/watch.ts");
-const permissions = [
-  "--allow-ffi",
-  "--allow-run",
-  "--allow-env",
-  "--allow-net=127.0.0.1",
-];
+const permissions = ["--allow-ffi", "--allow-run", "--allow-env", "--allow-net=127.0.0.1"];
 
 testWhere(
   missing(),
@@ -59,22 +54,15 @@ function missing(): string | undefined {
   return status === 0 ? undefined : "no sysv_ipc for Gunicorn";
 }
 
-async function introduction(
-  watch: Child,
-): Promise<{ gunicorn: number; semaphore: number }> {
+async function introduction(watch: Child): Promise<{ gunicorn: number; semaphore: number }> {
   const line = await watch.hear();
   assertMatch(line, /^Gunicorn \d+ at http:\S+ counts in semaphore \d+$/);
-  const [gunicorn, semaphore] = [/\d+/, /\d+$/].map((digits) =>
-    Number(digits.exec(line)![0])
-  );
+  const [gunicorn, semaphore] = [/\d+/, /\d+$/].map((digits) => Number(digits.exec(line)![0]));
   return { gunicorn: gunicorn!, semaphore: semaphore! };
 }
 
 function assertGone(semaphore: number): void {
-  assertEquals(
-    assertThrows(() => Semaphore.fromId(semaphore), IpcError).code,
-    "EIDRM",
-  );
+  assertEquals(assertThrows(() => Semaphore.fromId(semaphore), IpcError).code, "EIDRM");
 }
 
 function runs(pid: number): boolean {

@@ -81,9 +81,6 @@ testWith(
     assertEquals(text.startsWith("PHP_SM\0"), true);
     assertEquals(text.includes('s:5:"hello";'), true);
     memory.bytes[text.indexOf("hello")] = "j".charCodeAt(0);
-    assertEquals(
-      await peer.ask("get_variable", name.key, memory.size, 1),
-      "jello",
-    );
+    assertEquals(await peer.ask("get_variable", name.key, memory.size, 1), "jello");
   },
 );

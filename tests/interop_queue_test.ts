@@ -14,12 +14,10 @@ for (const language of [c, python, perl, php]) {
       await peer.ask("send", name.key, 7, "seven");
       await peer.ask("send", name.key, 3, "grüße");
       await peer.ask("send", name.key, 7, "again");
-      const received = [{ type: { atMost: 5 } }, { type: 7 }, {}].map(
-        (options) => {
-          const message = queue.receiveSync(options);
-          return [message.type, message.text()];
-        },
-      );
+      const received = [{ type: { atMost: 5 } }, { type: 7 }, {}].map((options) => {
+        const message = queue.receiveSync(options);
+        return [message.type, message.text()];
+      });
       assertEquals(received, [[3, "grüße"], [7, "seven"], [7, "again"]]);
     },
   );

@@ -29,21 +29,17 @@ for (const language of [c, python, perl, php]) {
 }
 
 for (const language of [c, python, perl]) {
-  testWith(
-    [language],
-    `${language.name} opens a semaphore of ours by its key`,
-    async () => {
-      using name = new Name();
-      using semaphore = Semaphore.create({ key: name.text, value: 3 });
-      await using peer = start(language);
-      assertEquals(await peer.ask("value", name.key), "3");
-      await peer.ask("operate", name.key, 4);
-      assertEquals(semaphore.value, 7);
-      await peer.ask("operate", name.key, -2);
-      assertEquals(semaphore.value, 5);
-      assertEquals(semaphore.lastPid, peer.pid);
-    },
-  );
+  testWith([language], `${language.name} opens a semaphore of ours by its key`, async () => {
+    using name = new Name();
+    using semaphore = Semaphore.create({ key: name.text, value: 3 });
+    await using peer = start(language);
+    assertEquals(await peer.ask("value", name.key), "3");
+    await peer.ask("operate", name.key, 4);
+    assertEquals(semaphore.value, 7);
+    await peer.ask("operate", name.key, -2);
+    assertEquals(semaphore.value, 5);
+    assertEquals(semaphore.lastPid, peer.pid);
+  });
 
   testWith(
     [language],
@@ -73,20 +69,16 @@ for (const language of [c, python, perl]) {
     },
   );
 
-  testWith(
-    [language],
-    `Semaphore.increment() wakes ${language.name} waiting for it`,
-    async () => {
-      using name = new Name();
-      using semaphore = Semaphore.create({ key: name.text });
-      await using peer = start(language);
-      peer.tell("operate", name.key, -2);
-      await until(() => semaphore.waiting.forIncrease === 1);
-      semaphore.increment(2);
-      assertEquals(await peer.hear(), "done");
-      assertEquals(semaphore.value, 0);
-    },
-  );
+  testWith([language], `Semaphore.increment() wakes ${language.name} waiting for it`, async () => {
+    using name = new Name();
+    using semaphore = Semaphore.create({ key: name.text });
+    await using peer = start(language);
+    peer.tell("operate", name.key, -2);
+    await until(() => semaphore.waiting.forIncrease === 1);
+    semaphore.increment(2);
+    assertEquals(await peer.hear(), "done");
+    assertEquals(semaphore.value, 0);
+  });
 
   testWith(
     [language],
@@ -95,10 +87,9 @@ for (const language of [c, python, perl]) {
       using name = new Name();
       using semaphore = Semaphore.create({ key: name.text });
       await using peer = start(language);
-      await using child = run(
-        `Semaphore.open(args[0]).decrementSync(2); say("got it");`,
-        { args: [name.text] },
-      );
+      await using child = run(`Semaphore.open(args[0]).decrementSync(2); say("got it");`, {
+        args: [name.text],
+      });
       await until(() => semaphore.waiting.forIncrease === 1);
       await peer.ask("operate", name.key, 2);
       assertEquals(await child.hear(), "got it");
@@ -137,58 +128,46 @@ testWith(
   },
 );
 
-testWith(
-  [php],
-  "Semaphore.tryAcquire() shares a semaphore with PHP",
-  async () => {
-    using name = new Name();
-    await using peer = start(php);
-    await peer.ask("get_semaphore", name.key, 1);
-    using semaphore = Semaphore.open(name.text);
-    {
-      using _permit = semaphore.tryAcquire();
-      peer.tell("acquire", name.key);
-      await until(() => semaphore.waiting.forIncrease === 1);
-    }
-    assertEquals(await peer.hear(), "done");
-    assertEquals(semaphore.tryAcquire(), undefined);
-  },
-);
-
-testWith(
-  [php],
-  "Semaphore.acquireSync() goes on when PHP releases",
-  async () => {
-    using name = new Name();
-    await using peer = start(php);
-    await peer.ask("get_semaphore", name.key, 1);
-    await peer.ask("acquire", name.key);
-    using semaphore = Semaphore.open(name.text);
-    await using child = run(
-      `const permit = Semaphore.open(args[0]).acquireSync(); say("got it"); await hear(); permit.release();`,
-      { args: [name.text] },
-    );
+testWith([php], "Semaphore.tryAcquire() shares a semaphore with PHP", async () => {
+  using name = new Name();
+  await using peer = start(php);
+  await peer.ask("get_semaphore", name.key, 1);
+  using semaphore = Semaphore.open(name.text);
+  {
+    using _permit = semaphore.tryAcquire();
+    peer.tell("acquire", name.key);
     await until(() => semaphore.waiting.forIncrease === 1);
-    await peer.ask("release", name.key);
-    assertEquals(await child.hear(), "got it");
-    assertEquals(semaphore.value, 0);
-  },
-);
+  }
+  assertEquals(await peer.hear(), "done");
+  assertEquals(semaphore.tryAcquire(), undefined);
+});
 
-testWith(
-  [php],
-  "Semaphore.value is right again when PHP is killed",
-  async () => {
-    using name = new Name();
-    await using peer = start(php);
-    await peer.ask("get_semaphore", name.key, 4);
-    await peer.ask("acquire", name.key);
-    using set = SemaphoreSet.open(name.text);
-    assertEquals(set.values, [3, 1, 0]);
-    await peer.kill();
-    assertEquals(set.values, [4, 0, 0]);
-  },
-);
+testWith([php], "Semaphore.acquireSync() goes on when PHP releases", async () => {
+  using name = new Name();
+  await using peer = start(php);
+  await peer.ask("get_semaphore", name.key, 1);
+  await peer.ask("acquire", name.key);
+  using semaphore = Semaphore.open(name.text);
+  await using child = run(
+    `const permit = Semaphore.open(args[0]).acquireSync(); say("got it"); await hear(); permit.release();`,
+    { args: [name.text] },
+  );
+  await until(() => semaphore.waiting.forIncrease === 1);
+  await peer.ask("release", name.key);
+  assertEquals(await child.hear(), "got it");
+  assertEquals(semaphore.value, 0);
+});
+
+testWith([php], "Semaphore.value is right again when PHP is killed", async () => {
+  using name = new Name();
+  await using peer = start(php);
+  await peer.ask("get_semaphore", name.key, 4);
+  await peer.ask("acquire", name.key);
+  using set = SemaphoreSet.open(name.text);
+  assertEquals(set.values, [3, 1, 0]);
+  await peer.kill();
+  assertEquals(set.values, [4, 0, 0]);
+});
 
 testWith(
   [php],

@@ -84,10 +84,11 @@ test("a name and its number are one key, for every kind of object", () => {
   using sameSemaphore = Semaphore.open(key);
   using sameQueue = MessageQueue.open(key);
   using sameMemory = SharedMemory.open(key);
-  assertEquals(
-    [sameSemaphore.id, sameQueue.id, sameMemory.id],
-    [semaphore.id, queue.id, memory.id],
-  );
+  assertEquals([sameSemaphore.id, sameQueue.id, sameMemory.id], [
+    semaphore.id,
+    queue.id,
+    memory.id,
+  ]);
   assertEquals([semaphore.key, queue.key, memory.key], [key, key, key]);
   assertEquals([semaphore.stat().key, queue.stat().key, memory.stat().key], [key, key, key]);
   assertEquals(libc.msgget(key, 0), queue.id);

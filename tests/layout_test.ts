@@ -84,7 +84,9 @@ const testC = (name: string, body: () => void) =>
   testWhere(compiler === undefined ? "no C compiler" : undefined, name, body);
 
 testC("the layouts of abi.ts are those of the C compiler", () => {
-  const statements = Object.entries(structs).flatMap(([struct, { fields }]) => [
+  const statements = Object.entries(structs).flatMap((
+    [struct, { fields }],
+  ) => [
     `printf("${struct} size %zu 0 0\\n", sizeof(struct ${struct}));`,
     ...Object.keys(fields).map((member) =>
       `{ struct ${struct} s; printf("${struct} ${member} %zu %zu %d\\n", offsetof(struct ${struct}, ${member}),
@@ -92,15 +94,13 @@ testC("the layouts of abi.ts are those of the C compiler", () => {
     ),
   ]);
   const inC = runC(statements);
-  const here = Object.entries(structs).flatMap(([struct, { size, fields }]) => [
+  const here = Object.entries(structs).flatMap((
+    [struct, { size, fields }],
+  ) => [
     [struct, "size", `${size}`, "0", "0"],
-    ...Object.entries(fields).map(([member, [offset, size, sign]]) => [
-      struct,
-      member,
-      `${offset}`,
-      `${size}`,
-      sign === "signed" ? "1" : "0",
-    ]),
+    ...Object.entries(fields).map((
+      [member, [offset, size, sign]],
+    ) => [struct, member, `${offset}`, `${size}`, sign === "signed" ? "1" : "0"]),
   ]);
   // musl declares some members with other widths, but hands over what the kernel wrote.
   const [[libc]] = runC([
@@ -265,32 +265,26 @@ testWith([tool("ipcs")], "MessageQueue.stat() tells what ipcs tells", () => {
   queue.sendSync("three");
   queue.receiveSync();
   const info = queue.stat();
-  assertTold(
-    {
-      msqid: `${queue.id}`,
-      ...permissions(info),
-      cbytes: `${info.bytes}`,
-      qbytes: `${info.maxBytes}`,
-      qnum: `${info.messages}`,
-      lspid: `${info.lastSendPid}`,
-      lrpid: `${info.lastReceivePid}`,
-    },
-    ipcs("q", queue.id),
-  );
+  assertTold({
+    msqid: `${queue.id}`,
+    ...permissions(info),
+    cbytes: `${info.bytes}`,
+    qbytes: `${info.maxBytes}`,
+    qnum: `${info.messages}`,
+    lspid: `${info.lastSendPid}`,
+    lrpid: `${info.lastReceivePid}`,
+  }, ipcs("q", queue.id));
 });
 
 testWith([tool("ipcs")], "SharedMemory.stat() tells what ipcs tells", () => {
   using memory = SharedMemory.create({ size: 5000, mode: 0o640 });
   const info = memory.stat();
-  assertTold(
-    {
-      shmid: `${memory.id}`,
-      ...permissions(info),
-      bytes: `${info.size}`,
-      lpid: `${info.lastPid}`,
-      cpid: `${info.creatorPid}`,
-      nattch: `${info.attachments}`,
-    },
-    ipcs("m", memory.id),
-  );
+  assertTold({
+    shmid: `${memory.id}`,
+    ...permissions(info),
+    bytes: `${info.size}`,
+    lpid: `${info.lastPid}`,
+    cpid: `${info.creatorPid}`,
+    nattch: `${info.attachments}`,
+  }, ipcs("m", memory.id));
 });

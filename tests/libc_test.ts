@@ -92,8 +92,9 @@ const values = (id: number) => semctl(id, 0, GETALL);
 
 /** What /proc/sysvipc tells of an object, by the names there; its key is a signed number, its permissions are octal. */
 function proc(kind: "sem" | "msg" | "shm", id: number): Record<string, number> | undefined {
-  const [head, ...rows] = readFileSync(`/proc/sysvipc/${kind}`, "utf8").trim().split("\n")
-    .map((line) => line.trim().split(/ +/));
+  const [head, ...rows] = readFileSync(`/proc/sysvipc/${kind}`, "utf8").trim().split("\n").map((
+    line,
+  ) => line.trim().split(/ +/));
   const row = rows.find((row) => row[1] === `${id}`);
   return row && Object.fromEntries(head!.map((name, index) => {
     return [name, name === "perms" ? parseInt(row[index]!, 8) : Number(row[index])];
@@ -234,16 +235,11 @@ test("semop() keeps the undo of a process within its range", () => {
 test("semop() refuses what C would cut to 16 bits, before any call", () => {
   using set = newSet();
   for (
-    const operation of [
-      [-1, 1],
-      [0x10000, 1],
-      [0, 32768],
-      [0, -32769],
-      [0, 0.5],
-      [NaN, 1],
-      [0, 1, 0x10000],
-      [0, 1, 1.5],
-    ] as const
+    const operation of [[-1, 1], [0x10000, 1], [0, 32768], [0, -32769], [0, 0.5], [NaN, 1], [
+      0,
+      1,
+      0x10000,
+    ], [0, 1, 1.5]] as const
   ) {
     assertThrows(() => semop(set.id, [[0, 1], operation]), RangeError);
     assertThrows(() => semtimedop(set.id, [[0, 1], operation], 0), RangeError);
@@ -570,10 +566,7 @@ test(
       { permissions: ["--allow-all"] },
     );
     for (const answer of ["true", "ENOSPC semget", "true"]) {
-      assertEquals(
-        await child.hear(),
-        answer,
-      );
+      assertEquals(await child.hear(), answer);
     }
   },
 );

@@ -29,16 +29,7 @@ function drain(queue: MessageQueue): string[] {
 
 test("MessageQueue carries text of any script", () => {
   using queue = MessageQueue.create();
-  for (
-    const text of [
-      "hello, world",
-      "Göteborg",
-      "日本語",
-      "👩‍👩‍👧 fin",
-      "a\0b",
-      "\ufeffmark",
-    ]
-  ) {
+  for (const text of ["hello, world", "Göteborg", "日本語", "👩‍👩‍👧 fin", "a\0b", "\ufeffmark"]) {
     queue.sendSync(text);
     assertEquals(queue.receiveSync().text(), text);
   }
@@ -117,24 +108,13 @@ test("Message.json() parses, and throws SyntaxError where there is none", () => 
   using queue = MessageQueue.create();
   queue.sendSync(JSON.stringify({ job: 7, tags: ["ä"] }));
   queue.sendSync("{");
-  assertEquals(queue.receiveSync().json<{ job: number }>(), {
-    job: 7,
-    tags: ["ä"],
-  });
+  assertEquals(queue.receiveSync().json<{ job: number }>(), { job: 7, tags: ["ä"] });
   assertThrows(() => queue.receiveSync().json(), SyntaxError);
 });
 
 test("MessageQueue keeps types up to 2^53 - 1, and selects by them", () => {
   using queue = MessageQueue.create();
-  const types = [
-    1,
-    2 ** 31 - 1,
-    2 ** 31,
-    2 ** 32 - 1,
-    2 ** 32,
-    2 ** 32 + 1,
-    2 ** 53 - 1,
-  ];
+  const types = [1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 32 + 1, 2 ** 53 - 1];
   for (const type of types) queue.sendSync(`${type}`, { type });
   for (const type of types.toReversed()) {
     const message = queue.tryReceive({ type });
@@ -174,12 +154,7 @@ test("MessageQueue.tryReceive() with atMost takes the lowest type, the oldest of
   sendTypes(queue, 4, 2, 3, 2);
   const take = (atMost: number) => queue.tryReceive({ type: { atMost } })?.text();
   assertEquals(take(1), undefined);
-  assertEquals([take(3), take(3), take(3), take(3)], [
-    "1",
-    "3",
-    "2",
-    undefined,
-  ]);
+  assertEquals([take(3), take(3), take(3), take(3)], ["1", "3", "2", undefined]);
   assertEquals(drain(queue), ["4:0"]);
 });
 
@@ -217,20 +192,9 @@ test("MessageQueue sends as many bytes as the system allows, whatever characters
 
 test("MessageQueue refuses a longer message with words, and sends nothing of it", () => {
   using queue = MessageQueue.create();
-  const long = [
-    "x".repeat(msgmax + 1),
-    "€".repeat(Math.ceil((msgmax + 1) / 3)),
-  ];
-  for (
-    const data of [
-      ...long,
-      new Uint8Array(msgmax + 1),
-      new Uint8Array(10 * msgmax),
-    ]
-  ) {
-    for (
-      const send of [() => queue.sendSync(data), () => queue.trySend(data)]
-    ) {
+  const long = ["x".repeat(msgmax + 1), "€".repeat(Math.ceil((msgmax + 1) / 3))];
+  for (const data of [...long, new Uint8Array(msgmax + 1), new Uint8Array(10 * msgmax)]) {
+    for (const send of [() => queue.sendSync(data), () => queue.trySend(data)]) {
       const error = assertIpcError(send, "EINVAL", "msgsnd");
       assertEquals(error.id, queue.id);
       assertStringIncludes(error.message, `at most ${msgmax} bytes`);
@@ -296,18 +260,11 @@ test(
     );
     for (const length of [8192, 8193, 100_000, 1_000_000]) {
       for (let form = 0; form < 4; form++) {
-        assertEquals(
-          await child.hear(),
-          `whole ${length}`,
-        );
+        assertEquals(await child.hear(), `whole ${length}`);
       }
     }
     assertEquals(await child.hear(), "true");
-    assertEquals(
-      await child.hear(),
-      "0",
-      "the first queue of a namespace has the identifier 0",
-    );
+    assertEquals(await child.hear(), "0", "the first queue of a namespace has the identifier 0");
   },
 );
 
@@ -327,11 +284,7 @@ test(
   `,
       { permissions: ["--allow-all"] },
     );
-    assertNotEquals(
-      await child.hear(),
-      "EIDRM msgrcv",
-      "nobody removed the queue",
-    );
+    assertNotEquals(await child.hear(), "EIDRM msgrcv", "nobody removed the queue");
     assertEquals(await child.hear(), "16000");
   },
 );
@@ -384,12 +337,7 @@ test("MessageQueue.tryReceiveInto() leaves a message that is longer than the buf
   using queue = MessageQueue.create();
   queue.sendSync("12345");
   const buffer = new Uint8Array(4);
-  for (
-    const receive of [
-      () => queue.tryReceiveInto(buffer),
-      () => queue.receiveIntoSync(buffer),
-    ]
-  ) {
+  for (const receive of [() => queue.tryReceiveInto(buffer), () => queue.receiveIntoSync(buffer)]) {
     const error = assertIpcError(receive, "E2BIG", "msgrcv");
     assertStringIncludes(error.message, "stays in the queue");
   }
@@ -408,11 +356,7 @@ test("MessageQueue.peek() copies the message at a position and leaves everything
   sendTypes(queue, 5, 1, 3);
   const before = queue.stat();
   const seen = [0, 1, 2].map((index) => queue.peek(index));
-  assertEquals(seen.map((message) => `${message?.type}:${message?.text()}`), [
-    "5:0",
-    "1:1",
-    "3:2",
-  ]);
+  assertEquals(seen.map((message) => `${message?.type}:${message?.text()}`), ["5:0", "1:1", "3:2"]);
   assertEquals(queue.peek()?.text(), "0");
   assertEquals(queue.peek(3), undefined);
   assertEquals(queue.stat(), before);
@@ -429,14 +373,8 @@ test("MessageQueue.stat() tells what is in the queue and who used it", () => {
   assertEquals([fresh.lastSend, fresh.lastReceive], [undefined, undefined]);
   assertEquals([fresh.lastSendPid, fresh.lastReceivePid], [0, 0]);
   assertEquals([fresh.id, fresh.key, fresh.mode], [queue.id, undefined, 0o600]);
-  assertEquals([fresh.uid, fresh.creatorUid], [
-    process.geteuid!(),
-    process.geteuid!(),
-  ]);
-  assertEquals([fresh.gid, fresh.creatorGid], [
-    process.getegid!(),
-    process.getegid!(),
-  ]);
+  assertEquals([fresh.uid, fresh.creatorUid], [process.geteuid!(), process.geteuid!()]);
+  assertEquals([fresh.gid, fresh.creatorGid], [process.getegid!(), process.getegid!()]);
   assert(fresh.lastChange.getTime() >= start);
 
   queue.sendSync("four");
@@ -444,13 +382,8 @@ test("MessageQueue.stat() tells what is in the queue and who used it", () => {
   queue.receiveSync();
   const used = queue.stat();
   assertEquals([used.messages, used.bytes], [1, 6]);
-  assertEquals([used.lastSendPid, used.lastReceivePid], [
-    process.pid,
-    process.pid,
-  ]);
-  assert(
-    used.lastSend!.getTime() >= start && used.lastReceive!.getTime() >= start,
-  );
+  assertEquals([used.lastSendPid, used.lastReceivePid], [process.pid, process.pid]);
+  assert(used.lastSend!.getTime() >= start && used.lastReceive!.getTime() >= start);
   assertEquals(fresh.messages, 0, "a snapshot does not change");
   assert(Object.isFrozen(used));
 });
@@ -526,16 +459,9 @@ test("MessageQueue.create() fails if the key is taken, and leaves the other's al
   const key = freshName();
   using queue = MessageQueue.create({ key, mode: 0o666 });
   queue.sendSync("kept");
-  const error = assertIpcError(
-    () => MessageQueue.create({ key }),
-    "EEXIST",
-    "msgget",
-  );
+  const error = assertIpcError(() => MessageQueue.create({ key }), "EEXIST", "msgget");
   assertEquals(error.key, keyOf(key));
-  assertEquals([queue.stat().mode, queue.receiveSync().text()], [
-    0o666,
-    "kept",
-  ]);
+  assertEquals([queue.stat().mode, queue.receiveSync().text()], [0o666, "kept"]);
 });
 
 test("MessageQueue.open() finds by name and by number, and does not own", () => {
@@ -555,28 +481,17 @@ test("MessageQueue.open() finds by name and by number, and does not own", () => 
 
 test("MessageQueue.open() fails if there is none", () => {
   const key = freshName();
-  const error = assertIpcError(
-    () => MessageQueue.open(key),
-    "ENOENT",
-    "msgget",
-  );
+  const error = assertIpcError(() => MessageQueue.open(key), "ENOENT", "msgget");
   assertEquals(error.key, keyOf(key));
 });
 
 test("MessageQueue.openOrCreate() creates with its options, then opens and leaves all as it is", () => {
   const key = freshName();
-  using created = MessageQueue.openOrCreate(key, {
-    mode: 0o640,
-    maxBytes: 1000,
-  });
+  using created = MessageQueue.openOrCreate(key, { mode: 0o640, maxBytes: 1000 });
   using _ = removing(created);
   created.sendSync("kept");
   using opened = MessageQueue.openOrCreate(key, { mode: 0o600, maxBytes: 5 });
-  assertEquals([opened.id, opened.owned, created.owned], [
-    created.id,
-    false,
-    false,
-  ]);
+  assertEquals([opened.id, opened.owned, created.owned], [created.id, false, false]);
   const { mode, maxBytes } = opened.stat();
   assertEquals([mode, maxBytes], [0o640, 1000]);
   assertEquals(opened.receiveSync().text(), "kept");
@@ -598,11 +513,7 @@ test("MessageQueue.fromId() takes a queue, learns its key, and does not own it",
   using created = MessageQueue.create({ key });
   {
     using taken = MessageQueue.fromId(created.id);
-    assertEquals([taken.id, taken.key, taken.owned], [
-      created.id,
-      keyOf(key),
-      false,
-    ]);
+    assertEquals([taken.id, taken.key, taken.owned], [created.id, keyOf(key), false]);
   }
   assertEquals(created.stat().id, created.id);
 });
@@ -610,11 +521,7 @@ test("MessageQueue.fromId() takes a queue, learns its key, and does not own it",
 test("MessageQueue.fromId() fails with EIDRM if the queue was removed", () => {
   const queue = MessageQueue.create();
   queue.remove();
-  const error = assertIpcError(
-    () => MessageQueue.fromId(queue.id),
-    "EIDRM",
-    "msgctl",
-  );
+  const error = assertIpcError(() => MessageQueue.fromId(queue.id), "EIDRM", "msgctl");
   assertEquals(error.id, queue.id);
 });
 
@@ -679,11 +586,7 @@ test("MessageQueue fails with EIDRM once somebody else has removed it, in every 
   using queue = MessageQueue.create();
   MessageQueue.fromId(queue.id).remove();
   for (const [name, operation] of Object.entries(operations)) {
-    const error = assertIpcError(
-      () => operation(queue),
-      "EIDRM",
-      syscalls[name] ?? "msgctl",
-    );
+    const error = assertIpcError(() => operation(queue), "EIDRM", syscalls[name] ?? "msgctl");
     assertEquals(error.id, queue.id);
   }
 });
@@ -717,18 +620,12 @@ test("MessageQueue throws for wrong types before it sends or takes anything", ()
     for (const selector of [type, { atMost: type }, { not: type }]) {
       assertThrows(() => queue.receiveSync({ type: selector }), RangeError);
       assertThrows(() => queue.tryReceive({ type: selector }), RangeError);
-      assertThrows(
-        () => queue.tryReceiveInto(new Uint8Array(9), { type: selector }),
-        RangeError,
-      );
+      assertThrows(() => queue.tryReceiveInto(new Uint8Array(9), { type: selector }), RangeError);
     }
   }
   for (const type of wrong("1", null, {}, { atLeast: 1 }, 1n, true)) {
     assertThrows(() => queue.tryReceive({ type }), TypeError);
-    assertThrows(
-      () => queue.receiveIntoSync(new Uint8Array(9), { type }),
-      TypeError,
-    );
+    assertThrows(() => queue.receiveIntoSync(new Uint8Array(9), { type }), TypeError);
   }
   for (const type of wrong("1", {}, 1n, true)) {
     assertThrows(() => queue.trySend("x", { type }), TypeError);
@@ -789,14 +686,8 @@ test("MessageQueue throws for wrong options of creation before it creates anythi
   const key = freshName();
   assertThrows(() => MessageQueue.create({ key, mode: 0o1000 }), RangeError);
   assertThrows(() => MessageQueue.create({ key, maxBytes: -1 }), RangeError);
-  assertThrows(
-    () => MessageQueue.openOrCreate(key, { mode: 0o1000 }),
-    RangeError,
-  );
-  assertThrows(
-    () => MessageQueue.openOrCreate(key, { maxBytes: 0.5 }),
-    RangeError,
-  );
+  assertThrows(() => MessageQueue.openOrCreate(key, { mode: 0o1000 }), RangeError);
+  assertThrows(() => MessageQueue.openOrCreate(key, { maxBytes: 0.5 }), RangeError);
   assertIpcError(() => MessageQueue.open(key), "ENOENT", "msgget");
   for (const id of [-1, 1.5, NaN, 2 ** 31]) {
     assertThrows(() => MessageQueue.fromId(id), RangeError);
@@ -857,10 +748,7 @@ test("MessageQueue.sendSync() goes on when the limit is raised", async () => {
 
 const waits = {
   "receiveSync()": ["queue.receiveSync()", "msgrcv"],
-  "receiveIntoSync()": [
-    "queue.receiveIntoSync(new Uint8Array(9))",
-    "msgrcv",
-  ],
+  "receiveIntoSync()": ["queue.receiveIntoSync(new Uint8Array(9))", "msgrcv"],
   "sendSync()": ['queue.sendSync("x")', "msgsnd"],
 } as const;
 
@@ -970,10 +858,7 @@ test(
     say(failure(() => MessageQueue.openOrCreate(readable)));
     say(String(MessageQueue.openOrCreate(readable, { allowForeign: true }).id));
   `,
-      {
-        args: [secret.key!, readable.key!, writable.key!],
-        permissions: ["--allow-all"],
-      },
+      { args: [secret.key!, readable.key!, writable.key!], permissions: ["--allow-all"] },
     );
     const answers = [
       "EACCES msgget",
@@ -1014,12 +899,9 @@ test(
   },
 );
 
-test(
-  "MessageQueue tells which limit of the system is reached",
-  onlyUnshared,
-  async () => {
-    await using child = run(
-      `${privileges}
+test("MessageQueue tells which limit of the system is reached", onlyUnshared, async () => {
+  await using child = run(
+    `${privileges}
     leaveNamespace();
     limit("msgmni", 1);
     using queue = MessageQueue.create();
@@ -1030,12 +912,11 @@ test(
       say(error.message);
     }
   `,
-      { permissions: ["--allow-all"] },
-    );
-    assertEquals(await child.hear(), "ENOSPC msgget");
-    const message = await child.hear();
-    for (const word of ["MSGMNI", "1 queues", "ipcs -q", "ipcrm -q"]) {
-      assertStringIncludes(message, word);
-    }
-  },
-);
+    { permissions: ["--allow-all"] },
+  );
+  assertEquals(await child.hear(), "ENOSPC msgget");
+  const message = await child.hear();
+  for (const word of ["MSGMNI", "1 queues", "ipcs -q", "ipcrm -q"]) {
+    assertStringIncludes(message, word);
+  }
+});

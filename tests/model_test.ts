@@ -71,10 +71,7 @@ function count<Facts>(state: State<Facts>, is: (facts: Facts) => unknown): numbe
 }
 
 /** Who has died between two states. */
-function died<Facts>(
-  before: State<Facts>,
-  after: State<Facts>,
-): Process<Facts> | undefined {
+function died<Facts>(before: State<Facts>, after: State<Facts>): Process<Facts> | undefined {
   return before.processes.find(({ alive }, i) => alive && !after.processes[i]!.alive);
 }
 
@@ -453,10 +450,8 @@ test("The model finds a bulkhead whose tickets are given back without undo", () 
 
 test("The model finds a bulkhead that is resized twice at once", () => {
   const resize = (from: number, to: number) =>
-    [
-      { index: bulkhead.limit, delta: to - from },
-      { index: bulkhead.room, delta: to - from },
-    ].filter(({ delta }) => delta !== 0);
+    [{ index: bulkhead.limit, delta: to - from }, { index: bulkhead.room, delta: to - from }]
+      .filter(({ delta }) => delta !== 0);
   fails(bulkheadModel({ protocol: { ...bulkhead, resize } }), "The limit has drifted");
 });
 

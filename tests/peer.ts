@@ -19,10 +19,7 @@ import { Child, projectFile } from "./child.ts";
 /** A process in another language. Disposing it kills it. */
 export class Peer extends Child {
   /** Tells it what to do, and gives its answer. */
-  async ask(
-    verb: string,
-    ...words: readonly (string | number)[]
-  ): Promise<string> {
+  async ask(verb: string, ...words: readonly (string | number)[]): Promise<string> {
     this.tell(verb, ...words);
     return await this.hear();
   }
@@ -42,8 +39,7 @@ export interface Language {
 }
 
 const file = (name: string) => projectFile(`tests/peers/${name}`);
-const runs = (command: string, ...args: string[]) =>
-  spawnSync(command, args).status === 0;
+const runs = (command: string, ...args: string[]) => spawnSync(command, args).status === 0;
 
 function interpreter(
   commands: readonly string[],
@@ -53,9 +49,7 @@ function interpreter(
 ) {
   return () => {
     const found = commands.find((command) => runs(command, ...check));
-    return found === undefined
-      ? { missing }
-      : { command: [found, file(program)] };
+    return found === undefined ? { missing } : { command: [found, file(program)] };
   };
 }
 
@@ -64,12 +58,7 @@ const pythons = [process.env.IPC_TEST_PYTHON ?? "python3", "/usr/bin/python3"];
 
 export const python: Language = {
   name: "Python",
-  find: interpreter(
-    pythons,
-    ["-c", "import sysv_ipc"],
-    "peer.py",
-    "no Python with sysv_ipc",
-  ),
+  find: interpreter(pythons, ["-c", "import sysv_ipc"], "peer.py", "no Python with sysv_ipc"),
 };
 
 export const perl: Language = {
@@ -105,11 +94,7 @@ export const c: Language = {
     // deno test fires this one alone.
     globalThis.addEventListener?.("unload", remove);
     const program = join(folder, "peer");
-    const { error, status, stderr } = spawnSync("cc", [
-      "-o",
-      program,
-      file("peer.c"),
-    ]);
+    const { error, status, stderr } = spawnSync("cc", ["-o", program, file("peer.c")]);
     if (error !== undefined) return { missing: "no C compiler" };
     if (status !== 0) throw new Error(`Cannot compile the peer:\n${stderr}`);
     return { command: [program] };
@@ -120,9 +105,7 @@ export const c: Language = {
 export const tool = (name: "ipcs" | "ipcrm" | "ipcmk"): Language => ({
   name,
   find: () =>
-    runs(name, "--version")
-      ? { command: [name] }
-      : { missing: `no ${name} of util-linux` },
+    runs(name, "--version") ? { command: [name] } : { missing: `no ${name} of util-linux` },
 });
 
 const found = new Map<string, ReturnType<Language["find"]>>();
@@ -160,8 +143,7 @@ export function testWhere(
   if (missing === undefined) test(name, body);
   else if (process.env.IPC_TEST_REQUIRE_PEERS !== "1") {
     test(`${name} (${missing})`, { skip: missing }, body);
-  } else {test(name, () =>
-      Promise.reject(new Error(`This machine has ${missing}`)));}
+  } else test(name, () => Promise.reject(new Error(`This machine has ${missing}`)));
 }
 
 function missing(languages: readonly Language[]): string | undefined {

@@ -13,9 +13,7 @@ import { projectFile, until } from "./child.ts";
 const root = process.geteuid?.() === 0;
 
 /** For tests whose children call `becomeNobody()`. */
-export const onlyRoot = {
-  skip: root ? false : "only root can become another user",
-};
+export const onlyRoot = { skip: root ? false : "only root can become another user" };
 
 /** For tests whose children call `leaveNamespace()`. */
 export const onlyUnshared = {

@@ -43,11 +43,10 @@ const racer = `
 
 test("24 processes of both runtimes race with openOrCreate() while some are killed and the set is removed", async () => {
   const name = freshName();
-  await using racers = started(24, (i) =>
-    run(racer, {
-      args: [name, 1000],
-      runtime: runtimes[i % 2]!,
-    }));
+  await using racers = started(
+    24,
+    (i) => run(racer, { args: [name, 1000], runtime: runtimes[i % 2]! }),
+  );
   const { children } = racers;
   for (const child of children) assertEquals(await child.hear(), "ready");
   for (const child of children) child.say("go");
@@ -137,10 +136,9 @@ test("openOrCreate() takes as it is what another program used before it was fini
   const id = libc.semget(key, 2, create | 0o600 | MARK);
   using opened = Semaphore.fromId(finishedElsewhere(id));
   using _ = removing(opened);
-  await using child = run(
-    `say(Semaphore.openOrCreate(Number(args[0]), { value: 5 }).value);`,
-    { args: [key] },
-  );
+  await using child = run(`say(Semaphore.openOrCreate(Number(args[0]), { value: 5 }).value);`, {
+    args: [key],
+  });
   let value: string | undefined;
   const heard = child.hear().then((line) => value = line);
   await Promise.race([heard, until(() => value !== undefined, 5_000)]);

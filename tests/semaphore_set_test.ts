@@ -35,11 +35,7 @@ test("SemaphoreSet.openOrCreate() takes a set that is larger, and refuses a smal
   using created = SemaphoreSet.create({ key, values: [1, 2] });
   using larger = SemaphoreSet.openOrCreate(key, { values: [0] });
   assertEquals(larger.values, [1, 2]);
-  assertIpcError(
-    () => SemaphoreSet.openOrCreate(key, { values: [0, 0, 0] }),
-    "EINVAL",
-    "semget",
-  );
+  assertIpcError(() => SemaphoreSet.openOrCreate(key, { values: [0, 0, 0] }), "EINVAL", "semget");
   assertEquals(created.values, [1, 2]);
 });
 

@@ -38,11 +38,7 @@ test("Semaphore.create() gives the mode asked for, whatever the umask", () => {
 test("Semaphore.create() fails if the key is taken, and leaves the other's alone", () => {
   const key = freshName();
   using first = Semaphore.create({ key, value: 3 });
-  const error = assertIpcError(
-    () => Semaphore.create({ key, value: 9 }),
-    "EEXIST",
-    "semget",
-  );
+  const error = assertIpcError(() => Semaphore.create({ key, value: 9 }), "EEXIST", "semget");
   assertEquals(error.key, keyOf(key));
   assertEquals(first.value, 3);
 });
@@ -68,11 +64,7 @@ test("Semaphore.openOrCreate() creates, then opens and leaves the value alone", 
   const key = freshName();
   using created = Semaphore.openOrCreate(key, { value: 5, mode: 0o640 });
   using _ = removing(created);
-  assertEquals([created.value, created.owned, created.stat().mode], [
-    5,
-    false,
-    0o640,
-  ]);
+  assertEquals([created.value, created.owned, created.stat().mode], [5, false, 0o640]);
   created.decrementSync();
   using opened = Semaphore.openOrCreate(key, { value: 5 });
   assertEquals([opened.id, opened.value, opened.owned], [created.id, 4, false]);
@@ -187,12 +179,7 @@ test("Semaphore.value can be set", () => {
 });
 
 const waits = {
-  "decrementSync()": {
-    start: 1,
-    wait: "decrementSync(3)",
-    wake: "increment(2)",
-    left: 0,
-  },
+  "decrementSync()": { start: 1, wait: "decrementSync(3)", wake: "increment(2)", left: 0 },
   "acquireSync()": {
     start: 1,
     wait: "acquireSync(3, { undo: false })",
@@ -205,21 +192,15 @@ const waits = {
     wake: "increment(2)",
     left: 3,
   },
-  "waitForZeroSync()": {
-    start: 2,
-    wait: "waitForZeroSync()",
-    wake: "decrementSync(2)",
-    left: 0,
-  },
+  "waitForZeroSync()": { start: 2, wait: "waitForZeroSync()", wake: "decrementSync(2)", left: 0 },
 };
 
 for (const [method, { start, wait, wake, left }] of Object.entries(waits)) {
   test(`Semaphore.${method} waits until another process makes it possible`, async () => {
     using semaphore = Semaphore.create({ value: start });
-    await using child = run(
-      `Semaphore.fromId(Number(args[0])).${wait}; say("on");`,
-      { args: [semaphore.id] },
-    );
+    await using child = run(`Semaphore.fromId(Number(args[0])).${wait}; say("on");`, {
+      args: [semaphore.id],
+    });
     await until(() => isWaitedFor(semaphore));
     assertEquals(semaphore.value, start);
     if (wake === "increment(2)") semaphore.increment(2);
@@ -304,10 +285,9 @@ test("Semaphore takes a timeout of Infinity for none, and a huge one for what it
 
 test("Semaphore serves a small wait before a large one that came earlier", async () => {
   using semaphore = Semaphore.create({ value: 1 });
-  await using large = run(
-    `Semaphore.fromId(Number(args[0])).decrementSync(3); say("on");`,
-    { args: [semaphore.id] },
-  );
+  await using large = run(`Semaphore.fromId(Number(args[0])).decrementSync(3); say("on");`, {
+    args: [semaphore.id],
+  });
   await until(() => isWaitedFor(semaphore));
   assert(semaphore.tryDecrement());
   semaphore.increment(3);
@@ -379,11 +359,7 @@ test("Semaphore.setPermissions() changes what it is given and leaves the rest", 
   const before = semaphore.stat();
   semaphore.setPermissions({ mode: 0o644 });
   const after = semaphore.stat();
-  assertEquals({ ...after, lastChange: 0 }, {
-    ...before,
-    mode: 0o644,
-    lastChange: 0,
-  });
+  assertEquals({ ...after, lastChange: 0 }, { ...before, mode: 0o644, lastChange: 0 });
   assertEquals(semaphore.value, 3);
 });
 
@@ -428,10 +404,7 @@ test("Disposing twice does not remove another semaphore of the same key", () => 
   assertEquals(renewed.value, 6);
 });
 
-const uses: Record<
-  string,
-  [use: (semaphore: Semaphore) => unknown, syscall: string]
-> = {
+const uses: Record<string, [use: (semaphore: Semaphore) => unknown, syscall: string]> = {
   "value": [(semaphore) => semaphore.value, "semctl"],
   "value =": [(semaphore) => semaphore.value = 1, "semctl"],
   "waiting": [(semaphore) => semaphore.waiting, "semctl"],
@@ -440,17 +413,11 @@ const uses: Record<
   "decrementSync()": [(semaphore) => semaphore.decrementSync(), "semop"],
   "tryDecrement()": [(semaphore) => semaphore.tryDecrement(), "semop"],
   "waitForZeroSync()": [(semaphore) => semaphore.waitForZeroSync(), "semop"],
-  "waitForAtLeastSync()": [
-    (semaphore) => semaphore.waitForAtLeastSync(1),
-    "semop",
-  ],
+  "waitForAtLeastSync()": [(semaphore) => semaphore.waitForAtLeastSync(1), "semop"],
   "acquireSync()": [(semaphore) => semaphore.acquireSync(), "semop"],
   "tryAcquire()": [(semaphore) => semaphore.tryAcquire(), "semop"],
   "stat()": [(semaphore) => semaphore.stat(), "semctl"],
-  "setPermissions()": [
-    (semaphore) => semaphore.setPermissions({ mode: 0o600 }),
-    "semctl",
-  ],
+  "setPermissions()": [(semaphore) => semaphore.setPermissions({ mode: 0o600 }), "semctl"],
   "remove()": [(semaphore) => semaphore.remove(), "semctl"],
 };
 
@@ -569,71 +536,52 @@ const amounts: [string, (semaphore: Semaphore, amount: number) => unknown][] = [
   ["increment", (semaphore, amount) => semaphore.increment(amount)],
   ["decrementSync", (semaphore, amount) => semaphore.decrementSync(amount)],
   ["tryDecrement", (semaphore, amount) => semaphore.tryDecrement(amount)],
-  [
-    "waitForAtLeastSync",
-    (semaphore, amount) => semaphore.waitForAtLeastSync(amount),
-  ],
+  ["waitForAtLeastSync", (semaphore, amount) => semaphore.waitForAtLeastSync(amount)],
   ["acquireSync", (semaphore, amount) => semaphore.acquireSync(amount)],
   ["tryAcquire", (semaphore, amount) => semaphore.tryAcquire(amount)],
 ];
 
 const timeouts: [string, (semaphore: Semaphore, timeout: number) => unknown][] = [
-  [
-    "decrementSync",
-    (semaphore, timeout) => semaphore.decrementSync(1, { timeout }),
-  ],
-  [
-    "waitForAtLeastSync",
-    (semaphore, timeout) => semaphore.waitForAtLeastSync(1, { timeout }),
-  ],
-  [
-    "waitForZeroSync",
-    (semaphore, timeout) => semaphore.waitForZeroSync({ timeout }),
-  ],
-  [
-    "acquireSync",
-    (semaphore, timeout) => semaphore.acquireSync(1, { timeout }),
-  ],
+  ["decrementSync", (semaphore, timeout) => semaphore.decrementSync(1, { timeout })],
+  ["waitForAtLeastSync", (semaphore, timeout) => semaphore.waitForAtLeastSync(1, { timeout })],
+  ["waitForZeroSync", (semaphore, timeout) => semaphore.waitForZeroSync({ timeout })],
+  ["acquireSync", (semaphore, timeout) => semaphore.acquireSync(1, { timeout })],
 ];
 
 const wrong: Wrong[] = [
-  ...amounts.flatMap(([method, use]) => [
-    ...[0, -1, 1.5, NaN, Infinity, 32768, 65537].map((amount): Wrong => [
-      `${method}(${amount})`,
-      (semaphore) => use(semaphore, amount),
-      RangeError,
-    ]),
-    ...["1", null, 1n].map((amount): Wrong => [
+  ...amounts.flatMap((
+    [method, use],
+  ) => [
+    ...[0, -1, 1.5, NaN, Infinity, 32768, 65537].map((
+      amount,
+    ): Wrong => [`${method}(${amount})`, (semaphore) => use(semaphore, amount), RangeError]),
+    ...["1", null, 1n].map((
+      amount,
+    ): Wrong => [
       `${method}(${typeof amount})`,
       (semaphore) => use(semaphore, untyped(amount)),
       TypeError,
     ]),
   ]),
-  ...timeouts.flatMap(([method, use]): Wrong[] => [
-    [`${method}() for -1 ms`, (semaphore) => use(semaphore, -1), RangeError],
-    [`${method}() for NaN ms`, (semaphore) => use(semaphore, NaN), RangeError],
-    [
-      `${method}() for "5" ms`,
-      (semaphore) => use(semaphore, untyped("5")),
-      TypeError,
-    ],
-  ]),
-  ...[-1, 32768, 0.5, NaN].map((value): Wrong => [
-    `value = ${value}`,
-    (semaphore) => semaphore.value = value,
+  ...timeouts.flatMap((
+    [method, use],
+  ): Wrong[] => [[`${method}() for -1 ms`, (semaphore) => use(semaphore, -1), RangeError], [
+    `${method}() for NaN ms`,
+    (semaphore) => use(semaphore, NaN),
     RangeError,
-  ]),
+  ], [`${method}() for "5" ms`, (semaphore) => use(semaphore, untyped("5")), TypeError]]),
+  ...[-1, 32768, 0.5, NaN].map((
+    value,
+  ): Wrong => [`value = ${value}`, (semaphore) => semaphore.value = value, RangeError]),
   ["value = string", (semaphore) => semaphore.value = untyped("1"), TypeError],
-  ...[-1, 0o1000, 0.5, NaN].map((mode): Wrong => [
+  ...[-1, 0o1000, 0.5, NaN].map((
+    mode,
+  ): Wrong => [
     `setPermissions() to mode ${mode}`,
     (semaphore) => semaphore.setPermissions({ mode }),
     RangeError,
   ]),
-  [
-    "setPermissions() to user -1",
-    (semaphore) => semaphore.setPermissions({ uid: -1 }),
-    RangeError,
-  ],
+  ["setPermissions() to user -1", (semaphore) => semaphore.setPermissions({ uid: -1 }), RangeError],
   [
     "setPermissions() to group -1",
     (semaphore) => semaphore.setPermissions({ gid: -1 }),
@@ -646,29 +594,18 @@ test("Semaphore refuses wrong arguments before any system call", () => {
   // Any call would fail with EIDRM now.
   Semaphore.fromId(semaphore.id).remove();
   for (const [call, use, type] of wrong) {
-    assertThrows(
-      () => use(semaphore),
-      type,
-      "Cannot",
-      `${call} was not refused`,
-    );
+    assertThrows(() => use(semaphore), type, "Cannot", `${call} was not refused`);
   }
 });
 
 test("Semaphore.create() refuses wrong arguments", () => {
   for (const value of [-1, 32768, 0.5, NaN]) {
     assertThrows(() => Semaphore.create({ value }), RangeError);
-    assertThrows(
-      () => Semaphore.openOrCreate("never made", { value }),
-      RangeError,
-    );
+    assertThrows(() => Semaphore.openOrCreate("never made", { value }), RangeError);
   }
   for (const mode of [-1, 0o1000, 0.5, NaN]) {
     assertThrows(() => Semaphore.create({ mode }), RangeError);
-    assertThrows(
-      () => Semaphore.openOrCreate("never made", { mode }),
-      RangeError,
-    );
+    assertThrows(() => Semaphore.openOrCreate("never made", { mode }), RangeError);
   }
   assertThrows(() => Semaphore.create({ value: untyped("1") }), TypeError);
   assertThrows(() => Semaphore.create({ mode: untyped("600") }), TypeError);

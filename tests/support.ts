@@ -16,11 +16,7 @@ export function freshName(): string {
 }
 
 /** Asserts that a system call fails, and how; gives the error to look closer. */
-export function assertIpcError(
-  run: () => unknown,
-  code: string,
-  syscall: string,
-): IpcError {
+export function assertIpcError(run: () => unknown, code: string, syscall: string): IpcError {
   const error: IpcError = assertThrows(run, IpcError);
   assertEquals({ code: error.code, syscall: error.syscall }, { code, syscall });
   return error;
@@ -39,10 +35,7 @@ export function removing(object: Removable): Disposable {
       try {
         object.remove();
       } catch (error) {
-        assert(
-          error instanceof IpcError && error.code === "EIDRM",
-          String(error),
-        );
+        assert(error instanceof IpcError && error.code === "EIDRM", String(error));
       }
     },
   };

@@ -21,16 +21,7 @@ import { assertIpcError, freshName, removing } from "./support.ts";
 /** This runtime and the other one. */
 export const runtimes = [runtime, otherRuntime] as const;
 
-const names = [
-  "Barrier",
-  "Bulkhead",
-  "Event",
-  "Gauge",
-  "Latch",
-  "Leader",
-  "Mutex",
-  "RwLock",
-];
+const names = ["Barrier", "Bulkhead", "Event", "Gauge", "Latch", "Leader", "Mutex", "RwLock"];
 const module = new URL("../sync/mod.ts", import.meta.url).href;
 
 const prelude = `

@@ -30,10 +30,7 @@ testOpening({
 });
 
 /** Starts a process that is a party, and does what it is told: wait, waitSync, leave. */
-async function party(
-  { id, parties, onDeath }: Barrier,
-  runs = otherRuntime,
-): Promise<Child> {
+async function party({ id, parties, onDeath }: Barrier, runs = otherRuntime): Promise<Child> {
   const child = runSync(
     `const [id, parties, onDeath] = args;
     const barrier = Barrier.fromId(Number(id), { parties: Number(parties), onDeath });
@@ -296,9 +293,11 @@ for (const onDeath of rules) {
   test(`Barrier: 4 processes of both runtimes never mix 200 rounds (${onDeath})`, async () => {
     using barrier = Barrier.create({ parties: 4, onDeath });
     using memory = SharedMemory.create({ size: 4 * 4 });
-    const children = Array.from({ length: 4 }, (_, i) =>
-      runSync(
-        `const [id, onDeath, memoryId, me] = args;
+    const children = Array.from(
+      { length: 4 },
+      (_, i) =>
+        runSync(
+          `const [id, onDeath, memoryId, me] = args;
         const barrier = Barrier.fromId(Number(id), { parties: 4, onDeath });
         using memory = SharedMemory.fromId(Number(memoryId));
         const rounds = new Int32Array(memory.buffer, 0, 4);
@@ -333,8 +332,9 @@ for (const onDeath of rules) {
           }
         }
         say("done");`,
-        { args: [barrier.id, onDeath, memory.id, i], runtime: runtimes[i % 2]! },
-      ));
+          { args: [barrier.id, onDeath, memory.id, i], runtime: runtimes[i % 2]! },
+        ),
+    );
     await using _ = ending(...children);
     for (const child of children) assertEquals(await child.hear(), "done");
     await until(() => valuesOf(barrier).every((value) => value === 0));

@@ -134,10 +134,11 @@ for (const runtime of runtimes) {
 
   test(`Gauge: the waits of ${runtime} go on as others enter, leave and are killed`, async () => {
     using gauge = Gauge.create();
-    const waits = [
-      ["waitForAtLeast(5)", "waitForAtMost(2)", "waitForIdle()"],
-      ["waitForAtLeastSync(5)", "waitForAtMostSync(2)", "waitForIdleSync()"],
-    ];
+    const waits = [["waitForAtLeast(5)", "waitForAtMost(2)", "waitForIdle()"], [
+      "waitForAtLeastSync(5)",
+      "waitForAtMostSync(2)",
+      "waitForIdleSync()",
+    ]];
     const children = waits.map((calls) =>
       runSync(
         `const gauge = Gauge.fromId(Number(args[0]));
@@ -195,9 +196,11 @@ test("Gauge: waiters do not disturb the count, not even as they are killed", asy
 
 test("Gauge never drifts, however many processes are killed at whatever moment", async () => {
   using gauge = Gauge.create();
-  const children = Array.from({ length: 12 }, (_, i) =>
-    runSync(
-      `const gauge = Gauge.fromId(Number(args[0]));
+  const children = Array.from(
+    { length: 12 },
+    (_, i) =>
+      runSync(
+        `const gauge = Gauge.fromId(Number(args[0]));
       say("ready");
       for (;;) {
         for (let i = 0; i < 200; i++) {
@@ -206,8 +209,9 @@ test("Gauge never drifts, however many processes are killed at whatever moment",
         }
         await new Promise((resolve) => setTimeout(resolve));
       }`,
-      { args: [gauge.id], runtime: runtimes[i % 2]! },
-    ));
+        { args: [gauge.id], runtime: runtimes[i % 2]! },
+      ),
+  );
   await Promise.all(children.map(async (child) => {
     await child.hear();
     await new Promise((resolve) => setTimeout(resolve, Math.random() * 100));

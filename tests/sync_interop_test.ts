@@ -128,13 +128,7 @@ for (const language of languages) {
   testWith([language], `Gauge: ${name} waits for a number, and for it to be idle`, async () => {
     using gauge = Gauge.create();
     await using peer = start(language);
-    for (
-      const [step, by] of [
-        ["0,-2 0,2", 2],
-        ["1,-32767 1,32767", 0],
-        ["0,0", 0],
-      ] as const
-    ) {
+    for (const [step, by] of [["0,-2 0,2", 2], ["1,-32767 1,32767", 0], ["0,0", 0]] as const) {
       const entry = gauge.enter(2 - by || 1);
       peer.tell("operate", gauge.id, step);
       await untilWaiting(gauge);

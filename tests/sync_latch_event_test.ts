@@ -154,10 +154,10 @@ test("Event.wait() waits again once the event is reset", async () => {
 test("Event: it stays as it is when whoever set or reset it is killed", async () => {
   using event = Event.create();
   for (const change of ["set", "reset"]) {
-    await using child = runSync(
-      `say(Event.fromId(Number(args[0])).${change}()); await hear();`,
-      { args: [event.id], runtime: otherRuntime },
-    );
+    await using child = runSync(`say(Event.fromId(Number(args[0])).${change}()); await hear();`, {
+      args: [event.id],
+      runtime: otherRuntime,
+    });
     assertEquals(await child.hear(), "true");
     await child.kill();
     assertEquals(event.isSet, change === "set");

@@ -77,14 +77,12 @@ function ending(...children: Child[]): AsyncDisposable {
   };
 }
 
-const campaigns: Record<
-  string,
-  (leader: Leader) => Leadership | undefined | Promise<Leadership>
-> = {
-  campaign: (leader) => leader.campaign(),
-  campaignSync: (leader) => leader.campaignSync(),
-  tryCampaign: (leader) => leader.tryCampaign(),
-};
+const campaigns: Record<string, (leader: Leader) => Leadership | undefined | Promise<Leadership>> =
+  {
+    campaign: (leader) => leader.campaign(),
+    campaignSync: (leader) => leader.campaignSync(),
+    tryCampaign: (leader) => leader.tryCampaign(),
+  };
 
 for (const [name, campaign] of Object.entries(campaigns)) {
   test(`Leader.${name}() leads until it resigns, once, and each term is one more`, async () => {

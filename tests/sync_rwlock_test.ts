@@ -24,10 +24,7 @@ testOpening({
   fromId: (id) => RwLock.fromId(id),
 });
 
-const common = {
-  create: () => RwLock.create(),
-  fromId: (id: number) => RwLock.fromId(id),
-};
+const common = { create: () => RwLock.create(), fromId: (id: number) => RwLock.fromId(id) };
 
 /** What one waits for in vain: who reads, who writes, who waits to write. */
 const waits: [name: string, blocked: number[], prefer?: "readers"][] = [

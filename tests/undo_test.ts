@@ -13,10 +13,7 @@ interface End {
 }
 
 const ends: Record<string, End> = {
-  "is killed by SIGKILL": {
-    end: (child) => child.kill(),
-    exit: { code: null, signal: "SIGKILL" },
-  },
+  "is killed by SIGKILL": { end: (child) => child.kill(), exit: { code: null, signal: "SIGKILL" } },
   "is ended by SIGTERM": {
     end: (child) => child.kill("SIGTERM"),
     exit: { code: null, signal: "SIGTERM" },

@@ -160,8 +160,10 @@ for (const [name, look] of Object.entries(forms)) {
     using all = pipes(1000);
     all.forEach(({ writer }, i) => i % 3 === 0 && writer.writeSync("x"));
     const requests = all.map(({ reader }) => ({ fd: reader.fd }));
-    const expected = requests.filter((_, i) => i % 3 === 0)
-      .map(({ fd }) => ({ fd, events: ["readable" as const] }));
+    const expected = requests.filter((_, i) => i % 3 === 0).map(({ fd }) => ({
+      fd,
+      events: ["readable" as const],
+    }));
     assertEquals(await look(requests), expected);
   });
 }

@@ -282,10 +282,9 @@ for (const runtime of ["deno", "bun"] satisfies Runtime[]) {
     `,
       {
         runtime,
-        args: [JSON.stringify({
-          ids: queues.map(({ id }) => id),
-          removed: removed.map(({ id }) => id),
-        })],
+        args: [
+          JSON.stringify({ ids: queues.map(({ id }) => id), removed: removed.map(({ id }) => id) }),
+        ],
       },
     );
     try {
@@ -601,8 +600,7 @@ for (const [name, form] of Object.entries(syncForms)) {
   });
 
   test(`${name} with any timeout goes on when another process makes it possible, and ends with EIDRM when it removes the queue`, async () => {
-    await using child = run(
-      `
+    await using child = run(`
       for (;;) {
         const [id, timeout] = (await hear()).split(" ");
         const queue = MessageQueue.fromId(Number(id));
@@ -613,8 +611,7 @@ for (const [name, form] of Object.entries(syncForms)) {
           say(error.code + " " + error.syscall);
         }
       }
-    `,
-    );
+    `);
     for (const timeout of [Infinity, 1e12, 2 ** 31, 2 ** 32, 60_000]) {
       using queue = create();
       block(queue);

@@ -127,8 +127,10 @@ for (const [name, form] of Object.entries(forms)) {
     const settled: unknown[] = [];
     for (const timeout of timeouts) {
       const abort = new AbortController();
-      form.wait(set, { signal: abort.signal, timeout })
-        .then(() => settled.push("over"), (error) => settled.push(error));
+      form.wait(set, { signal: abort.signal, timeout }).then(
+        () => settled.push("over"),
+        (error) => settled.push(error),
+      );
       await untilWaiting(set);
       assertEquals(settled.length, 0);
       abort.abort(timeout);
@@ -240,11 +242,13 @@ for (const runtime of ["deno", "bun"] satisfies Runtime[]) {
     `,
       {
         runtime,
-        args: [JSON.stringify({
-          ids: sets.map(({ id }) => id),
-          removed: removed.map(({ id }) => id),
-          operations,
-        })],
+        args: [
+          JSON.stringify({
+            ids: sets.map(({ id }) => id),
+            removed: removed.map(({ id }) => id),
+            operations,
+          }),
+        ],
       },
     );
     try {

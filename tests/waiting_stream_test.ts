@@ -321,8 +321,10 @@ test("Aborting pipeTo() while it waits for a message loses none", async () => {
   using source = MessageQueue.create();
   using target = MessageQueue.create();
   const abort = new AbortController();
-  const piping = source.readable.pipeTo(target.writable, { signal: abort.signal })
-    .then(() => "over", (error) => error);
+  const piping = source.readable.pipeTo(target.writable, { signal: abort.signal }).then(
+    () => "over",
+    (error) => error,
+  );
   send(source, "a");
   await until(() => target.stat().messages === 1);
   await assertPending(piping);

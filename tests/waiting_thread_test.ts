@@ -348,19 +348,13 @@ test("The text of a thread names nothing outside itself", () => {
     ask(callNames.indexOf("semop"));
   };
   /** What its owner does each time it is idle, so that it runs through all it has. */
-  const steps = [
-    () => startOther(7),
-    () => startOther(8),
-    () => operate(0),
-    () => {
-      assertEquals(own[slot.result], 0);
-      operate(1);
-    },
-    () => {
-      assertEquals([own[slot.result], own[slot.errno]], [-1, errors.EINTR]);
-      ask(orders.leave);
-    },
-  ];
+  const steps = [() => startOther(7), () => startOther(8), () => operate(0), () => {
+    assertEquals(own[slot.result], 0);
+    operate(1);
+  }, () => {
+    assertEquals([own[slot.result], own[slot.errno]], [-1, errors.EINTR]);
+    ask(orders.leave);
+  }];
   const started: number[] = [];
   class Worker {
     constructor(_url: URL, { workerData }: { workerData: ThreadData }) {

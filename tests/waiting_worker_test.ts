@@ -110,9 +110,7 @@ for (const [what, statement] of Object.entries(inWorker)) {
     using semaphore = Semaphore.create();
     await using child = runWorkers(
       terminating.replace("await worker.terminate()", "process.exit(3)"),
-      {
-        args: [semaphore.id],
-      },
+      { args: [semaphore.id] },
     );
     assertEquals(await child.exit, { code: 3, signal: null });
     assertEquals(semaphore.waiting.forIncrease, 0);

@@ -236,10 +236,10 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     const first = call();
     const result = first === -errors.EINTR ? resume(call) : first;
     const count = done(result, "epoll_wait", `wait for epoll ${this.#fd}`);
-    return Array.from({ length: count }, (_, i) => ({
-      fd: events.fd(i),
-      events: eventsOf(events.events(i)),
-    }));
+    return Array.from(
+      { length: count },
+      (_, i) => ({ fd: events.fd(i), events: eventsOf(events.events(i)) }),
+    );
   }
 }
 

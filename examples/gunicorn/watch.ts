@@ -24,24 +24,16 @@ const CLIENTS = 2 * WORKERS;
 using busy = Semaphore.create({ key: `busy-workers-${process.pid}` });
 removeOnExit(busy);
 
-const gunicorn = spawn(
-  "gunicorn",
-  [
-    `--workers=${WORKERS}`,
-    "--bind=127.0.0.1:0",
-    "--config=gunicorn.conf.py",
-    "app:app",
-  ],
-  {
-    cwd: import.meta.dirname,
-    env: {
-      ...process.env,
-      BUSY_KEY: String(busy.key),
-      PYTHONDONTWRITEBYTECODE: "1",
-    },
-    stdio: ["ignore", "ignore", "pipe"],
-  },
-);
+const gunicorn = spawn("gunicorn", [
+  `--workers=${WORKERS}`,
+  "--bind=127.0.0.1:0",
+  "--config=gunicorn.conf.py",
+  "app:app",
+], {
+  cwd: import.meta.dirname,
+  env: { ...process.env, BUSY_KEY: String(busy.key), PYTHONDONTWRITEBYTECODE: "1" },
+  stdio: ["ignore", "ignore", "pipe"],
+});
 process.on("exit", () => gunicorn.kill());
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.once(signal, () => process.exit(1));
@@ -63,16 +55,13 @@ let lost = 0;
 function begin(): Request {
   const { readable, writable } = new TransformStream();
   const init = { method: "POST", body: readable, duplex: "half" };
-  const answer = fetch(url, init).then((response) => response.text()).then(
-    (pid) => {
-      answered++;
-      return Number(pid);
-    },
-    () => {
-      lost++;
-      return undefined;
-    },
-  ).finally(() => requests.delete(request));
+  const answer = fetch(url, init).then((response) => response.text()).then((pid) => {
+    answered++;
+    return Number(pid);
+  }, () => {
+    lost++;
+    return undefined;
+  }).finally(() => requests.delete(request));
   const request = { answer, end: () => void writable.close().catch(() => {}) };
   requests.add(request);
   return request;
@@ -135,10 +124,7 @@ function listening(): Promise<string> {
       if (found !== null) resolve(found[1]!);
     });
     gunicorn.on("error", reject);
-    gunicorn.on(
-      "close",
-      () => reject(new Error(`Gunicorn has ended:\n${log}`)),
-    );
+    gunicorn.on("close", () => reject(new Error(`Gunicorn has ended:\n${log}`)));
   });
 }
 
@@ -155,17 +141,12 @@ for (let count = 1; count <= WORKERS; count++) {
   // All others wait for their clients, so whoever has operated last is in the middle of a request.
   const worker = busy.lastPid;
   kill(worker);
-  assert.equal(
-    await Promise.race([...requests].map(({ answer }) => answer)),
-    undefined,
-  );
+  assert.equal(await Promise.race([...requests].map(({ answer }) => answer)), undefined);
   await quiet(`worker ${worker} killed`);
   begin();
   await quiet("another in its place");
   const answers = [...requests].map(({ answer, end }) => (end(), answer));
-  assert.ok(
-    (await Promise.all(answers)).every((worker) => worker !== undefined),
-  );
+  assert.ok((await Promise.all(answers)).every((worker) => worker !== undefined));
   await quiet("all answered");
 }
 

@@ -31,11 +31,12 @@ async function manage(turns: SemaphoreSet): Promise<void> {
   using results = pipe();
   const run = "Bun" in globalThis ? [] : ["run", "--quiet", "--allow-ffi"];
   const exits = turns.values.map((_, number) => {
-    const child = spawn(
-      process.execPath,
-      [...run, import.meta.filename!, String(turns.id), String(number)],
-      { stdio: ["ignore", results.writer.fd, "inherit"] },
-    );
+    const child = spawn(process.execPath, [
+      ...run,
+      import.meta.filename!,
+      String(turns.id),
+      String(number),
+    ], { stdio: ["ignore", results.writer.fd, "inherit"] });
     return once(child, "exit");
   });
   results.writer.close(); // only the children have it now: their end is the end of file

@@ -265,8 +265,7 @@ function keyOf<Facts>({ values, processes, witness }: State<Facts>): string {
 
 function atRest<Facts>({ processes }: State<Facts>): boolean {
   return processes.every(({ alive, flows }) =>
-    !alive ||
-    flows.every(({ request }) => request.ask === "choose" && request.will.length === 0)
+    !alive || flows.every(({ request }) => request.ask === "choose" && request.will.length === 0)
   );
 }
 
@@ -395,12 +394,7 @@ class Places<Facts> {
     return this.begin(facts);
   }
 
-  #add(
-    request: Request,
-    facts: Facts,
-    start: Facts,
-    history: readonly Answer[],
-  ): Place<Facts> {
+  #add(request: Request, facts: Facts, start: Facts, history: readonly Answer[]): Place<Facts> {
     const about = JSON.stringify(facts);
     const place = { id: this.all.length, request, facts, about, start, history };
     this.all.push(place);

@@ -34,10 +34,7 @@ export function* lock(protocol: Like<typeof mutex>, refuses: boolean): Flow<numb
 }
 
 /** `Mutex.tryLock`. */
-export function* tryLock(
-  protocol: Like<typeof mutex>,
-  refuses: boolean,
-): Flow<number | undefined> {
+export function* tryLock(protocol: Like<typeof mutex>, refuses: boolean): Flow<number | undefined> {
   if (yield* tryOperate(protocol.takeClean)) return 1;
   if (!(yield* tryOperate(protocol.take))) return undefined;
   return yield* accept(protocol, refuses, yield* readDirty(protocol));
@@ -85,11 +82,7 @@ export interface Party {
 export class Broken extends Rejection {}
 
 /** `Barrier.join`. */
-export function* join(
-  protocol: Like<typeof barrier>,
-  token: boolean,
-  parties: number,
-): Flow<void> {
+export function* join(protocol: Like<typeof barrier>, token: boolean, parties: number): Flow<void> {
   const step = [...protocol.join(token), ...(token ? [] : protocol.arm(parties))];
   if (yield* tryOperate(step)) return;
   if (yield* readBroken(protocol)) throw new Broken();
@@ -152,12 +145,7 @@ function* end(
   { is, round, arrivals, passes }: Party,
 ): Flow<void, Party> {
   if (yield* readBroken(protocol)) throw new Broken();
-  yield* note({
-    is,
-    round: protocol.next(round),
-    arrivals: arrivals + 1,
-    passes: passes + 1,
-  });
+  yield* note({ is, round: protocol.next(round), arrivals: arrivals + 1, passes: passes + 1 });
 }
 
 function readBroken({ broken }: Like<typeof barrier>): Flow<boolean> {
@@ -165,10 +153,7 @@ function readBroken({ broken }: Like<typeof barrier>): Flow<boolean> {
 }
 
 /** `Bulkhead.acquire` and `acquireSync`. */
-export function* acquire(
-  protocol: Like<typeof bulkhead>,
-  quota: number | undefined,
-): Flow<void> {
+export function* acquire(protocol: Like<typeof bulkhead>, quota: number | undefined): Flow<void> {
   yield* adjust(protocol, quota);
   yield* operate(protocol.acquire);
 }
@@ -191,10 +176,7 @@ export function* resize(protocol: Like<typeof bulkhead>, tickets: number): Flow<
 }
 
 /** What `Bulkhead` does before and after much else: makes the limit what a quota says. */
-export function* adjust(
-  protocol: Like<typeof bulkhead>,
-  quota: number | undefined,
-): Flow<void> {
+export function* adjust(protocol: Like<typeof bulkhead>, quota: number | undefined): Flow<void> {
   if (quota === undefined) return;
   yield* until(function* () {
     const wrong = yield* read((values) => {
