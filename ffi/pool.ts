@@ -71,14 +71,14 @@ export class Thread {
     Atomics.notify(integers, slot.asked);
   }
 
-  /** Runs a function once the thread has answered so often, or could not start. */
+  /** Runs a function once the thread has answered so often or more, or could not start. */
   #whenAnswered(count: number, then: () => void): void {
     const answered = this.#answered;
-    if (answered === count || answered === FAILED) return queueMicrotask(then);
+    if (answered === FAILED || ((answered - count) | 0) >= 0) return queueMicrotask(then);
     const { async, value } = Atomics.waitAsync(this.#integers, slot.answered, answered);
-    const again = () => this.#whenAnswered(count, then);
-    if (async) value.then(() => this.#answered === count ? then() : again());
-    else again();
+    if (async) {
+      value.then(() => this.#answered === count ? then() : this.#whenAnswered(count, then));
+    } else this.#whenAnswered(count, then);
   }
 
   /** Tells when the thread has started, or could not. */
