@@ -381,6 +381,7 @@ test("The text of a thread names nothing outside itself", () => {
     Deno: Reflect.get(globalThis, "Deno"),
     URL,
     SharedArrayBuffer,
+    performance,
     process: {
       getBuiltinModule: (name: string) =>
         name === "node:worker_threads" ? threads : process.getBuiltinModule(name),
