@@ -652,7 +652,7 @@ export function shmat(shmid: number, shmaddr: null = null, shmflg = 0): ArrayBuf
       "Cannot hand out memory attached with SHM_RDONLY or SHM_REMAP: a write to it kills the process",
     );
   }
-  const address = done(calls.shmat(shmid, shmflg), "shmat", { id: shmid });
+  const address = done(calls.shmat(int(shmid, "shmid"), shmflg), "shmat", { id: shmid });
   let memory;
   try {
     memory = calls.view(address, shmctl(shmid, IPC_STAT).shm_segsz);

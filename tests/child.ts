@@ -117,6 +117,8 @@ export class Child implements AsyncDisposable {
       ...options,
     }) as ChildProcessWithoutNullStreams;
     this.pid = this.#process.pid!;
+    // What is said to a process that has ended is lost, as it should be.
+    this.#process.stdin.on("error", () => {});
     let rest = "";
     this.#process.stdout.on("data", (data) => {
       const lines = (rest + data).split("\n");
