@@ -33,8 +33,8 @@ const kind = "event";
 /**
  * A flag that processes set, reset and wait for.
  *
- * - **Waiting:** setting it lets all go on who wait. If it is reset at once, some may miss it: reset
- *   it when they have been seen to go on.
+ * - **Waiting:** setting it lets all go on who wait. If it is reset at once, promises whose thread is
+ *   still to come may miss it: reset it when they have been seen to go on.
  * - **Death:** it stays as it is.
  *
  * Layout: semaphore 0 is 0 if it is set, else 1. To set: `(0, -1, NOWAIT)`. To reset: `[(0, 0, NOWAIT),
