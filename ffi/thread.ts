@@ -80,9 +80,11 @@ export const slot = {
   arguments: 6,
 } as const;
 
+const { timeOrigin } = performance;
+
 /** Milliseconds by a clock that all threads share. */
 export function now(): number {
-  return performance.timeOrigin + performance.now();
+  return timeOrigin + performance.now();
 }
 
 /** What a thread can be asked for but calls. */
@@ -144,6 +146,8 @@ export function thread(
   const calls = open(libraries, table);
   const errno = new Int32Array(view(calls.errnoLocation!(), 4));
   numbers[slot.pthread] = calls.pthread_self!();
+  const origin = performance.timeOrigin;
+  const first = slot.arguments;
   let asked = own[slot.asked]!;
   for (;;) {
     answer(own, asked);
@@ -161,10 +165,13 @@ export function thread(
     let error = eintr;
     // A signal that is not ours ends the call too: it goes on unless it shall end.
     while (result === -1 && error === eintr && Atomics.load(own, slot.cancel) === 0) {
-      result = call(...numbers.subarray(slot.arguments, slot.arguments + count));
+      // The usual number of arguments is passed without an array of them.
+      result = count === 3
+        ? call(numbers[first]!, numbers[first + 1]!, numbers[first + 2]!)
+        : call(...numbers.subarray(first, first + count));
       error = errno[0]!;
     }
-    numbers[slot.time] = performance.timeOrigin + performance.now();
+    numbers[slot.time] = origin + performance.now();
     own[slot.result] = result;
     own[slot.errno] = error;
   }

@@ -76,7 +76,8 @@ const LONGEST_INTERVAL = 5;
 
 /** One wait in a line. */
 class Wait<Result, Op extends Operation> implements Ending, EventListenerObject {
-  readonly since = now();
+  /** When it began, where that counts. */
+  readonly since: number;
   readonly promise: Promise<Result>;
   readonly operation: Op;
   readonly #request: WaitRequest<Result, Op>;
@@ -89,6 +90,7 @@ class Wait<Result, Op extends Operation> implements Ending, EventListenerObject 
     this.#line = line;
     this.#request = request;
     this.operation = operation;
+    this.since = operation.changesNothing ? now() : 0;
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
