@@ -65,7 +65,7 @@ function removeAll(): void {
 function listen(): void {
   listening = true;
   process.on("exit", removeAll);
-  // Deno.exit() fires this one alone.
+  // Ending the program by the runtime's own exit function fires this one alone.
   globalThis.addEventListener?.("unload", removeAll);
   process.on("uncaughtExceptionMonitor", () => {
     if (process.listenerCount("uncaughtException") === 0) removeAll();

@@ -5,8 +5,7 @@
  */
 
 import { abi, errors } from "./ffi/abi.ts";
-import type { Pointer } from "./ffi/backend.ts";
-import { addressOf, pointerTo } from "./ffi/calls.ts";
+import type { Slot } from "./ffi/msgbuf.ts";
 import { bytesOf } from "./bytes.ts";
 import { checkInteger } from "./check.ts";
 import type { Handle } from "./object.ts";
@@ -15,7 +14,6 @@ import type { Handle } from "./object.ts";
 export type MessageTypeSelector = number | { readonly atMost: number } | { readonly not: number };
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-const encoder = new TextEncoder();
 
 /** A message that was received. */
 export class Message {
@@ -45,83 +43,27 @@ export class Message {
   }
 }
 
-/** The default of MSGMAX, so that hardly any message is longer. */
-export const USUAL_LONGEST = 8192;
+/** Puts a message into a slot and gives the number of its bytes. */
+export function pack(
+  slot: Slot,
+  data: string | BufferSource,
+  type: number,
+  handle: Handle,
+): number {
+  if (!(Number.isSafeInteger(type) && type >= 1)) refuseType(type, handle);
+  const length = typeof data === "string"
+    ? slot.encode(data)
+    : slot.copy(data instanceof Uint8Array ? data : bytesOf(data, `send to ${handle.name}`));
+  slot.type = type;
+  if (handle.state !== "open") throw handle.refusal();
+  return length;
+}
 
-/**
- * Memory for one message at a time: struct msgbuf { long mtype at 0; char mtext[] at 8 }.
- *
- * The text is aligned to 64 bytes, as copying it can take thirty times as long otherwise.
- */
-export class Slot {
-  capacity = -1;
-  /** The whole, from the type on. */
-  bytes!: Uint8Array<ArrayBuffer>;
-  text!: Uint8Array<ArrayBuffer>;
-  /** Where the whole stands. */
-  pointer!: Pointer;
-  #type!: Uint32Array;
-  /** The text of the last length asked for: messages are often as long as the one before. */
-  #view!: Uint8Array<ArrayBuffer>;
-
-  reserve(capacity: number): this {
-    if (capacity <= this.capacity) return this;
-    const memory = new ArrayBuffer(capacity + 128);
-    const offset = 56 + (64 - addressOf(new Uint8Array(memory)) % 64) % 64;
-    this.bytes = new Uint8Array(memory, offset, 8 + capacity);
-    this.text = new Uint8Array(memory, offset + 8, capacity);
-    this.#type = new Uint32Array(memory, offset, 2);
-    this.#view = this.text;
-    this.pointer = pointerTo(this.bytes);
-    this.capacity = capacity;
-    return this;
-  }
-
-  get type(): number {
-    return this.#type[0]! + (this.#type[1]! | 0) * 2 ** 32;
-  }
-
-  set type(type: number) {
-    this.#type[0] = type;
-    this.#type[1] = type / 2 ** 32;
-  }
-
-  /** Puts a message in and gives the number of its bytes. */
-  pack(data: string | BufferSource, type: number, handle: Handle): number {
-    if (!(Number.isSafeInteger(type) && type >= 1)) refuseType(type, handle);
-    const length = typeof data === "string" ? this.#encode(data) : this.#copy(data, handle);
-    this.type = type;
-    if (handle.state !== "open") throw handle.refusal();
-    return length;
-  }
-
-  #encode(data: string): number {
-    const most = 3 * data.length;
-    if (most > this.capacity) this.reserve(Math.max(USUAL_LONGEST, most));
-    return encoder.encodeInto(data, this.text).written;
-  }
-
-  #copy(data: BufferSource, handle: Handle): number {
-    const bytes = data instanceof Uint8Array
-      ? data
-      : bytesOf(data, `send a message to ${handle.name}`);
-    const length = bytes.byteLength;
-    if (length > this.capacity) this.reserve(Math.max(USUAL_LONGEST, length));
-    this.text.set(bytes);
-    return length;
-  }
-
-  /** Views the first bytes of the text. */
-  first(length: number): Uint8Array<ArrayBuffer> {
-    return this.#view.length === length ? this.#view : this.#view = this.text.subarray(0, length);
-  }
-
-  /** Makes a message of what was received. */
-  unpack(length: number): Message {
-    const bytes = new Uint8Array(length);
-    bytes.set(this.first(length));
-    return new Message(this.type, bytes);
-  }
+/** Makes a message of what was received into a slot. */
+export function unpack(slot: Slot, length: number): Message {
+  const bytes = new Uint8Array(length);
+  bytes.set(slot.first(length));
+  return new Message(slot.type, bytes);
 }
 
 function refuseType(type: number, handle: Handle): void {

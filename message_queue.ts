@@ -8,6 +8,7 @@ import { abi, errors, IPC_NOWAIT, IPC_STAT, msginfo, readStruct } from "./ffi/ab
 import { msgctl, msgget, msgrcv, msgsnd } from "./ffi/calls.ts";
 import { IpcError } from "./ffi/error.ts";
 import { limited, resume } from "./ffi/interrupt.ts";
+import { Slot, USUAL_LONGEST } from "./ffi/msgbuf.ts";
 import { anyWaiting, isWaiting, wait } from "./ffi/waiter.ts";
 import { bytesOf } from "./bytes.ts";
 import {
@@ -21,10 +22,10 @@ import type { Key } from "./key.ts";
 import {
   type Message,
   type MessageTypeSelector,
+  pack,
   select,
   type Selection,
-  Slot,
-  USUAL_LONGEST,
+  unpack,
 } from "./message.ts";
 import { isRemoved, type MessageChunk, readableOf, writableOf } from "./message_streams.ts";
 import { receiveError, ReceiveRequest, sendLine, SendRequest } from "./message_waits.ts";
@@ -274,7 +275,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    */
   async send(data: string | BufferSource, options?: SendWaitOptions): Promise<void> {
     const timeout = checkTimeout(options?.timeout);
-    const length = outgoing.pack(data, options?.type ?? 1, this.#handle);
+    const length = pack(outgoing, data, options?.type ?? 1, this.#handle);
     options?.signal?.throwIfAborted();
     if (timeout === 0 || !anyWaiting() || !isWaiting(sendLine(this.#handle))) {
       const result = msgsnd(this.#handle.id, outgoing.pointer, length, IPC_NOWAIT);
@@ -297,7 +298,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    */
   sendSync(data: string | BufferSource, options?: SendSyncOptions): void {
     const timeout = checkTimeout(options?.timeout);
-    const length = outgoing.pack(data, options?.type ?? 1, this.#handle);
+    const length = pack(outgoing, data, options?.type ?? 1, this.#handle);
     const { id } = this.#handle;
     const result = block((flags) => msgsnd(id, outgoing.pointer, length, flags), timeout);
     if (result >= 0) return;
@@ -314,7 +315,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EINVAL if the message is longer than the system allows, EIDRM if the queue is removed, EACCES.
    */
   trySend(data: string | BufferSource, options?: SendOptions): boolean {
-    const length = outgoing.pack(data, options?.type ?? 1, this.#handle);
+    const length = pack(outgoing, data, options?.type ?? 1, this.#handle);
     const result = msgsnd(this.#handle.id, outgoing.pointer, length, IPC_NOWAIT);
     return result >= 0 || this.#isFull(result, length);
   }
@@ -329,7 +330,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * then and nobody else here waits for it, the promise resolves all the same.
    */
   async receive(options?: ReceiveWaitOptions): Promise<Message> {
-    return await this.#receive(options, undefined, (slot, length) => slot.unpack(length));
+    return await this.#receive(options, undefined, (slot, length) => unpack(slot, length));
   }
 
   /**
@@ -340,7 +341,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the queue is removed, EACCES.
    */
   receiveSync(options?: ReceiveSyncOptions): Message {
-    return incoming.unpack(this.#receiveSync(options, undefined));
+    return unpack(incoming, this.#receiveSync(options, undefined));
   }
 
   /**
@@ -352,7 +353,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    */
   tryReceive(options?: ReceiveOptions): Message | undefined {
     const length = this.#tryReceive(select(options?.type, this.#handle), undefined);
-    return length < 0 ? undefined : incoming.unpack(length);
+    return length < 0 ? undefined : unpack(incoming, length);
   }
 
   /**
@@ -368,7 +369,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
     return await this.#receive(options, target.byteLength, (slot, length) => {
       if (length <= target.byteLength) return copy(slot, length, target);
-      this.#giveBack(slot.unpack(length));
+      this.#giveBack(unpack(slot, length));
       throw new TypeError(`Cannot receive from ${this.#handle.name} as the buffer was detached`);
     });
   }
@@ -459,7 +460,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     const { MSG_COPY } = abi.constants;
     if (MSG_COPY === -1) throw receiveError(this.#handle, errors.ENOSYS);
     const length = this.#tryReceive({ type: index, flags: MSG_COPY }, undefined);
-    return length < 0 ? undefined : incoming.unpack(length);
+    return length < 0 ? undefined : unpack(incoming, length);
   }
 
   /**

@@ -5,10 +5,11 @@
  */
 
 import { errors, IPC_NOWAIT } from "./ffi/abi.ts";
-import { addressOf, msgrcv, msgsnd } from "./ffi/calls.ts";
+import { msgrcv, msgsnd } from "./ffi/calls.ts";
+import { Slot, USUAL_LONGEST } from "./ffi/msgbuf.ts";
 import type { Ending, Operation, WaitRequest } from "./ffi/waiter.ts";
 import { timeoutError } from "./check.ts";
-import { type Selection, Slot, USUAL_LONGEST } from "./message.ts";
+import type { Selection } from "./message.ts";
 import { type Handle, ipcError } from "./object.ts";
 
 /** Receiving into memory of its own, as long as there are equal waits. */
@@ -33,7 +34,7 @@ export class ReceiveOperation implements Operation {
 
   arguments(): readonly number[] {
     const { type, flags } = this.#selection;
-    return [this.#id, addressOf(this.slot.bytes), this.slot.capacity, type, flags];
+    return [this.#id, this.slot.address, this.slot.capacity, type, flags];
   }
 
   grow(): boolean {
@@ -98,7 +99,7 @@ class SendOperation implements Operation {
   }
 
   arguments(): readonly number[] {
-    return [this.#id, addressOf(this.#slot.bytes), this.#length, 0];
+    return [this.#id, this.#slot.address, this.#length, 0];
   }
 }
 

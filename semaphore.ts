@@ -17,6 +17,7 @@ import {
 } from "./ffi/abi.ts";
 import { semctl, semctlBuffer, semget } from "./ffi/calls.ts";
 import { IpcError } from "./ffi/error.ts";
+import { attempt, attemptSingle, block, resumeSingle } from "./ffi/sembuf.ts";
 import {
   checkInteger,
   checkMode,
@@ -40,13 +41,9 @@ import {
   type PermissionOptions,
 } from "./object.ts";
 import {
-  attempt,
-  attemptSingle,
-  block,
   packSeveral,
   packSingle,
   perform,
-  resumeSingle,
   type SemaphoreOperation,
   semopError,
 } from "./operations.ts";

@@ -14,8 +14,8 @@
 
 import { abi, errors, IPC_NOWAIT, IPC_SET, IPC_STAT, readStruct, writeStruct } from "./ffi/abi.ts";
 import { semctlBuffer } from "./ffi/calls.ts";
+import { attempt, pack } from "./ffi/sembuf.ts";
 import { type Handle, ipcError } from "./object.ts";
-import { attempt, pack } from "./operations.ts";
 
 /** What a semaphore set is. Each is a class of this module, but for `"set"`, which any values are. */
 export type SetKind =

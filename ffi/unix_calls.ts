@@ -283,8 +283,18 @@ export function epollWait(
   return result === -1 ? -errno[0]! : result;
 }
 
-export function setitimer(value: Uint8Array, former: Uint8Array): number {
+// struct itimerval, <sys/time.h>, 32 bytes: it_interval at 0, it_value at 16, each long tv_sec, tv_usec
+const timer = new BigInt64Array(4);
+const formerTimer = new BigInt64Array(4);
+
+/** Sets the real-time timer to go off once, after some seconds, and gives what was left of the one before. */
+export function setitimer(seconds: number): number {
   const ITIMER_REAL = 0;
-  const result = (libc ?? load()).setitimer(ITIMER_REAL, value, former);
-  return result === -1 ? -errno[0]! : result;
+  const microseconds = Math.ceil(seconds * 1e6);
+  timer[2] = BigInt(Math.floor(microseconds / 1e6));
+  timer[3] = BigInt(microseconds % 1e6);
+  const { setitimer } = libc ?? load();
+  const former = new Uint8Array(formerTimer.buffer);
+  if (setitimer(ITIMER_REAL, new Uint8Array(timer.buffer), former) === -1) return -errno[0]!;
+  return Number(formerTimer[2]) + Number(formerTimer[3]) / 1e6;
 }

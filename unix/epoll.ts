@@ -12,11 +12,12 @@ import {
   type WaitOptions,
 } from "../check.ts";
 import { abi, errors } from "../ffi/abi.ts";
+import { control, EpollEvents } from "../ffi/epoll_events.ts";
 import { resume } from "../ffi/interrupt.ts";
 import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
 import { bitsOf, eventsOf, poll, type PollInterest, type PollResult } from "./poll.ts";
-import { control, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvents } from "./readiness.ts";
+import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD } from "./readiness.ts";
 
 /** How an {@linkcode Epoll} watches a descriptor. */
 export interface EpollOptions {

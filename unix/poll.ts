@@ -8,6 +8,7 @@ import { checkTimeout, timeoutError, type TimeoutOptions, type WaitOptions } fro
 import { errors } from "../ffi/abi.ts";
 import { IpcError } from "../ffi/error.ts";
 import { resume } from "../ffi/interrupt.ts";
+import { PollFds } from "../ffi/pollfd.ts";
 import { poll as pollCall } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
 import { watch } from "./readiness.ts";
@@ -72,34 +73,16 @@ function notOpen(fd: number): IpcError {
   return new IpcError(message, errors.EBADF, { syscall: "poll" });
 }
 
-/** An array of struct pollfd, <poll.h>, 8 bytes each: int fd at 0, short events at 4, short revents at 6. */
-class PollDescriptors {
-  readonly count: number;
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly #fds: Int32Array<ArrayBuffer>;
-  readonly #events: Int16Array<ArrayBuffer>;
-
+/** Descriptors and what is waited for. */
+class PollDescriptors extends PollFds {
   constructor(requests: readonly PollRequest[]) {
-    this.count = requests.length;
-    const memory = new ArrayBuffer(8 * this.count);
-    this.bytes = new Uint8Array(memory);
-    this.#fds = new Int32Array(memory);
-    this.#events = new Int16Array(memory);
+    super(requests.length);
     requests.forEach(({ fd, events }, i) => {
       checkFd(fd);
       // The kernel would pass over it.
       if (fd < 0) throw notOpen(fd);
-      this.#fds[2 * i] = fd;
-      this.#events[4 * i + 2] = bitsOf(events);
+      this.set(i, fd, bitsOf(events));
     });
-  }
-
-  fd(i: number): number {
-    return this.#fds[2 * i]!;
-  }
-
-  events(i: number): number {
-    return this.#events[4 * i + 2]!;
   }
 
   /** Asks at once which are ready. */
@@ -111,11 +94,9 @@ class PollDescriptors {
     done(count, "poll", `poll ${this.count} descriptors`);
     const results: PollResult[] = [];
     for (let i = 0; i < this.count && results.length < count; i++) {
-      const happened = this.#events[4 * i + 3]!;
+      const happened = this.happened(i);
       if (happened === 0) continue;
-      if ((happened & POLLNVAL) !== 0) {
-        throw notOpen(this.fd(i));
-      }
+      if ((happened & POLLNVAL) !== 0) throw notOpen(this.fd(i));
       results.push({ fd: this.fd(i), events: eventsOf(happened) });
     }
     return results;

@@ -9,9 +9,9 @@
  */
 
 import { abi, errors } from "../ffi/abi.ts";
-import { addressOf } from "../ffi/calls.ts";
+import { control, EpollEvents } from "../ffi/epoll_events.ts";
 import { IpcError, reasonOf } from "../ffi/error.ts";
-import { epollControl, epollCreate, epollWait } from "../ffi/unix_calls.ts";
+import { epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { type Ending, type Operation, wait, type WaitRequest } from "../ffi/waiter.ts";
 import { done } from "./errors.ts";
 
@@ -22,41 +22,6 @@ export const EPOLL_CTL_MOD = 3;
 export const EPOLLONESHOT = 1 << 30;
 
 const MOST_EVENTS = 256;
-
-/** Room for what epoll_wait tells. */
-export class EpollEvents {
-  readonly capacity: number;
-  /** In memory that no collector moves, as its address travels. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  readonly #memory: DataView<ArrayBuffer>;
-
-  constructor(capacity: number) {
-    this.capacity = capacity;
-    this.bytes = new Uint8Array(new ArrayBuffer(capacity * abi.epollEvent.size));
-    this.#memory = new DataView(this.bytes.buffer);
-  }
-
-  events(index: number): number {
-    return this.#memory.getUint32(index * abi.epollEvent.size, true);
-  }
-
-  fd(index: number): number {
-    return this.#memory.getInt32(index * abi.epollEvent.size + abi.epollEvent.data, true);
-  }
-
-  set(index: number, events: number, fd: number): this {
-    this.#memory.setUint32(index * abi.epollEvent.size, events, true);
-    this.#memory.setInt32(index * abi.epollEvent.size + abi.epollEvent.data, fd, true);
-    return this;
-  }
-}
-
-const single = new EpollEvents(1);
-
-/** Tells an epoll about a descriptor. */
-export function control(epoll: number, operation: number, fd: number, events: number): number {
-  return epollControl(epoll, operation, fd, single.set(0, events >>> 0, fd).bytes);
-}
 
 /** Somebody who waits for a descriptor. */
 interface Watcher {
@@ -150,7 +115,7 @@ class EpollOperation implements Operation {
   }
 
   arguments(): readonly number[] {
-    return [epoll!, addressOf(this.events.bytes), MOST_EVENTS, -1];
+    return [epoll!, this.events.address, MOST_EVENTS, -1];
   }
 }
 

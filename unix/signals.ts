@@ -230,16 +230,5 @@ export function alarm(seconds: number): number {
     const message = `Cannot set an alarm in ${seconds} seconds: expected 0 or more`;
     throw typeof seconds === "number" ? new RangeError(message) : new TypeError(message);
   }
-  // struct itimerval, <sys/time.h>, 32 bytes: it_interval at 0, it_value at 16, each long tv_sec, tv_usec
-  const value = new BigInt64Array(4);
-  const former = new BigInt64Array(4);
-  const microseconds = Math.ceil(seconds * 1e6);
-  value[2] = BigInt(Math.floor(microseconds / 1e6));
-  value[3] = BigInt(microseconds % 1e6);
-  done(
-    setitimer(new Uint8Array(value.buffer), new Uint8Array(former.buffer)),
-    "setitimer",
-    "set an alarm",
-  );
-  return Number(former[2]) + Number(former[3]) / 1e6;
+  return done(setitimer(seconds), "setitimer", "set an alarm");
 }

@@ -1,0 +1,48 @@
+/**
+ * Events as epoll takes and tells them.
+ *
+ * @module
+ */
+
+import { abi } from "./abi.ts";
+import { addressOf } from "./calls.ts";
+import { epollControl } from "./unix_calls.ts";
+
+/** An array of struct epoll_event, <sys/epoll.h>: see {@linkcode Abi.epollEvent}. */
+export class EpollEvents {
+  readonly capacity: number;
+  /** In memory that no collector moves, as its address travels. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #memory: DataView<ArrayBuffer>;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+    this.bytes = new Uint8Array(new ArrayBuffer(capacity * abi.epollEvent.size));
+    this.#memory = new DataView(this.bytes.buffer);
+  }
+
+  get address(): number {
+    return addressOf(this.bytes);
+  }
+
+  events(index: number): number {
+    return this.#memory.getUint32(index * abi.epollEvent.size, true);
+  }
+
+  fd(index: number): number {
+    return this.#memory.getInt32(index * abi.epollEvent.size + abi.epollEvent.data, true);
+  }
+
+  set(index: number, events: number, fd: number): this {
+    this.#memory.setUint32(index * abi.epollEvent.size, events, true);
+    this.#memory.setInt32(index * abi.epollEvent.size + abi.epollEvent.data, fd, true);
+    return this;
+  }
+}
+
+const single = new EpollEvents(1);
+
+/** Tells an epoll about a descriptor. */
+export function control(epoll: number, operation: number, fd: number, events: number): number {
+  return epollControl(epoll, operation, fd, single.set(0, events >>> 0, fd).bytes);
+}

@@ -1,0 +1,170 @@
+/**
+ * Operations as semop takes them, in memory that no collector moves.
+ *
+ * @module
+ */
+
+import { errors, IPC_NOWAIT } from "./abi.ts";
+import type { Pointer } from "./backend.ts";
+import { addressOf, pointerTo, semop, semtimedop, timespec } from "./calls.ts";
+import { resume } from "./interrupt.ts";
+import type { Operation } from "./waiter.ts";
+
+/**
+ * Operations as semop takes them: an array of struct sembuf, <sys/sem.h>, 6 bytes each: unsigned
+ * short sem_num at 0, short sem_op at 2, short sem_flg at 4.
+ */
+export interface Packed {
+  readonly numbers: Int16Array<ArrayBuffer>;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  pointer: Pointer | undefined;
+  count: number;
+}
+
+/** In memory of its own, which no collector moves, as addresses of it travel. */
+function reserve(count: number): Packed {
+  const memory = new ArrayBuffer(6 * count);
+  const bytes = new Uint8Array(memory);
+  return { numbers: new Int16Array(memory), bytes, pointer: undefined, count };
+}
+
+/** What was pointed to last: a pointer alone does not keep memory from the collector. */
+let pointed: Packed | undefined;
+
+/** Tells where it stands; asked at the first use, as importing needs no permission. */
+function point(packed: Packed): Pointer {
+  pointed = packed;
+  return packed.pointer = pointerTo(pointed.bytes);
+}
+
+/** Packs numbers as they are: index, delta and flags of each operation. */
+export function pack(numbers: readonly number[]): Packed {
+  const packed = reserve(numbers.length / 3);
+  packed.numbers.set(numbers);
+  return packed;
+}
+
+// One buffer serves every single operation and one every array, as a call is over before the next begins.
+const single = reserve(1);
+let several = reserve(16);
+
+/** Packs one operation, until the next is packed. */
+export function packOne(index: number, delta: number, flags: number): Packed {
+  const { numbers } = single;
+  numbers[0] = index;
+  numbers[1] = delta;
+  numbers[2] = flags;
+  return single;
+}
+
+/** Makes room for several operations, until the next are packed. */
+export function packMany(count: number): Packed {
+  if (several.numbers.length < 3 * count) several = reserve(Math.max(count, 16));
+  several.count = count;
+  return several;
+}
+
+/** Puts an operation among several. */
+export function put(packed: Packed, i: number, index: number, delta: number, flags: number): void {
+  const { numbers } = packed;
+  numbers[3 * i] = index;
+  numbers[3 * i + 1] = delta;
+  numbers[3 * i + 2] = flags;
+}
+
+/** Tells packed operations from others. */
+export function textOf({ numbers, count }: Packed): string {
+  const first = `${numbers[0]},${numbers[1]},${numbers[2]}`;
+  return count === 1 ? first : `${first},${numbers.subarray(3, 3 * count).join()}`;
+}
+
+/** Performs packed operations once; gives the negative number of what went wrong. */
+export function attempt(id: number, packed: Packed): number {
+  const { pointer, count } = packed;
+  return semop(id, pointer ?? point(packed), count);
+}
+
+/** Performs one operation once; gives the negative number of what went wrong. */
+export function attemptSingle(id: number, index: number, delta: number, flags: number): number {
+  packOne(index, delta, flags);
+  return semop(id, single.pointer ?? point(single), 1);
+}
+
+/** Goes on with the single operation that a signal interrupted. */
+export function resumeSingle(id: number): number {
+  return resume(() => attempt(id, single));
+}
+
+/** Performs packed operations, blocking the thread; gives the negative number of what went wrong. */
+export function block(id: number, packed: Packed, timeout: number): number {
+  if (timeout === Infinity) {
+    const result = attempt(id, packed);
+    return result === -errors.EINTR ? resume(() => attempt(id, packed)) : result;
+  }
+  const { pointer = point(packed), count } = packed;
+  const deadline = performance.now() + timeout;
+  const rest = () => timespec(Math.max(deadline - performance.now(), 0));
+  const result = semtimedop(id, pointer, count, timespec(timeout));
+  return result === -errors.EINTR ? resume(() => semtimedop(id, pointer, count, rest())) : result;
+}
+
+/** That of the line that began last: equal lines are never there at once. */
+let last: SemopOperation | undefined;
+
+/** Gives operations to wait for. Who waits for the same again and again uses the same memory. */
+export function operationOf(key: string, id: number, packed: Packed): SemopOperation {
+  if (last?.key !== key) last = new SemopOperation(key, id, packed);
+  return last;
+}
+
+/** Whether operations change no semaphore, all in all. */
+function isTest({ numbers, count }: Packed): boolean {
+  const sums = new Map<number, number>();
+  for (let i = 0; i < 3 * count; i += 3) {
+    sums.set(numbers[i]!, (sums.get(numbers[i]!) ?? 0) + numbers[i + 1]!);
+  }
+  return [...sums.values()].every((sum) => sum === 0);
+}
+
+/** Operations that a thread waits for. */
+export class SemopOperation implements Operation {
+  readonly call = "semop";
+  readonly #id: number;
+  readonly #waiting: Packed;
+  readonly #trying: Packed;
+  readonly #arguments: readonly number[];
+  readonly changesNothing: boolean;
+
+  constructor(readonly key: string, id: number, { numbers, count }: Packed) {
+    this.#id = id;
+    this.#waiting = reserve(count);
+    this.#trying = reserve(count);
+    for (let i = 0; i < 3 * count; i++) {
+      this.#trying.numbers[i] = numbers[i]!;
+      this.#waiting.numbers[i] = i % 3 === 2 ? numbers[i]! & ~IPC_NOWAIT : numbers[i]!;
+    }
+    this.#arguments = [id, addressOf(this.#waiting.bytes), count];
+    this.changesNothing = isTest(this.#trying);
+  }
+
+  attempt(): number {
+    return attempt(this.#id, this.#trying);
+  }
+
+  arguments(): readonly number[] {
+    return this.#arguments;
+  }
+
+  reverse(): boolean {
+    const { numbers } = this.#trying;
+    const reversed: number[] = [];
+    for (let i = 0; i < numbers.length; i += 3) {
+      if (numbers[i + 1]! > 0) return false;
+      if (numbers[i + 1]! < 0) reversed.push(numbers[i]!, -numbers[i + 1]!, numbers[i + 2]!);
+    }
+    if (reversed.length === 0) return true;
+    const result = attempt(this.#id, pack(reversed));
+    // With the set, all that happened to it is gone.
+    return result >= 0 || result === -errors.EINVAL || result === -errors.EIDRM;
+  }
+}
