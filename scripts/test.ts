@@ -29,6 +29,7 @@ if (process.env[NAMESPACE] === undefined && spawnSync("unshare", ["--ipc", "true
   Deno.exit(status ?? 1);
 }
 
+const isAlone = process.env[NAMESPACE] !== undefined;
 const { only, _: given } = parseArgs(Deno.args, { string: ["only"] });
 const root = join(import.meta.dirname!, "..");
 const files: string[] = given.length > 0
@@ -64,7 +65,10 @@ for (const [runtime, commands] of Object.entries(suites)) {
 }
 if (failed) Deno.exit(1);
 
-/** The objects that this user has made, by kind and id; none where the system lists none. */
+/**
+ * The objects that the suite may have made, by kind and id: all in a namespace of its own, else those
+ * of this user; none where the system lists none.
+ */
 function objects(): Map<string, string> {
   const found = new Map<string, string>();
   for (const [kind, name] of [["sem", "semid"], ["msg", "msqid"], ["shm", "shmid"]] as const) {
@@ -72,7 +76,7 @@ function objects(): Map<string, string> {
     const id = header.indexOf(name);
     const creator = header.indexOf("cuid");
     for (const row of rows) {
-      if (row[creator] !== String(process.getuid?.())) continue;
+      if (!isAlone && row[creator] !== String(process.getuid?.())) continue;
       found.set(`${kind} ${row[id]}`, row.join(" "));
     }
   }

@@ -896,6 +896,7 @@ test(
     assertEquals(await child.hear(), "EACCES msgsnd");
     assertEquals(await child.hear(), "undefined");
     assertEquals(await child.hear(), "true");
+    assertEquals((await child.exit).code, 0);
   },
 );
 
