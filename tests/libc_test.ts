@@ -674,6 +674,7 @@ test(
     );
     const told = [await child.hear(), await child.hear(), await child.hear()];
     assertEquals(told, ["undefined", "undefined", "undefined"]);
+    assertEquals((await child.exit).code, 0);
   },
 );
 
