@@ -1,5 +1,5 @@
 /**
- * Messages: as users see them, and in the memory that the calls take.
+ * Messages: as users see them, how they are selected, and how they get into memory and out of it.
  *
  * @module
  */
