@@ -5,7 +5,7 @@
  */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -24,8 +24,6 @@ const paths: Record<Runtime, string> = {
 
 const root = new URL("../", import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-test-"));
-// Children that run as another user read it too.
-chmodSync(folder, 0o755);
 const removeFolder = () => rmSync(folder, { recursive: true, force: true });
 process.on("exit", removeFolder);
 // deno test fires this one alone.
@@ -110,7 +108,7 @@ export class Child implements AsyncDisposable {
 
   constructor(
     [path, ...args]: readonly string[],
-    options: { uid?: number; cwd?: string; env?: NodeJS.ProcessEnv } = {},
+    options: { cwd?: string; env?: NodeJS.ProcessEnv } = {},
   ) {
     this.#process = spawn(path!, args, {
       stdio: "pipe",
@@ -177,8 +175,6 @@ export class Child implements AsyncDisposable {
 export interface RunOptions {
   /** Where; by default as this test is. */
   runtime?: Runtime;
-  /** The user to run it as. */
-  uid?: number;
   /** Its arguments, as `args` in the program. */
   args?: readonly (string | number)[];
   /** What Deno permits it: `--allow-ffi` unless told otherwise, and nothing with none. */
@@ -191,14 +187,11 @@ export interface RunOptions {
  */
 export function run(
   program: string,
-  { runtime: runs, uid, args = [], permissions }: RunOptions = {},
+  { runtime: runs, args = [], permissions }: RunOptions = {},
 ): Child {
   const file = join(folder, `${files++}.ts`);
   writeFileSync(file, prelude + program);
-  return new Child(
-    [...command(file, runs, permissions, "--no-config"), ...args.map(String)],
-    uid === undefined ? {} : { uid },
-  );
+  return new Child([...command(file, runs, permissions, "--no-config"), ...args.map(String)]);
 }
 
 /** The address of a file of the project. */

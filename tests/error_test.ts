@@ -7,6 +7,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { IpcError, keyOf, MessageQueue, Semaphore, SharedMemory } from "@sysv/ipc";
 import { Child, command, projectFile, run } from "./child.ts";
+import { onlyRoot, privileges } from "./privilege.ts";
 import { assertIpcError, freshName } from "./support.ts";
 
 const kinds = [
@@ -110,9 +111,6 @@ test("remove() of what another has removed fails with EIDRM", () => {
   }
 });
 
-const skipUser = process.geteuid!() === 0
-  ? false
-  : "only a privileged process can run programs as another user";
 const NOBODY = 65534;
 
 const told = `
@@ -128,15 +126,16 @@ const told = `
 
 test(
   "An unprivileged user gets EACCES for another's objects, at open already",
-  { skip: skipUser },
+  onlyRoot,
   async () => {
     const key = freshName();
     using semaphore = Semaphore.create({ key });
     using queue = MessageQueue.create({ key });
     using memory = SharedMemory.create({ key, size: 1 });
     await using child = run(
-      `
+      `${privileges}
     ${told}
+    becomeNobody();
     const [key, semaphore, queue, memory] = args;
     tell(() => Semaphore.open(key));
     tell(() => MessageQueue.open(key));
@@ -149,7 +148,7 @@ test(
     tell(() => MessageQueue.fromId(Number(queue)).tryReceive());
     tell(() => MessageQueue.fromId(Number(queue)).remove());
   `,
-      { args: [key, semaphore.id, queue.id, memory.id], uid: NOBODY },
+      { args: [key, semaphore.id, queue.id, memory.id] },
     );
     const expected = [
       "EACCES semget",
@@ -167,14 +166,16 @@ test(
   },
 );
 
-test("A user who may only read a semaphore can read and wait for zero, and nothing more", {
-  skip: skipUser,
-}, async () => {
-  const key = freshName();
-  using semaphore = Semaphore.create({ key, mode: 0o644 });
-  await using child = run(
-    `
+test(
+  "A user who may only read a semaphore can read and wait for zero, and nothing more",
+  onlyRoot,
+  async () => {
+    const key = freshName();
+    using semaphore = Semaphore.create({ key, mode: 0o644 });
+    await using child = run(
+      `${privileges}
     ${told}
+    becomeNobody();
     const semaphore = Semaphore.open(args[0]);
     tell(() => semaphore.value);
     tell(() => semaphore.waiting);
@@ -187,40 +188,42 @@ test("A user who may only read a semaphore can read and wait for zero, and nothi
     tell(() => semaphore.setPermissions({ mode: 0o666 }));
     tell(() => semaphore.remove());
   `,
-    { args: [key], uid: NOBODY },
-  );
-  const expected = [
-    "done",
-    "done",
-    "done",
-    "done",
-    "EACCES semop",
-    "EACCES semop",
-    "EACCES semop",
-    "EACCES semctl",
-    "EPERM semctl",
-    "EPERM semctl",
-  ];
-  for (const line of expected) assertEquals(await child.hear(), line);
-  assertEquals(semaphore.value, 0);
-});
+      { args: [key] },
+    );
+    const expected = [
+      "done",
+      "done",
+      "done",
+      "done",
+      "EACCES semop",
+      "EACCES semop",
+      "EACCES semop",
+      "EACCES semctl",
+      "EPERM semctl",
+      "EPERM semctl",
+    ];
+    for (const line of expected) assertEquals(await child.hear(), line);
+    assertEquals(semaphore.value, 0);
+  },
+);
 
 test(
   "setPermissions() hands an object to another user, who may then remove it",
-  { skip: skipUser },
+  onlyRoot,
   async () => {
     using semaphore = Semaphore.create();
     semaphore.setPermissions({ uid: NOBODY, gid: NOBODY, mode: 0o640 });
     const { uid, gid, mode, creatorUid } = semaphore.stat();
     assertEquals([uid, gid, mode, creatorUid], [NOBODY, NOBODY, 0o640, process.geteuid!()]);
     await using child = run(
-      `
+      `${privileges}
     ${told}
+    becomeNobody();
     const semaphore = Semaphore.fromId(Number(args[0]));
     tell(() => semaphore.increment());
     tell(() => semaphore.remove());
   `,
-      { args: [semaphore.id], uid: NOBODY },
+      { args: [semaphore.id] },
     );
     assertEquals([await child.hear(), await child.hear()], ["done", "done"]);
     assertIpcError(() => semaphore.value, "EIDRM", "semctl");

@@ -23,7 +23,7 @@ export const onlyUnshared = {
 };
 
 /**
- * The start of a program with these functions. It needs all permissions.
+ * The start of a program with these functions. It needs `--allow-ffi`, and all permissions for limits.
  *
  * - `becomeNobody()` makes it an ordinary user, in no group.
  * - `leaveNamespace()` gives its main thread an empty IPC namespace, whose limits `limit(name, value)` sets.

@@ -4,6 +4,7 @@ import process from "node:process";
 import { keyOf, Semaphore, SemaphoreSet } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
 import { type Child, run, type Runtime, until } from "./child.ts";
+import { onlyRoot, privileges } from "./privilege.ts";
 import { assertIpcError, freshName, removing } from "./support.ts";
 
 const runtimes: readonly Runtime[] = ["deno", "bun"];
@@ -204,23 +205,21 @@ test("create() with a key is initialised by the time anybody can open it", async
 });
 
 const NOBODY = 65534;
-const skip = process.geteuid!() === 0
-  ? false
-  : "only a privileged process can run programs as another user";
 
 for (const runtime of runtimes) {
   test(
     `openOrCreate() refuses what another user made in ${runtime}, unless allowForeign`,
-    { skip },
+    onlyRoot,
     async () => {
       const key = freshName();
       await using squatter = run(
-        `
+        `${privileges}
+    becomeNobody();
       Semaphore.create({ key: args[0], value: 3, mode: 0o666, owner: false });
       say("made");
       await hear();
     `,
-        { args: [key], uid: NOBODY, runtime },
+        { args: [key], runtime },
       );
       assertEquals(await squatter.hear(), "made");
       using taken = Semaphore.openOrCreate(key, { value: 9, allowForeign: true });
@@ -234,34 +233,41 @@ for (const runtime of runtimes) {
   );
 }
 
-test("openOrCreate() refuses an unfinished set that another user made, and does not touch it", {
-  skip,
-}, async () => {
-  const key = keyOf(freshName());
-  await using squatter = run(
-    `say(libc.semget(Number(args[0]), 2, libc.IPC_CREAT | libc.IPC_EXCL | 0o676)); await hear();`,
-    { args: [key], uid: NOBODY },
-  );
-  const id = Number(await squatter.hear());
-  assertIpcError(() => Semaphore.openOrCreate(key, { value: 5 }), "EPERM", "semget");
-  assertEquals(libc.semctl(id, 0, libc.GETALL), [0, 0]);
-  using finished = Semaphore.openOrCreate(key, { value: 5, allowForeign: true });
-  using _ = removing(finished);
-  assertEquals(finished.value, 5);
-});
+test(
+  "openOrCreate() refuses an unfinished set that another user made, and does not touch it",
+  onlyRoot,
+  async () => {
+    const key = keyOf(freshName());
+    await using squatter = run(
+      `${privileges}
+    becomeNobody();
+    say(libc.semget(Number(args[0]), 2, libc.IPC_CREAT | libc.IPC_EXCL | 0o676));
+    await hear();
+  `,
+      { args: [key] },
+    );
+    const id = Number(await squatter.hear());
+    assertIpcError(() => Semaphore.openOrCreate(key, { value: 5 }), "EPERM", "semget");
+    assertEquals(libc.semctl(id, 0, libc.GETALL), [0, 0]);
+    using finished = Semaphore.openOrCreate(key, { value: 5, allowForeign: true });
+    using _ = removing(finished);
+    assertEquals(finished.value, 5);
+  },
+);
 
 test(
   "openOrCreate() refuses another's object that was handed over: its creator stays its creator",
-  { skip },
+  onlyRoot,
   async () => {
     const key = freshName();
     await using squatter = run(
-      `
+      `${privileges}
+    becomeNobody();
     const semaphore = Semaphore.create({ key: args[0], mode: 0o666, owner: false });
     say(semaphore.id);
     await hear();
   `,
-      { args: [key], uid: NOBODY },
+      { args: [key] },
     );
     using semaphore = Semaphore.fromId(Number(await squatter.hear()));
     using _ = removing(semaphore);
@@ -270,13 +276,15 @@ test(
   },
 );
 
-test("openOrCreate() as an unprivileged user takes a foreign set it may use, if allowed to", {
-  skip,
-}, async () => {
-  const key = freshName();
-  using semaphore = Semaphore.create({ key, value: 3, mode: 0o666 });
-  await using child = run(
-    `
+test(
+  "openOrCreate() as an unprivileged user takes a foreign set it may use, if allowed to",
+  onlyRoot,
+  async () => {
+    const key = freshName();
+    using semaphore = Semaphore.create({ key, value: 3, mode: 0o666 });
+    await using child = run(
+      `${privileges}
+    becomeNobody();
     try {
       Semaphore.openOrCreate(args[0]);
     } catch (error) {
@@ -286,12 +294,13 @@ test("openOrCreate() as an unprivileged user takes a foreign set it may use, if 
     semaphore.decrementSync();
     say(semaphore.value);
   `,
-    { args: [key], uid: NOBODY },
-  );
-  assertEquals(await child.hear(), "EPERM semget");
-  assertEquals(await child.hear(), "2");
-  assertEquals(semaphore.value, 2);
-});
+      { args: [key] },
+    );
+    assertEquals(await child.hear(), "EPERM semget");
+    assertEquals(await child.hear(), "2");
+    assertEquals(semaphore.value, 2);
+  },
+);
 
 /** Uses an unfinished set as a program does that knows nothing of us. */
 function finishedElsewhere(id: number): number {
