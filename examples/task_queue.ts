@@ -93,8 +93,7 @@ async function* inOrder({ answers }: Shared): AsyncGenerator<Answer> {
 
 /** The commands of this runtime and of the other one, if it is installed. */
 function findRuntimes(): Map<Runtime, string> {
-  const { IPC_TEST_DENO = "deno", IPC_TEST_BUN = "bun" } = process.env;
-  const commands = { deno: IPC_TEST_DENO, bun: IPC_TEST_BUN, [own]: process.execPath };
+  const commands = { deno: "deno", bun: "bun", [own]: process.execPath };
   const found = Object.entries(commands) as [Runtime, string][];
   return new Map(found.filter(([, command]) => spawnSync(command, ["--version"]).status === 0));
 }

@@ -9,7 +9,7 @@
 
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { findBun } from "./bun.ts";
@@ -39,7 +39,9 @@ const files: string[] = given.length > 0
   ) => join("tests", name));
 
 const bun = findBun();
-const env = { ...Deno.env.toObject(), IPC_TEST_DENO: Deno.execPath(), IPC_TEST_BUN: bun };
+// Tests and examples start either runtime by its name.
+const env = { ...process.env };
+env.PATH = [dirname(Deno.execPath()), dirname(bun), env.PATH].join(delimiter);
 // Deno isolates files from each other. Bun runs all of a command in one program: each has its own.
 const suites: Record<string, string[][]> = {
   deno: [[Deno.execPath(), "test", "-A", "--quiet", ...files]],

@@ -17,10 +17,7 @@ export type Runtime = "deno" | "bun";
 export const runtime: Runtime = "Bun" in globalThis ? "bun" : "deno";
 export const otherRuntime: Runtime = runtime === "bun" ? "deno" : "bun";
 
-const paths: Record<Runtime, string> = {
-  deno: process.env.IPC_TEST_DENO ?? (runtime === "deno" ? process.execPath : "deno"),
-  bun: process.env.IPC_TEST_BUN ?? (runtime === "bun" ? process.execPath : "bun"),
-};
+const paths: Record<Runtime, string> = { deno: "deno", bun: "bun", [runtime]: process.execPath };
 
 const root = new URL("../", import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-test-"));

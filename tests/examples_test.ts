@@ -49,9 +49,9 @@ test("The global timer has one owner at a time, whoever is killed", async () => 
   for (const [index, line] of kills.entries()) {
     assertMatch(line, new RegExp(` took over in -?[\\d.]+ ms, term ${index + 2}$`));
   }
-  assertEquals(kills.length % 9, 0);
+  assertEquals(kills.length, 9);
   const [median, ticks, end] = lines.slice(-3);
-  assertMatch(median!, /^9 owners were killed, and another took over in \d\.\d ms \(median\), /);
+  assertMatch(median!, /^9 owners were killed, and another took over in -?\d+\.\d ms \(median\), /);
   assertMatch(ticks!, /^Of \d+ ticks none came from two owners at once: the terms only grew\.$/);
   assertEquals(end, "It ended with no process and nothing in the kernel.");
 });

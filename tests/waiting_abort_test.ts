@@ -50,6 +50,7 @@ const incrementer = (id: number) =>
     `
     const semaphore = Semaphore.fromId(Number(args[0]));
     let given = 0, told = false;
+    say("ready");
     hear().then(() => told = true);
     while (!told) {
       const count = 1 + Math.floor(Math.random() * 3);
@@ -66,6 +67,7 @@ for (const atOnce of [1, 10]) {
   test(`Aborts at random moments take nothing from a semaphore, ${atOnce} at a time`, async () => {
     using semaphore = Semaphore.create();
     await using child = incrementer(semaphore.id);
+    await child.hear();
     let taken = 0;
     const { served, left } = await abortAtRandom(atOnce, async (signal, round) => {
       const count = round % 2 + 1;
