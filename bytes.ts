@@ -4,12 +4,24 @@
  * @module
  */
 
+const encoder = new TextEncoder();
+
+/** Gives the bytes of a text, as UTF-8, or views those of a buffer. */
+export function encode(data: string | BufferSource, doing: string): Uint8Array {
+  if (typeof data === "string") return encoder.encode(data);
+  return bytesOf(data, doing, "a string, an ArrayBuffer or a view of one");
+}
+
 /** Views the bytes of a buffer, without copying. */
-export function bytesOf(data: BufferSource, doing: string): Uint8Array {
+export function bytesOf(
+  data: BufferSource,
+  doing: string,
+  expected = "an ArrayBuffer or a view of one",
+): Uint8Array {
   if (data instanceof Uint8Array) return data;
   if (ArrayBuffer.isView(data)) {
     return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   }
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  throw new TypeError(`Cannot ${doing}: expected a string, an ArrayBuffer or a view of one`);
+  throw new TypeError(`Cannot ${doing}: expected ${expected}`);
 }

@@ -27,6 +27,17 @@ export function checkInteger(value: number, least: number, most: number, doing: 
   throw typeof value === "number" ? new RangeError(message) : new TypeError(message);
 }
 
+/** Checks for one of several words and gives it back; `name` is that of the option. */
+export function checkWord<Word extends string>(
+  value: Word,
+  words: readonly Word[],
+  name: string,
+): Word {
+  if (words.includes(value)) return value;
+  const expected = words.map((word) => `"${word}"`).join(" or ");
+  throw new TypeError(`Cannot use "${value}" as ${name}: expected ${expected}`);
+}
+
 /** Checks a mode, such as 0o660. */
 export function checkMode(mode: number): void {
   if (Number.isInteger(mode) && mode >= 0 && mode <= 0o777) return;

@@ -6,7 +6,7 @@
 
 import { abi, errors } from "./ffi/abi.ts";
 import type { Slot } from "./ffi/msgbuf.ts";
-import { bytesOf } from "./bytes.ts";
+import { encode } from "./bytes.ts";
 import { checkInteger } from "./check.ts";
 import type { Handle } from "./object.ts";
 
@@ -53,7 +53,7 @@ export function pack(
   if (!(Number.isSafeInteger(type) && type >= 1)) refuseType(type, handle);
   const length = typeof data === "string"
     ? slot.encode(data)
-    : slot.copy(data instanceof Uint8Array ? data : bytesOf(data, `send to ${handle.name}`));
+    : slot.copy(data instanceof Uint8Array ? data : encode(data, `send to ${handle.name}`));
   slot.type = type;
   if (handle.state !== "open") throw handle.refusal();
   return length;

@@ -48,6 +48,7 @@ import {
   semopError,
 } from "./operations.ts";
 import {
+  checkKind,
   finish,
   initialisePrivate,
   readAll,
@@ -693,6 +694,7 @@ export class SemaphoreSet implements Disposable {
     { values, kind = "set", mode = 0o600, ...options }: SemaphoreSetCreateOptions,
   ): SemaphoreSet {
     checkValues(values);
+    checkKind(kind);
     checkMode(mode);
     const get = (key: number, flags: number) => semget(key, values.length + 1, flags);
     const isPrivate = options.key === undefined;
@@ -740,6 +742,7 @@ export class SemaphoreSet implements Disposable {
   static openOrCreate(key: Key, options: SemaphoreSetOpenOrCreateOptions): SemaphoreSet {
     const { values, kind = "set", mode = 0o600, allowForeign } = options;
     checkValues(values);
+    checkKind(kind);
     checkMode(mode);
     const get = (key: number, flags: number) =>
       semget(key, (flags & IPC_CREAT) === 0 ? 0 : values.length + 1, flags);

@@ -19,7 +19,7 @@ import {
   shminfo,
 } from "./ffi/abi.ts";
 import { shmat, shmctl, shmdt, shmget, view } from "./ffi/calls.ts";
-import { bytesOf } from "./bytes.ts";
+import { encode } from "./bytes.ts";
 import { checkInteger } from "./check.ts";
 import type { Key } from "./key.ts";
 import {
@@ -120,7 +120,6 @@ function shmInfo(command: number, layout: typeof shminfo): Record<string, number
 
 const getAny = (key: number, flags: number) => shmget(key, 0, flags);
 const openModes = (readonly: boolean) => readonly ? [0o400] : [0o600];
-const encoder = new TextEncoder();
 
 /**
  * Memory that processes share: what one writes, the others see at once.
@@ -333,7 +332,7 @@ export class SharedMemory implements Disposable {
    */
   write(data: string | BufferSource, offset = 0): void {
     const doing = `write to ${this.#handle.name}`;
-    const bytes = typeof data === "string" ? encoder.encode(data) : bytesOf(data, doing);
+    const bytes = encode(data, doing);
     checkInteger(offset, 0, this.size, `${doing} at ${offset}`);
     if (bytes.byteLength > this.size - offset) {
       throw new RangeError(

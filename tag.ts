@@ -15,6 +15,7 @@
 import { abi, errors, IPC_NOWAIT, IPC_SET, IPC_STAT, readStruct, writeStruct } from "./ffi/abi.ts";
 import { semctlBuffer } from "./ffi/calls.ts";
 import { attempt, pack } from "./ffi/sembuf.ts";
+import { checkWord } from "./check.ts";
 import { type Handle, ipcError } from "./object.ts";
 
 /** What a semaphore set is. Each is a class of this module, but for `"set"`, which any values are. */
@@ -44,6 +45,11 @@ const tags: Readonly<Record<SetKind, number>> = {
 const kinds: ReadonlyMap<number, SetKind> = new Map(
   Object.entries(tags).map(([kind, tag]) => [tag, kind as SetKind]),
 );
+
+/** Checks a kind, before anything is made. */
+export function checkKind(kind: SetKind): void {
+  checkWord(kind, [...kinds.values()], "kind");
+}
 
 /** The execute bits of a set that is not initialised. */
 export const UNFINISHED = 0o010;

@@ -4,7 +4,13 @@
  * @module
  */
 
-import { checkInteger, checkTimeout, type TimeoutOptions, type WaitOptions } from "../check.ts";
+import {
+  checkInteger,
+  checkTimeout,
+  checkWord,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../check.ts";
 import { errors } from "../ffi/abi.ts";
 import { IpcError } from "../ffi/error.ts";
 import type { Key } from "../key.ts";
@@ -231,8 +237,9 @@ export class Barrier implements Disposable {
   readonly #structure: Structure;
 
   /** Makes a barrier of semaphores that start with 0, 0, 0, the number of parties and 0. */
-  constructor(array: SemaphoreArray, { parties, onDeath = "break" }: BarrierOptions) {
-    checkParties(parties);
+  constructor(array: SemaphoreArray, options: BarrierOptions) {
+    const { parties, onDeath = "break" } = options;
+    checkOptions(options);
     this.#structure = new Structure(array, kind);
     this.parties = parties;
     this.onDeath = onDeath;
@@ -240,7 +247,7 @@ export class Barrier implements Disposable {
 
   /** Creates a barrier. Disposing the handle removes it, unless `owner` is false. */
   static create(options: BarrierCreateOptions): Barrier {
-    checkParties(options.parties);
+    checkOptions(options);
     const values = protocol.values(options.parties);
     return new Barrier(SemaphoreSet.create({ ...options, values, kind }), options);
   }
@@ -252,7 +259,7 @@ export class Barrier implements Disposable {
 
   /** Opens a barrier, or creates it, safely against every race and crash. */
   static openOrCreate(key: Key, options: BarrierOpenOrCreateOptions): Barrier {
-    checkParties(options.parties);
+    checkOptions(options);
     const values = protocol.values(options.parties);
     return new Barrier(SemaphoreSet.openOrCreate(key, { ...options, values, kind }), options);
   }
@@ -306,6 +313,8 @@ export class Barrier implements Disposable {
   }
 }
 
-function checkParties(parties: number): void {
+/** Checked before anything is made. */
+function checkOptions({ parties, onDeath = "break" }: BarrierOptions): void {
   checkInteger(parties, 1, 16383, `make a barrier for ${parties} parties`);
+  checkWord(onDeath, ["break", "shrink"], "onDeath");
 }

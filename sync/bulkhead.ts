@@ -309,6 +309,7 @@ function checkTickets(tickets: number): void {
 }
 
 function checkQuota(quota: number | undefined): void {
-  if (quota === undefined || (quota > 0 && quota <= 1)) return;
-  throw new RangeError(`Cannot give out a share of ${quota}: expected more than 0 and at most 1`);
+  if (quota === undefined || (typeof quota === "number" && quota > 0 && quota <= 1)) return;
+  const message = `Cannot give out a share of ${quota}: expected more than 0 and at most 1`;
+  throw typeof quota === "number" ? new RangeError(message) : new TypeError(message);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../check.ts";
+import { checkTimeout, checkWord, type TimeoutOptions, type WaitOptions } from "../check.ts";
 import { errors } from "../ffi/abi.ts";
 import { IpcError } from "../ffi/error.ts";
 import type { Key } from "../key.ts";
@@ -105,13 +105,14 @@ export class Mutex implements Disposable {
   readonly #structure: Structure;
 
   /** Makes a mutex of semaphores that start with 1 and 0. */
-  constructor(array: SemaphoreArray, { onDeath = "report" }: MutexOptions = {}) {
+  constructor(array: SemaphoreArray, options: MutexOptions = {}) {
+    this.onDeath = onDeathOf(options);
     this.#structure = new Structure(array, kind);
-    this.onDeath = onDeath;
   }
 
   /** Creates a mutex. Disposing the handle removes it, unless `owner` is false. */
   static create(options: MutexCreateOptions = {}): Mutex {
+    onDeathOf(options);
     return new Mutex(SemaphoreSet.create({ ...options, values, kind }), options);
   }
 
@@ -122,6 +123,7 @@ export class Mutex implements Disposable {
 
   /** Opens a mutex, or creates it, safely against every race and crash. */
   static openOrCreate(key: Key, options: MutexOpenOrCreateOptions = {}): Mutex {
+    onDeathOf(options);
     return new Mutex(SemaphoreSet.openOrCreate(key, { ...options, values, kind }), options);
   }
 
@@ -269,4 +271,9 @@ export class Mutex implements Disposable {
     const message = `Cannot ${verb} the mutex as ${reason}`;
     return new IpcError(message, errno, { syscall: "semop", ...subject });
   }
+}
+
+/** Checked before anything is made. */
+function onDeathOf({ onDeath = "report" }: MutexOptions): "report" | "refuse" {
+  return checkWord(onDeath, ["report", "refuse"], "onDeath");
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../check.ts";
+import { checkTimeout, checkWord, type TimeoutOptions, type WaitOptions } from "../check.ts";
 import type { Key } from "../key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
 import { SemaphoreSet } from "../semaphore.ts";
@@ -75,13 +75,14 @@ export class RwLock implements Disposable {
   readonly #structure: Structure;
 
   /** Makes a lock of three semaphores that start with 0. */
-  constructor(array: SemaphoreArray, { prefer = "writers" }: RwLockOptions = {}) {
+  constructor(array: SemaphoreArray, options: RwLockOptions = {}) {
+    this.prefer = preferOf(options);
     this.#structure = new Structure(array, kind);
-    this.prefer = prefer;
   }
 
   /** Creates a lock. Disposing the handle removes it, unless `owner` is false. */
   static create(options: RwLockCreateOptions = {}): RwLock {
+    preferOf(options);
     return new RwLock(SemaphoreSet.create({ ...options, values, kind }), options);
   }
 
@@ -92,6 +93,7 @@ export class RwLock implements Disposable {
 
   /** Opens a lock, or creates it, safely against every race and crash. */
   static openOrCreate(key: Key, options: RwLockOpenOrCreateOptions = {}): RwLock {
+    preferOf(options);
     return new RwLock(SemaphoreSet.openOrCreate(key, { ...options, values, kind }), options);
   }
 
@@ -215,4 +217,9 @@ export class RwLock implements Disposable {
   get #toRead(): typeof protocol.read | typeof protocol.readAfterWriters {
     return this.prefer === "writers" ? protocol.readAfterWriters : protocol.read;
   }
+}
+
+/** Checked before anything is made. */
+function preferOf({ prefer = "writers" }: RwLockOptions): "writers" | "readers" {
+  return checkWord(prefer, ["writers", "readers"], "prefer");
 }

@@ -105,6 +105,7 @@ test("Bulkhead.create() refuses a limit that is none, or two", () => {
     [{ quota: 1.1 }, RangeError],
     [{ quota: -0.5 }, RangeError],
     [{ quota: NaN }, RangeError],
+    [{ quota: "0.5" as never }, TypeError],
     [{ tickets: 1, quota: 0.5 }, TypeError],
     [{}, TypeError],
   ];

@@ -146,7 +146,11 @@ test("Epoll tells what it cannot watch", () => {
   const nothing = openSync(devNull, "r");
   assertIpcError(() => epoll.add(nothing), "EPERM", "epoll_ctl");
   closeSync(nothing);
-  for (const fd of wrong(1.5, NaN, "3", undefined)) assertThrows(() => epoll.add(fd), TypeError);
+  for (const fd of wrong("3", undefined)) assertThrows(() => epoll.add(fd), TypeError);
+  for (const fd of [1.5, NaN, 2 ** 32]) assertThrows(() => epoll.add(fd), RangeError);
+  for (const trigger of wrong("Edge", "", null)) {
+    assertThrows(() => epoll.add(fd, { trigger }), TypeError, `expected "level" or "edge"`);
+  }
   for (const events of wrong("hangup", ["readable", ""])) {
     assertThrows(() => epoll.add(fd, { events }), TypeError);
   }

@@ -1,4 +1,11 @@
-import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+  assertThrows,
+} from "@std/assert";
 import { spawn } from "node:child_process";
 import {
   mkdtempSync,
@@ -84,6 +91,7 @@ async function assertIpcRejection(
 async function assertTimesOut(run: () => Promise<unknown>): Promise<void> {
   const error = await assertRejects(run, DOMException);
   assertEquals(error.name, "TimeoutError");
+  assertMatch(error.message, /^Cannot (read|write|open) .* within \d+ milliseconds$/);
 }
 
 /** Reads all until the end. */
@@ -194,7 +202,7 @@ for (const nonblocking of [false, true]) {
     assertTimeout(() => reader.readSync(9, { timeout: 5 }));
     assertTimeout(() => reader.readSync(9, { timeout: 0 }));
     const controller = new AbortController();
-    const reason = new Error("enough");
+    const reason = new DOMException("Cannot see the sea", "TimeoutError");
     const read = reader.read(9, { signal: controller.signal });
     await passed(1);
     controller.abort(reason);
@@ -635,9 +643,9 @@ test("PipeReader and PipeWriter take no descriptor that is not open for them", (
   }
   assertIpcError(() => new PipeReader(ends.writer.fd), "EBADF", "fcntl");
   assertIpcError(() => new PipeWriter(ends.reader.fd), "EBADF", "fcntl");
-  for (const fd of wrong(1.5, NaN, 2 ** 32, "3", undefined)) {
-    assertThrows(() => new PipeReader(fd), TypeError);
-    assertThrows(() => new PipeWriter(fd), TypeError);
+  for (const End of [PipeReader, PipeWriter]) {
+    for (const fd of wrong("3", undefined)) assertThrows(() => new End(fd), TypeError);
+    for (const fd of [1.5, NaN, 2 ** 32]) assertThrows(() => new End(fd), RangeError);
   }
 });
 
@@ -866,6 +874,8 @@ test("Unrelated programs meet at a FIFO", async () => {
     await writer.write("from here\n");
   }
   assertEquals(await cat.hear(), "from here");
+  // While it reads, what others write may be its.
+  assertEquals((await cat.exit).code, 0);
   await using echo = new Child(["sh", "-c", `echo from there > ${path}`]);
   using reader = await openFifo(path, "read");
   assertEquals(text(await reader.read()), "from there\n");

@@ -145,8 +145,11 @@ for (const [name, look] of Object.entries(forms)) {
   test(`${name}() refuses arguments that mean nothing`, async () => {
     using ends = pipe();
     const { fd } = ends.reader;
-    for (const fd of wrong(1.5, NaN, "3", undefined, null)) {
+    for (const fd of wrong("3", undefined, null)) {
       await assertRejects(async () => await look([{ fd }]), TypeError);
+    }
+    for (const fd of [1.5, NaN, 2 ** 32]) {
+      await assertRejects(async () => await look([{ fd }]), RangeError);
     }
     for (const events of wrong("hangup", "error", ["readable", "reading"], "")) {
       await assertRejects(async () => await look([{ fd, events }]), TypeError);

@@ -7,6 +7,7 @@
 import {
   checkInteger,
   checkTimeout,
+  checkWord,
   timeoutError,
   type TimeoutOptions,
   type WaitOptions,
@@ -16,7 +17,7 @@ import { control, EpollEvents } from "../ffi/epoll_events.ts";
 import { resume } from "../ffi/interrupt.ts";
 import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
-import { bitsOf, eventsOf, poll, type PollInterest, type PollResult } from "./poll.ts";
+import { bitsOf, eventsOf, type PollInterest, type PollResult, pollUntil, restOf } from "./poll.ts";
 import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD } from "./readiness.ts";
 
 /** How an {@linkcode Epoll} watches a descriptor. */
@@ -157,9 +158,8 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     for (;;) {
       const results = this.tryWait(options?.max);
       if (results !== undefined) return results;
-      const rest = deadline - performance.now();
-      if (rest <= 0) throw timeoutError(`see a descriptor of epoll ${this.#fd} ready`, timeout);
-      await poll([{ fd: this.fd }], { signal, timeout: rest });
+      if (performance.now() >= deadline) this.#timeIsUp(timeout);
+      await pollUntil([{ fd: this.fd }], deadline, signal);
     }
   }
 
@@ -175,12 +175,9 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     const timeout = checkTimeout(options?.timeout);
     const deadline = performance.now() + timeout;
     for (;;) {
-      const rest = () => Math.min(Math.ceil(Math.max(deadline - performance.now(), 0)), 0x7fffffff);
-      const results = this.#wait(options?.max, () => timeout === Infinity ? -1 : rest());
+      const results = this.#wait(options?.max, () => restOf(deadline));
       if (results.length > 0) return results;
-      if (performance.now() >= deadline) {
-        throw timeoutError(`see a descriptor of epoll ${this.#fd} ready`, timeout);
-      }
+      if (performance.now() >= deadline) this.#timeIsUp(timeout);
     }
   }
 
@@ -224,6 +221,10 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     this.close();
   }
 
+  #timeIsUp(timeout: number): never {
+    throw timeoutError(`see a descriptor of epoll ${this.#fd} ready`, timeout);
+  }
+
   #control(operation: number, fd: number, events: number, doing: string): void {
     checkFd(fd);
     done(control(this.fd, operation, fd, events), "epoll_ctl", doing);
@@ -245,5 +246,6 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
 }
 
 function maskOf({ events, trigger = "level" }: EpollOptions = {}): number {
-  return trigger === "edge" ? bitsOf(events) | EPOLLET : bitsOf(events);
+  const edge = checkWord(trigger, ["level", "edge"], "trigger") === "edge";
+  return edge ? bitsOf(events) | EPOLLET : bitsOf(events);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkInteger } from "../check.ts";
 import { IpcError, reasonOf } from "../ffi/error.ts";
 
 /** Gives the result of a call back, and throws if it is the negative number of an error. */
@@ -14,6 +15,5 @@ export function done(result: number, syscall: string, doing: string): number {
 
 /** Checks a file descriptor. */
 export function checkFd(fd: number): void {
-  if (Number.isInteger(fd) && fd >= -0x80000000 && fd <= 0x7fffffff) return;
-  throw new TypeError(`Cannot use ${fd} as a file descriptor: expected a whole number`);
+  checkInteger(fd, -0x80000000, 0x7fffffff, `use ${fd} as a file descriptor`);
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bytesOf } from "../bytes.ts";
+import { encode } from "../bytes.ts";
 import {
   checkInteger,
   checkMode,
@@ -17,7 +17,7 @@ import { abi, errors } from "../ffi/abi.ts";
 import { resume } from "../ffi/interrupt.ts";
 import * as calls from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
-import { isReady, poll, type PollInterest, pollSync } from "./poll.ts";
+import { isReady, type PollInterest, pollSyncUntil, pollUntil } from "./poll.ts";
 
 /** Options of {@linkcode pipe}. */
 export interface PipeOptions {
@@ -45,7 +45,6 @@ const O_RDWR = 2;
 const PIPE_BUF = 4096;
 const LARGEST_READ = 0x7ffff000;
 
-const encoder = new TextEncoder();
 const { O_NONBLOCK } = abi.flags;
 
 /** Reads the flags of an open file. */
@@ -75,14 +74,6 @@ function restart(call: () => number): number {
   return result === -errors.EINTR ? resume(call) : result;
 }
 
-/** Says of what the time is up, if it is: the wait for a descriptor does not know. */
-function inTime(error: unknown, doing: string, timeout: number): unknown {
-  return error instanceof DOMException && error.name === "TimeoutError" &&
-      error.message.startsWith("Cannot see")
-    ? timeoutError(doing, timeout)
-    : error;
-}
-
 /** What both ends of a pipe have in common: a descriptor, open until it is closed. */
 class End {
   readonly #closing = new AbortController();
@@ -102,18 +93,16 @@ class End {
     throw new ReferenceError(`Cannot use descriptor ${this.#fd} as this end is closed`);
   }
 
-  /** Waits until the descriptor is ready, or closed. */
-  async ready(interest: PollInterest, deadline: number, signal?: AbortSignal): Promise<void> {
+  /** Waits until the descriptor is ready, or closed, and tells whether it was in time. */
+  async ready(interest: PollInterest, deadline: number, signal?: AbortSignal): Promise<boolean> {
     const closing = this.#closing.signal;
     const ends = signal === undefined ? closing : AbortSignal.any([signal, closing]);
-    const timeout = Math.max(deadline - performance.now(), 0);
-    await poll([{ fd: this.fd, events: interest }], { signal: ends, timeout });
+    return await pollUntil([{ fd: this.fd, events: interest }], deadline, ends) !== undefined;
   }
 
-  /** Waits until the descriptor is ready, blocking the thread. */
-  readySync(interest: PollInterest, deadline: number): void {
-    const timeout = Math.max(deadline - performance.now(), 0);
-    pollSync([{ fd: this.fd, events: interest }], { timeout });
+  /** Waits until the descriptor is ready, blocking the thread, and tells whether it was in time. */
+  readySync(interest: PollInterest, deadline: number): boolean {
+    return pollSyncUntil([{ fd: this.fd, events: interest }], deadline) !== undefined;
   }
 
   close(): void {
@@ -173,11 +162,8 @@ export class PipeReader implements Disposable {
     for (;;) {
       const bytes = this.tryRead(max);
       if (bytes !== undefined) return bytes;
-      try {
-        await this.#end.ready("readable", deadline, options?.signal);
-      } catch (error) {
-        throw inTime(error, "read from a pipe", timeout);
-      }
+      const inTime = await this.#end.ready("readable", deadline, options?.signal);
+      if (!inTime) throw timeoutError("read from a pipe", timeout);
     }
   }
 
@@ -208,11 +194,8 @@ export class PipeReader implements Disposable {
     const timeout = checkTimeout(options?.timeout);
     const deadline = performance.now() + timeout;
     for (;;) {
-      try {
-        this.#end.readySync("readable", deadline);
-      } catch (error) {
-        throw inTime(error, "read from a pipe", timeout);
-      }
+      const inTime = this.#end.readySync("readable", deadline);
+      if (!inTime) throw timeoutError("read from a pipe", timeout);
       const bytes = this.#read(max);
       if (bytes !== undefined) return bytes;
     }
@@ -298,7 +281,7 @@ export class PipeWriter implements Disposable {
    * are closed.
    */
   async write(data: string | BufferSource, options?: WaitOptions): Promise<number> {
-    const bytes = encode(data);
+    const bytes = encode(data, "write to a pipe");
     const timeout = checkTimeout(options?.timeout);
     options?.signal?.throwIfAborted();
     const deadline = performance.now() + timeout;
@@ -307,10 +290,11 @@ export class PipeWriter implements Disposable {
       written += this.#tryWrite(bytes.subarray(written)) ?? 0;
       if (written === bytes.byteLength) return written;
       try {
-        await this.#end.ready("writable", deadline, options?.signal);
+        const inTime = await this.#end.ready("writable", deadline, options?.signal);
+        if (!inTime) throw timeoutError("write to a pipe", timeout);
       } catch (error) {
         if (written > 0) return written;
-        throw inTime(error, "write to a pipe", timeout);
+        throw error;
       }
     }
   }
@@ -323,7 +307,7 @@ export class PipeWriter implements Disposable {
    * @throws {IpcError} EPIPE if all readers are closed, EBADF if the descriptor is not open for writing.
    */
   tryWrite(data: string | BufferSource): number | undefined {
-    return this.#tryWrite(encode(data));
+    return this.#tryWrite(encode(data, "write to a pipe"));
   }
 
   /**
@@ -336,7 +320,7 @@ export class PipeWriter implements Disposable {
    * @throws {IpcError} EPIPE if all readers are closed, EINTR if the program handled a signal, EBADF.
    */
   writeSync(data: string | BufferSource, options?: TimeoutOptions): number {
-    const bytes = encode(data);
+    const bytes = encode(data, "write to a pipe");
     const timeout = checkTimeout(options?.timeout);
     const deadline = performance.now() + timeout;
     let written = 0;
@@ -344,10 +328,11 @@ export class PipeWriter implements Disposable {
       written += this.#tryWrite(bytes.subarray(written)) ?? 0;
       if (written === bytes.byteLength) return written;
       try {
-        this.#end.readySync("writable", deadline);
+        const inTime = this.#end.readySync("writable", deadline);
+        if (!inTime) throw timeoutError("write to a pipe", timeout);
       } catch (error) {
         if (written > 0) return written;
-        throw inTime(error, "write to a pipe", timeout);
+        throw error;
       }
     }
   }
@@ -359,7 +344,7 @@ export class PipeWriter implements Disposable {
   get writable(): WritableStream<string | BufferSource> {
     return this.#writable ??= new WritableStream({
       write: async (chunk, { signal }) => {
-        const bytes = encode(chunk);
+        const bytes = encode(chunk, "write to a pipe") as Uint8Array<ArrayBuffer>;
         const written = await this.write(bytes, { signal });
         if (written === bytes.byteLength) return;
         throw new Error(
@@ -518,16 +503,11 @@ function delay(milliseconds: number, signal: AbortSignal | undefined): Promise<v
 
 function pathBytes(path: string): Uint8Array {
   if (typeof path === "string" && path !== "" && !path.includes("\0")) {
-    return encoder.encode(`${path}\0`);
+    return encode(`${path}\0`, "use the path");
   }
   throw new TypeError(
     "Cannot use the path: expected a string of at least one character, without NUL",
   );
-}
-
-function encode(data: string | BufferSource): Uint8Array<ArrayBuffer> {
-  const bytes = typeof data === "string" ? encoder.encode(data) : bytesOf(data, "write");
-  return bytes as Uint8Array<ArrayBuffer>;
 }
 
 function checkMax(max: number): void {

@@ -135,16 +135,29 @@ export async function poll(
   options?: WaitOptions,
 ): Promise<PollResult[]> {
   const timeout = checkTimeout(options?.timeout);
+  const results = await pollUntil(requests, performance.now() + timeout, options?.signal);
+  return results ?? timeIsUp(requests.length, timeout);
+}
+
+/** Waits until one of several descriptors is ready; undefined once the time is up. */
+export async function pollUntil(
+  requests: readonly PollRequest[],
+  deadline: number,
+  signal?: AbortSignal,
+): Promise<PollResult[] | undefined> {
   const descriptors = new PollDescriptors(requests);
-  options?.signal?.throwIfAborted();
-  const deadline = performance.now() + timeout;
+  signal?.throwIfAborted();
   for (;;) {
     const results = descriptors.look();
     if (results.length > 0) return results;
     const rest = deadline - performance.now();
-    if (rest <= 0) throw timeoutError(`see one of ${descriptors.count} descriptors ready`, timeout);
-    await readiness(descriptors, rest, options?.signal);
+    if (rest <= 0) return undefined;
+    await readiness(descriptors, rest, signal);
   }
+}
+
+function timeIsUp(count: number, timeout: number): never {
+  throw timeoutError(`see one of ${count} descriptors ready`, timeout);
 }
 
 /** Waits until one of the descriptors may be ready, or the time may be up. */
@@ -191,19 +204,30 @@ function readiness(
  */
 export function pollSync(requests: readonly PollRequest[], options?: TimeoutOptions): PollResult[] {
   const timeout = checkTimeout(options?.timeout);
+  const results = pollSyncUntil(requests, performance.now() + timeout);
+  return results ?? timeIsUp(requests.length, timeout);
+}
+
+/** Waits until one of several descriptors is ready, blocking the thread; undefined once the time is up. */
+export function pollSyncUntil(
+  requests: readonly PollRequest[],
+  deadline: number,
+): PollResult[] | undefined {
   const descriptors = new PollDescriptors(requests);
-  const deadline = performance.now() + timeout;
   const { bytes, count } = descriptors;
+  const call = () => pollCall(bytes, count, restOf(deadline));
   for (;;) {
-    const rest = () => Math.min(Math.ceil(Math.max(deadline - performance.now(), 0)), 0x7fffffff);
-    const call = () => pollCall(bytes, count, timeout === Infinity ? -1 : rest());
     const result = call();
     const results = descriptors.results(result === -errors.EINTR ? resume(call) : result);
     if (results.length > 0) return results;
-    if (performance.now() >= deadline) {
-      throw timeoutError(`see one of ${count} descriptors ready`, timeout);
-    }
+    if (performance.now() >= deadline) return undefined;
   }
+}
+
+/** What is left until then as poll and epoll_wait take it: whole milliseconds, -1 for ever. */
+export function restOf(deadline: number): number {
+  if (deadline === Infinity) return -1;
+  return Math.min(Math.ceil(Math.max(deadline - performance.now(), 0)), 0x7fffffff);
 }
 
 /** The descriptors of {@linkcode select}, by what to wait for. */
@@ -240,8 +264,8 @@ export async function select(request: SelectRequest, options?: WaitOptions): Pro
   const deadline = performance.now() + timeout;
   const requests = requestsOf(request);
   for (;;) {
-    const rest = Math.max(deadline - performance.now(), 0);
-    const results = await poll(requests, { ...options, timeout: rest });
+    const results = await pollUntil(requests, deadline, options?.signal) ??
+      timeIsUp(requests.length, timeout);
     const sorted = sort(request, results);
     if (isAny(sorted)) return sorted;
     drop(requests, results);
@@ -259,8 +283,7 @@ export function selectSync(request: SelectRequest, options?: TimeoutOptions): Se
   const deadline = performance.now() + timeout;
   const requests = requestsOf(request);
   for (;;) {
-    const rest = Math.max(deadline - performance.now(), 0);
-    const results = pollSync(requests, { timeout: rest });
+    const results = pollSyncUntil(requests, deadline) ?? timeIsUp(requests.length, timeout);
     const sorted = sort(request, results);
     if (isAny(sorted)) return sorted;
     drop(requests, results);
