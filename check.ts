@@ -23,8 +23,15 @@ export interface WaitOptions extends TimeoutOptions {
 /** Checks for a whole number in a range; `doing` says what was tried, as in "increment by 0". */
 export function checkInteger(value: number, least: number, most: number, doing: string): void {
   if (Number.isInteger(value) && value >= least && value <= most) return;
-  const message = `Cannot ${doing}: expected a whole number from ${least} to ${most}`;
-  throw typeof value === "number" ? new RangeError(message) : new TypeError(message);
+  throw numberError(value, `Cannot ${doing}: expected a whole number from ${least} to ${most}`);
+}
+
+/** Makes the error of an argument that is no number, which the message then tells, or a wrong one. */
+export function numberError(value: unknown, message: string): Error {
+  if (typeof value === "number") return new RangeError(message);
+  return new TypeError(
+    `${message}, got ${value === null ? "null" : `a value of type ${typeof value}`}`,
+  );
 }
 
 /** Checks for one of several words and gives it back; `name` is that of the option. */
@@ -42,16 +49,17 @@ export function checkWord<Word extends string>(
 export function checkMode(mode: number): void {
   if (Number.isInteger(mode) && mode >= 0 && mode <= 0o777) return;
   const shown = typeof mode === "number" ? `0o${mode.toString(8)}` : String(mode);
-  const message = `Cannot use ${shown} as a mode: expected octal permissions from 0 to 0o777`;
-  throw typeof mode === "number" ? new RangeError(message) : new TypeError(message);
+  throw numberError(
+    mode,
+    `Cannot use ${shown} as a mode: expected octal permissions from 0 to 0o777`,
+  );
 }
 
 /** Checks a timeout in milliseconds and gives it back, Infinity where there is none. */
 export function checkTimeout(timeout: number | undefined): number {
   if (timeout === undefined) return Infinity;
   if (timeout >= 0 && typeof timeout === "number") return timeout;
-  const message = `Cannot wait for ${timeout} milliseconds: expected 0 or more`;
-  throw typeof timeout === "number" ? new RangeError(message) : new TypeError(message);
+  throw numberError(timeout, `Cannot wait for ${timeout} milliseconds: expected 0 or more`);
 }
 
 /** Makes the error of a wait whose time is up. */
@@ -59,7 +67,9 @@ export function timeoutError(doing: string, timeout: number): DOMException {
   return new DOMException(`Cannot ${doing} within ${timeout} milliseconds`, "TimeoutError");
 }
 
-/** Checks the identifier of a kernel object. */
+/** Checks the identifier of a kernel object. macOS has negative ones too, but for what tells failure. */
 export function checkId(id: number): void {
-  checkInteger(id, 0, 0x7fffffff, `take ${id} as the identifier of an IPC object`);
+  const doing = `take ${id} as the identifier of an IPC object`;
+  checkInteger(id, -0x80000000, 0x7fffffff, doing);
+  if (id === -1) throw new RangeError(`Cannot ${doing}: a failed call gives -1`);
 }

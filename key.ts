@@ -5,6 +5,7 @@
  */
 
 import * as libc from "./ffi/libc.ts";
+import { numberError } from "./check.ts";
 
 /**
  * What unrelated programs call an object by: a number as C knows it, or a name, which
@@ -29,7 +30,7 @@ export type Key = number | string;
  *
  * @param name Any string but the empty one, hashed as UTF-8.
  * @returns A key from 1 to 2,147,483,647.
- * @throws {TypeError} If the name is empty or no string.
+ * @throws {TypeError} If the name is empty or not a string.
  */
 export function keyOf(name: string): number {
   if (typeof name !== "string" || name === "") {
@@ -62,10 +63,12 @@ export function ftok(path: string, project: number): number {
 export function keyNumber(key: Key): number {
   if (typeof key === "string") return keyOf(key);
   if (Number.isInteger(key) && key !== 0 && key >= -0x80000000 && key <= 0xffffffff) return key | 0;
-  const message = key === 0
-    ? "Cannot use 0 as a key as it is IPC_PRIVATE: leave the key out for a private object"
-    : `Cannot use ${key} as a key: expected a name or a whole number of 32 bits`;
-  throw typeof key === "number" ? new RangeError(message) : new TypeError(message);
+  throw numberError(
+    key,
+    key === 0
+      ? "Cannot use 0 as a key as it is IPC_PRIVATE: leave the key out for a private object"
+      : `Cannot use ${key} as a key: expected a name or a whole number of 32 bits`,
+  );
 }
 
 /** Shows a key as `ipcs` does. */

@@ -36,7 +36,7 @@ export class Message {
   /**
    * Parses the bytes as JSON.
    *
-   * @throws {SyntaxError} If they are none.
+   * @throws {SyntaxError} If they are not JSON.
    */
   json<T = unknown>(): T {
     return JSON.parse(this.text()) as T;

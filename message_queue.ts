@@ -4,7 +4,7 @@
  * @module
  */
 
-import { abi, errors, IPC_NOWAIT, IPC_STAT, msginfo, readStruct } from "./ffi/abi.ts";
+import { abi, errors, IPC_NOWAIT, msginfo, readStruct } from "./ffi/abi.ts";
 import { msgctl, msgget, msgrcv, msgsnd } from "./ffi/calls.ts";
 import { IpcError } from "./ffi/error.ts";
 import { limited, resume } from "./ffi/interrupt.ts";
@@ -33,6 +33,7 @@ import {
   create,
   type CreateOptions,
   dateOf,
+  discard,
   fromId,
   type Handle,
   ipcError,
@@ -203,8 +204,13 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   static create({ maxBytes, ...options }: MessageQueueCreateOptions = {}): MessageQueue {
     checkMaxBytes(maxBytes);
     const handle = create(messageQueue, msgget, options);
-    limit(handle, maxBytes);
-    return new MessageQueue(handle);
+    try {
+      if (maxBytes !== undefined) setPermissions(handle, {}, maxBytes);
+      return new MessageQueue(handle);
+    } catch (error) {
+      discard(handle, error);
+      throw error;
+    }
   }
 
   /**
@@ -231,9 +237,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     { maxBytes, ...options }: MessageQueueOpenOrCreateOptions = {},
   ): MessageQueue {
     checkMaxBytes(maxBytes);
-    const find = { get: msgget, modes: OPEN_MODES };
-    return new MessageQueue(openOrCreate(messageQueue, find, key, options, (handle, created) => {
-      if (created) limit(handle, maxBytes);
+    const search = { get: msgget, modes: OPEN_MODES };
+    return new MessageQueue(openOrCreate(messageQueue, search, key, options, (handle, created) => {
+      if (created && maxBytes !== undefined) setPermissions(handle, {}, maxBytes);
     }));
   }
 
@@ -363,14 +369,17 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @param options Which messages will do, the signal and the timeout.
    * @returns A promise of the number of bytes and the type. It rejects as that of `receive`; with
    * IpcError E2BIG if the message is longer than the buffer: it stays in the queue; with a TypeError
-   * if the buffer was detached meanwhile: the message goes to the end of the queue.
+   * if it is longer than what is left of the buffer, which was detached or resized meanwhile: the
+   * message goes to the end of the queue.
    */
   async receiveInto(buffer: BufferSource, options?: ReceiveWaitOptions): Promise<MessageInfo> {
     const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
     return await this.#receive(options, target.byteLength, (slot, length) => {
       if (length <= target.byteLength) return copy(slot, length, target);
       this.#giveBack(unpack(slot, length));
-      throw new TypeError(`Cannot receive from ${this.#handle.name} as the buffer was detached`);
+      throw new TypeError(
+        `Cannot receive from ${this.#handle.name} as the buffer was detached or made smaller`,
+      );
     });
   }
 
@@ -575,11 +584,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
 
   /** Copying gives EINVAL if there is no queue, and if the limit is below the length of a message. */
   #cannotPeek(): never {
-    const buffer = new Uint8Array(messageQueue.layout.size);
-    if (msgctl(this.id, IPC_STAT, buffer) < 0) throw receiveError(this.#handle, errors.EINVAL);
     const reason =
       `the message is longer than the ${limits().msgmax} bytes that can be copied now (MSGMAX, kernel.msgmax)`;
-    throw ipcError(errors.EINVAL, "msgrcv", `peek into ${this.#handle.name}`, this.#handle, reason);
+    throw this.#handle.error(errors.EINVAL, "msgrcv", `peek into ${this.#handle.name}`, reason);
   }
 
   /** Whether a message had no room; throws if it was something else. */
@@ -604,13 +611,12 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
 
   #sendError(errno: number, length: number): Error {
     const doing = `send ${length} bytes to ${this.#handle.name}`;
-    const { msgmax } = errno === errors.EINVAL ? limits() : {};
-    if (msgmax === undefined || length <= msgmax) {
-      return this.#handle.error(errno, "msgsnd", doing);
-    }
+    if (errno !== errors.EINVAL) return this.#handle.error(errno, "msgsnd", doing);
+    const { msgmax } = limits();
+    const most = msgmax === undefined ? "fewer" : `at most ${msgmax}`;
     const reason =
-      `a message has at most ${msgmax} bytes (MSGMAX, kernel.msgmax): send it in parts, or use shared memory`;
-    return ipcError(errno, "msgsnd", doing, this.#handle, reason);
+      `a message has ${most} bytes (MSGMAX, kernel.msgmax): send it in parts, or use shared memory`;
+    return this.#handle.error(errno, "msgsnd", doing, reason);
   }
 }
 
@@ -621,9 +627,9 @@ function reserve(size: number | undefined): number {
   return size ?? incoming.capacity;
 }
 
-/** Copies what was received into a user's buffer. */
+/** Copies what was received into a user's buffer, which may be detached if there is nothing to copy. */
 function copy(slot: Slot, length: number, target: Uint8Array): MessageInfo {
-  target.set(slot.first(length));
+  if (length > 0) target.set(slot.first(length));
   return { length, type: slot.type };
 }
 
@@ -661,15 +667,5 @@ function setPermissions(
     const reason =
       `more than ${msgmnb} bytes need a privilege (MSGMNB, kernel.msgmnb; CAP_SYS_RESOURCE)`;
     throw ipcError(errors.EPERM, "msgctl", doing, handle, reason);
-  }
-}
-
-function limit(handle: Handle, maxBytes: number | undefined): void {
-  if (maxBytes === undefined) return;
-  try {
-    setPermissions(handle, {}, maxBytes);
-  } catch (error) {
-    handle.remove();
-    throw error;
   }
 }

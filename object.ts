@@ -64,9 +64,9 @@ export interface OpenOrCreateOptions {
 
 /** What every `setPermissions` takes; what is left out stays as it is. */
 export interface PermissionOptions {
-  /** The number of the user who shall own the object. */
+  /** The number of the user who is to own the object. */
   uid?: number | undefined;
-  /** The number of the group that shall own the object. */
+  /** The number of the group that is to own the object. */
   gid?: number | undefined;
   /** The permissions, in octal. */
   mode?: number | undefined;
@@ -115,7 +115,7 @@ export interface Kind {
 }
 
 /** Gets the identifier for a key, as `semget`, `msgget` and `shmget` do. */
-export type Get = (key: number, flags: number) => number;
+type Get = (key: number, flags: number) => number;
 
 /** Makes an error of a failed call. */
 export function ipcError(
@@ -161,11 +161,21 @@ export class Handle {
   }
 
   /**
-   * Makes an error of a failed call. The arguments were checked before, so EINVAL means that the
-   * identifier is of no object any more: it is told as EIDRM.
+   * Makes an error of a failed call. The arguments were checked before, so EINVAL hardly ever means
+   * anything but that the identifier is of no object any more: then it is told as EIDRM, else for
+   * the reason given.
    */
-  error(errno: number, syscall: string, doing: string): IpcError {
-    return ipcError(errno === errors.EINVAL ? errors.EIDRM : errno, syscall, doing, this);
+  error(errno: number, syscall: string, doing: string, invalid?: string): IpcError {
+    if (errno !== errors.EINVAL) return ipcError(errno, syscall, doing, this);
+    if (!this.exists) return ipcError(errors.EIDRM, syscall, doing, this);
+    return ipcError(errno, syscall, doing, this, invalid);
+  }
+
+  /** Whether the object is still there, which the kernel tells before it asks for permission. */
+  get exists(): boolean {
+    const { kind, id } = this;
+    const result = kind.control(id, IPC_STAT, new Uint8Array(kind.layout.size));
+    return result >= 0 || result === -errors.EACCES;
   }
 
   /** Reads the `..._ds` and its `ipc_perm`. */
@@ -191,17 +201,23 @@ export class Handle {
     }
     if (mode !== undefined) checkMode(mode);
     this.check();
-    const buffer = this.#current();
+    const doing = `change the permissions of ${this.name}`;
+    const buffer = this.look(doing);
     writeStruct(abi.layouts.ipcPerm, buffer, { uid, gid, mode });
     writeStruct(this.kind.layout, buffer, members);
-    this.control(IPC_SET, buffer, "change the permissions of");
+    const result = this.kind.control(this.id, IPC_SET, buffer);
+    if (result >= 0) return;
+    const invalid = uid === undefined && gid === undefined
+      ? undefined
+      : "this user namespace does not know the user or the group";
+    throw this.error(-result, this.kind.syscalls.control, doing, invalid);
   }
 
   /**
-   * Reads the `..._ds` in order to change it, which an owner may do whom the mode does not let read:
-   * then it is read where it stands in the kernel's table, the low 15 or 24 bits of the identifier.
+   * Reads the `..._ds` though the mode may not let this user read: then where it stands in the
+   * kernel's table, the low 15 or 24 bits of the identifier.
    */
-  #current(): Uint8Array {
+  look(doing: string): Uint8Array {
     const { kind, id } = this;
     const buffer = new Uint8Array(kind.layout.size);
     const result = kind.control(id, IPC_STAT, buffer);
@@ -211,7 +227,7 @@ export class Handle {
         if (kind.control(id % slots, kind.statAny, buffer) === id) return buffer;
       }
     }
-    throw this.error(-result, kind.syscalls.control, `change the permissions of ${this.name}`);
+    throw this.error(-result, kind.syscalls.control, doing);
   }
 
   /** Makes a control call and gives the buffer back. */
@@ -302,19 +318,29 @@ export function open(kind: Kind, get: Get, key: Key, modes: readonly number[]): 
 }
 
 /**
+ * Removes what was just created, as it could not be finished. EINVAL and EIDRM tell that others have
+ * finished it as something else, or removed it: it is theirs.
+ */
+export function discard({ kind, id }: Handle, error: unknown): void {
+  const theirs = error instanceof IpcError && (error.code === "EINVAL" || error.code === "EIDRM");
+  if (!theirs) kind.control(id, IPC_RMID, null);
+}
+
+/**
  * Opens an object or creates it, whatever others do meanwhile. `settle` finishes what was found or
- * made: it gives false if the object went away, and everything begins anew.
+ * made: if it fails with EIDRM the object went away, and everything begins anew. If it fails
+ * otherwise, what was made is removed.
  */
 export function openOrCreate(
   kind: Kind,
-  find_: { get: Get; modes: readonly number[]; marks?: number },
+  search: { get: Get; modes: readonly number[]; marks?: number },
   key: Key,
   { mode = 0o600, allowForeign = false }: OpenOrCreateOptions,
   settle: (handle: Handle, created: boolean) => void,
 ): Handle {
   checkMode(mode);
   const number = keyNumber(key);
-  const { get, modes, marks = 0 } = find_;
+  const { get, modes, marks = 0 } = search;
   for (;;) {
     let created = false;
     let id = find(get, number, modes);
@@ -332,7 +358,9 @@ export function openOrCreate(
       settle(handle, created);
       return handle;
     } catch (error) {
-      if (!(error instanceof IpcError && error.code === "EIDRM")) throw error;
+      if (error instanceof IpcError && error.code === "EIDRM") continue;
+      if (created) discard(handle, error);
+      throw error;
     }
   }
 }
@@ -364,14 +392,15 @@ function find(get: Get, key: number, modes: readonly number[]): number {
 }
 
 function refuseForeign(handle: Handle): void {
-  const { creatorUid } = handle.read().info;
-  if (creatorUid === geteuid()) return;
+  const doing = `open or create ${handle.kind.noun} ${keyText(handle.key!)}`;
+  const { cuid } = readStruct(abi.layouts.ipcPerm, handle.look(doing));
+  if (cuid === geteuid()) return;
   throw ipcError(
     errors.EPERM,
     handle.kind.syscalls.get,
-    `open or create ${handle.kind.noun} ${keyText(handle.key!)}`,
+    doing,
     handle,
-    `user ${creatorUid} made it: with { allowForeign: true } it is taken all the same`,
+    `user ${cuid} made it: with { allowForeign: true } it is taken all the same`,
   );
 }
 
@@ -380,7 +409,7 @@ function isError(result: number): boolean {
 }
 
 function getError(kind: Kind, errno: number, verb: string, key: number): IpcError {
-  const what = key === IPC_PRIVATE ? `a private ${kind.noun}` : `${kind.noun} ${keyText(key)}`;
+  const what = `${kind.noun} ${key === IPC_PRIVATE ? "without a key" : keyText(key)}`;
   const subject = key === IPC_PRIVATE ? {} : { key };
   return ipcError(errno, kind.syscalls.get, `${verb} ${what}`, subject, reasonOfGet(kind, errno));
 }

@@ -10,13 +10,13 @@ import {
   errors,
   IPC_CREAT,
   IPC_NOWAIT,
+  IPC_PRIVATE,
   readStruct,
   SEM_UNDO,
   seminfo,
   SEMVMX,
 } from "./ffi/abi.ts";
 import { semctl, semctlBuffer, semget } from "./ffi/calls.ts";
-import { IpcError } from "./ffi/error.ts";
 import { attempt, attemptSingle, block, resumeSingle } from "./ffi/sembuf.ts";
 import {
   checkInteger,
@@ -26,11 +26,12 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "./check.ts";
-import type { Key } from "./key.ts";
+import { type Key, keyText } from "./key.ts";
 import {
   create,
   type CreateOptions,
   dateOf,
+  discard,
   fromId,
   type Handle,
   type Kind,
@@ -51,15 +52,17 @@ import {
   checkKind,
   finish,
   initialisePrivate,
+  operationsToFinish,
   readAll,
   recognise,
   type SetKind,
   type Shape,
+  tooMany,
   UNFINISHED,
   writeAll,
 } from "./tag.ts";
 
-/** Whether the kernel shall reverse an operation when this process ends. */
+/** Whether the kernel reverses an operation when this process ends. */
 export interface UndoOptions {
   /** Whether the kernel reverses the operation when this process ends, however it ends. */
   undo?: boolean | undefined;
@@ -162,6 +165,20 @@ function semInfo(command: number): Record<string, number> {
 const OPEN_MODES = [0o600, 0o400] as const;
 
 const getAny = (key: number, flags: number) => semget(key, 0, flags);
+
+/** Gets a set, but makes none with a key that no semop can initialise: nobody could finish it. */
+function getOrMake(values: readonly number[]): (key: number, flags: number) => number {
+  return (key, flags) => {
+    if ((flags & IPC_CREAT) === 0) return getAny(key, flags);
+    if (key !== IPC_PRIVATE) {
+      const { semopm = Infinity } = semInfo(abi.constants.IPC_INFO);
+      if (operationsToFinish(values) > semopm) {
+        throw tooMany(`create ${semaphoreSet.noun} ${keyText(key)}`, { key });
+      }
+    }
+    return semget(key, values.length + 1, flags);
+  };
+}
 
 function nothing(): void {}
 
@@ -366,7 +383,7 @@ export class Semaphore implements Disposable {
    * @throws {RangeError} If the value set is not a whole number from 0 to 32767.
    */
   get value(): number {
-    return this.#ask(GETVAL, "read");
+    return this.#ask(GETVAL);
   }
 
   set value(value: number) {
@@ -380,12 +397,12 @@ export class Semaphore implements Disposable {
 
   /** How many wait: each waiting process counts, whatever it waits with. */
   get waiting(): SemaphoreWaiting {
-    return { forIncrease: this.#ask(GETNCNT, "read"), forZero: this.#ask(GETZCNT, "read") };
+    return { forIncrease: this.#ask(GETNCNT), forZero: this.#ask(GETZCNT) };
   }
 
   /** The process that operated last, 0 for none or one of another PID namespace. */
   get lastPid(): number {
-    return this.#ask(GETPID, "read");
+    return this.#ask(GETPID);
   }
 
   /**
@@ -576,12 +593,12 @@ export class Semaphore implements Disposable {
     return nameOf(this.#handle, this.index);
   }
 
-  #ask(command: number, doing: string): number {
+  #ask(command: number): number {
     const handle = this.#handle;
     if (handle.state !== "open") throw handle.refusal();
     const result = semctl(handle.id, this.index, command, 0);
     if (result < 0) {
-      throw handle.error(-result, "semctl", `${doing} ${this.#name}`);
+      throw handle.error(-result, "semctl", `read ${this.#name}`);
     }
     return result;
   }
@@ -696,11 +713,10 @@ export class SemaphoreSet implements Disposable {
     checkValues(values);
     checkKind(kind);
     checkMode(mode);
-    const get = (key: number, flags: number) => semget(key, values.length + 1, flags);
     const isPrivate = options.key === undefined;
     const handle = create(
       semaphoreSet,
-      get,
+      getOrMake(values),
       { ...options, mode: isPrivate ? mode : mode & 0o666 },
       isPrivate ? 0 : UNFINISHED,
     );
@@ -710,10 +726,7 @@ export class SemaphoreSet implements Disposable {
         : finish(handle, values, kind);
       return new SemaphoreSet(handle, shape);
     } catch (error) {
-      // EINVAL and EIDRM tell that others have finished it as something else, or removed it: it is theirs.
-      if (!(error instanceof IpcError && (error.code === "EINVAL" || error.code === "EIDRM"))) {
-        handle.remove();
-      }
+      discard(handle, error);
       throw error;
     }
   }
@@ -744,10 +757,9 @@ export class SemaphoreSet implements Disposable {
     checkValues(values);
     checkKind(kind);
     checkMode(mode);
-    const get = (key: number, flags: number) =>
-      semget(key, (flags & IPC_CREAT) === 0 ? 0 : values.length + 1, flags);
+    const search = { get: getOrMake(values), modes: OPEN_MODES, marks: UNFINISHED };
     let shape: Shape | undefined;
-    const handle = openOrCreate(semaphoreSet, { get, modes: OPEN_MODES, marks: UNFINISHED }, key, {
+    const handle = openOrCreate(semaphoreSet, search, key, {
       mode: mode & 0o666,
       allowForeign,
     }, (handle) => shape = finish(handle, values, kind));

@@ -100,9 +100,8 @@ export function finish(handle: Handle, values: readonly number[], kind: SetKind)
     if (!unfinished) {
       return accept(handle, { size: count, tag: undefined }, values.length, kind);
     }
-    if (count !== values.length + 1) {
-      throw wrongSize(handle, count - 1, values.length);
-    }
+    if (count <= values.length) throw wrongSize(handle, count - 1, values.length);
+    if (count > values.length + 1) throw notFinished(handle, count - 1);
     if (initialise(handle, values, kind)) {
       unmark(handle);
       return { size: values.length, tag: tags[kind] };
@@ -113,15 +112,7 @@ export function finish(handle: Handle, values: readonly number[], kind: SetKind)
 /** Recognises a set that must be finished. */
 export function recognise(handle: Handle, kind: SetKind): Shape {
   const { count, tag, zero, marked } = look(handle);
-  if (marked && zero) {
-    throw ipcError(
-      errors.EAGAIN,
-      "semget",
-      `open ${handle.name}`,
-      handle,
-      "its creator has not initialised it: openOrCreate finishes it",
-    );
-  }
+  if (marked && zero) throw notFinished(handle, count - 1);
   return accept(
     handle,
     kinds.has(tag) ? { size: count - 1, tag } : { size: count, tag: undefined },
@@ -161,11 +152,15 @@ function look(handle: Handle): Look {
 function accept(handle: Handle, shape: Shape, least: number, kind: SetKind): Shape {
   const found = shape.tag === undefined ? undefined : kinds.get(shape.tag)!;
   if (found !== kind && !(found === undefined && kind === "set")) {
-    const what = found === undefined ? "it is another program's set" : `it is a ${found}`;
-    throw ipcError(errors.EINVAL, "semget", `open ${handle.name} as a ${kind}`, handle, what);
+    const what = found === undefined ? "it is another program's set" : `it is ${one(found)}`;
+    throw ipcError(errors.EINVAL, "semget", `open ${handle.name} as ${one(kind)}`, handle, what);
   }
   if (shape.size < least) throw wrongSize(handle, shape.size, least);
   return shape;
+}
+
+function one(kind: SetKind): string {
+  return kind === "event" ? `an ${kind}` : `a ${kind}`;
 }
 
 function wrongSize(handle: Handle, size: number, wanted: number): Error {
@@ -178,6 +173,31 @@ function wrongSize(handle: Handle, size: number, wanted: number): Error {
   );
 }
 
+function notFinished(handle: Handle, size: number): Error {
+  const values = size === 1 ? "value" : "values";
+  return ipcError(
+    errors.EAGAIN,
+    "semget",
+    `open ${handle.name}`,
+    handle,
+    `its creator has not initialised its ${size} ${values}, and may have died: ` +
+      `openOrCreate finishes it with as many, and "ipcrm -s ${handle.id}" removes it`,
+  );
+}
+
+/** Makes the error of a set that no one semop can initialise. */
+export function tooMany(doing: string, subject: { key?: number | undefined; id?: number }): Error {
+  const reason =
+    "a set with a key can start with no more values above 0 than one semop has operations " +
+    "(SEMOPM, the 3rd number of kernel.sem)";
+  return ipcError(errors.E2BIG, "semop", doing, subject, reason);
+}
+
+/** How many operations initialise a set, at least. */
+export function operationsToFinish(values: readonly number[]): number {
+  return 2 + values.filter((value) => value !== 0).length;
+}
+
 /** Initialises the set in one step, and tells whether it was this call that did. */
 function initialise(handle: Handle, values: readonly number[], kind: SetKind): boolean {
   const last = values.length;
@@ -185,18 +205,15 @@ function initialise(handle: Handle, values: readonly number[], kind: SetKind): b
     value === 0 ? [] : [[index, value, IPC_NOWAIT]]
   );
   const zeros = Array.from({ length: last + 1 }, (_, index) => [index, 0, IPC_NOWAIT]);
-  // A large set has no room for all tests in the 500 operations of one semop: the tag's is the one that counts.
-  const tests = zeros.length + additions.length <= 500 ? zeros : zeros.slice(-1);
-  const result = attempt(handle.id, pack([...tests, ...additions].flat()));
-  if (result === -errors.EAGAIN) return false;
+  let result = attempt(handle.id, pack([...zeros, ...additions].flat()));
   if (result === -errors.E2BIG) {
-    const reason =
-      "a set with a key can start with no more values above 0 than one semop has operations (SEMOPM)";
-    throw ipcError(errors.E2BIG, "semop", `initialise ${handle.name}`, handle, reason);
+    // One semop has no room for all tests of a large set: the tag's is the one that counts.
+    result = attempt(handle.id, pack([...zeros.slice(-1), ...additions].flat()));
   }
-  if (result < 0) {
-    throw handle.error(-result, "semop", `initialise ${handle.name}`);
-  }
+  if (result === -errors.EAGAIN) return false;
+  const doing = `initialise ${handle.name}`;
+  if (result === -errors.E2BIG) throw tooMany(doing, handle);
+  if (result < 0) throw handle.error(-result, "semop", doing);
   return true;
 }
 

@@ -80,6 +80,7 @@ const reasons: ReadonlyMap<number, string> = new Map([
   [errors.EACCES, "its mode does not permit this user to"],
   [errors.EFAULT, "an address is outside the memory of this process"],
   [errors.EEXIST, "it exists already"],
+  [errors.ENOTDIR, "a part of the path is not a folder"],
   [errors.EINVAL, "the system refuses an argument"],
   [errors.EFBIG, "the set has no semaphore with this index"],
   [errors.ENOSPC, "a limit of the system is reached"],
@@ -89,6 +90,8 @@ const reasons: ReadonlyMap<number, string> = new Map([
   [errors.ENOMSG, "it holds no such message"],
   [errors.EIDRM, "it was removed"],
   [errors.EMFILE, "this process has too many open files"],
+  [errors.ENAMETOOLONG, "the path or a part of it is too long"],
+  [errors.ELOOP, "the path leads through too many symbolic links"],
 ]);
 
 /** Tells in words why a call fails with this error. */

@@ -230,6 +230,45 @@ test(
   },
 );
 
+const classes = `
+  import { MessageQueue, Semaphore, SemaphoreSet, SharedMemory } from ${
+  JSON.stringify(projectFile("mod.ts"))
+};
+  void [MessageQueue, Semaphore, SemaphoreSet, SharedMemory];
+`;
+
+const ownUsers = ["--user", "--map-root-user", "--ipc"];
+const skipUsers = spawnSync("unshare", [...ownUsers, "true"]).status === 0
+  ? false
+  : "this system does not let us have a user namespace of our own";
+
+test(
+  "setPermissions() refuses a user whom the user namespace does not know, and the object stays",
+  { skip: skipUsers },
+  async () => {
+    await using child = runBy(
+      ["unshare", ...ownUsers],
+      `${classes}
+      using semaphore = Semaphore.create({ value: 3 });
+      using queue = MessageQueue.create();
+      using memory = SharedMemory.create({ size: 1 });
+      for (const object of [semaphore, queue, memory]) {
+        try {
+          object.setPermissions({ uid: 4711 });
+        } catch (error) {
+          console.log([error.code, error.syscall, error.message, object.stat().uid].join("|"));
+        }
+      }
+    `,
+    );
+    for (const { call } of kinds) {
+      const [code, syscall, message, uid] = (await child.hear()).split("|");
+      assertEquals([code, syscall, uid], ["EINVAL", `${call}ctl`, "0"]);
+      assertStringIncludes(message!, "does not know the user or the group");
+    }
+  },
+);
+
 /** A program in an IPC namespace of its own, with limits of its own. */
 const skipNamespace = spawnSync("unshare", ["--ipc", "true"]).status === 0
   ? false
@@ -366,6 +405,47 @@ test("Importing needs no permission, and the first use of the kernel asks for --
   }
 });
 
+const skipNode =
+  spawnSync("node", ["--eval", "process.getBuiltinModule('fs').statSync"]).status === 0
+    ? false
+    : "this system has no Node, or an old one";
+
+test(
+  "Importing works in Node too, and the first call says which runtimes will do",
+  { skip: skipNode },
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-node-"));
+    try {
+      const [source, bundle] = [join(folder, "program.ts"), join(folder, "program.mjs")];
+      writeFileSync(
+        source,
+        `
+        import { keyOf, Semaphore } from ${JSON.stringify(projectFile("mod.ts"))};
+        import { semget } from ${JSON.stringify(projectFile("ffi/libc.ts"))};
+        import { Mutex } from ${JSON.stringify(projectFile("sync/mod.ts"))};
+        import { pipe } from ${JSON.stringify(projectFile("unix/mod.ts"))};
+        console.log(keyOf("gunicorn"));
+        for (const use of [() => Semaphore.create(), () => semget(0, 1, 0), () => Mutex.create(), pipe]) {
+          try {
+            use();
+          } catch (error) {
+            console.log(error.message);
+          }
+        }
+      `,
+      );
+      const [bun] = command(source, "bun");
+      const built = spawnSync(bun!, ["build", source, "--target=node", `--outfile=${bundle}`]);
+      assertEquals(built.status, 0, String(built.stderr));
+      const { stdout, stderr } = spawnSync("node", [bundle], { encoding: "utf8" });
+      const refusal = "Cannot call libc in this runtime: run with Deno or Bun\n";
+      assertEquals(stdout, `${keyOf("gunicorn")}\n${refusal.repeat(4)}`, stderr);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
+
 test("Only ffi/ knows a runtime", () => {
   const known = /\b(?:Deno|Bun)\s*(?:\?\.|\.|\[)|bun:ffi|deno-lint-ignore/;
   const files = sources(projectFile("."));
@@ -401,13 +481,16 @@ function code(source: string): string {
 
 /** Runs a program in an IPC namespace of its own with one limit of its own. */
 function runLimited(limit: string, value: string, program: string): Child {
+  const script = `echo "${value}" > /proc/sys/kernel/${limit} && exec "$@"`;
+  return runBy(["unshare", "--ipc", "sh", "-c", script, "sh"], classes + program);
+}
+
+/** Lets another command run a program, which imports what it needs. */
+function runBy(words: readonly string[], program: string): Child {
   const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-limited-"));
   const file = join(folder, "program.ts");
-  const names = "{ MessageQueue, Semaphore, SemaphoreSet, SharedMemory }";
-  const imports = `import ${names} from ${JSON.stringify(projectFile("mod.ts"))};\n`;
-  writeFileSync(file, `${imports}void ${names};\n${program}`);
-  const script = `echo "${value}" > /proc/sys/kernel/${limit} && exec "$@"`;
-  const child = new Child(["unshare", "--ipc", "sh", "-c", script, "sh", ...command(file)]);
+  writeFileSync(file, program);
+  const child = new Child([...words, ...command(file)]);
   child.exit.finally(() => rmSync(folder, { recursive: true }));
   return child;
 }

@@ -173,15 +173,16 @@ test("ftok() fails by code as stat does", () => {
   const { folder, file } = place;
   symlinkSync("loop", join(folder, "loop"));
   const failures = {
-    [join(folder, "missing")]: "ENOENT",
-    "": "ENOENT",
-    [join(file, "below")]: "ENOTDIR",
-    [join(folder, "loop")]: "ELOOP",
-    [join(folder, "x".repeat(300))]: "ENAMETOOLONG",
+    [join(folder, "missing")]: ["ENOENT", "it does not exist"],
+    "": ["ENOENT", "it does not exist"],
+    [join(file, "below")]: ["ENOTDIR", "a part of the path is not a folder"],
+    [join(folder, "loop")]: ["ELOOP", "too many symbolic links"],
+    [join(folder, "x".repeat(300))]: ["ENAMETOOLONG", "too long"],
   };
-  for (const [path, code] of Object.entries(failures)) {
-    assertIpcError(() => ftok(path, 1), code, "ftok");
-    assertIpcError(() => libc.ftok(path, 1), code, "ftok");
+  for (const [path, [code, reason]] of Object.entries(failures)) {
+    const error = assertIpcError(() => ftok(path, 1), code!, "ftok");
+    assert(error.message.includes(reason!), error.message);
+    assertIpcError(() => libc.ftok(path, 1), code!, "ftok");
   }
   const error = assertIpcError(() => ftok("/missing file", 1), "ENOENT", "ftok");
   assert(error.message.includes('"/missing file"'), error.message);

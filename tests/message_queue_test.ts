@@ -345,10 +345,14 @@ test("MessageQueue.tryReceiveInto() leaves a message that is longer than the buf
   assertEquals(queue.tryReceiveInto(new Uint8Array(5)), { length: 5, type: 1 });
 });
 
-test("MessageQueue.tryReceiveInto() takes an empty message into an empty buffer", () => {
+test("MessageQueue.tryReceiveInto() takes an empty message into an empty buffer, even a detached one", () => {
   using queue = MessageQueue.create();
-  queue.sendSync("", { type: 2 });
-  assertEquals(queue.tryReceiveInto(new Uint8Array(0)), { length: 0, type: 2 });
+  const detached = new Uint8Array(4);
+  detached.buffer.transfer();
+  for (const buffer of [new Uint8Array(0), detached]) {
+    queue.sendSync("", { type: 2 });
+    assertEquals(queue.tryReceiveInto(buffer), { length: 0, type: 2 });
+  }
 });
 
 test("MessageQueue.peek() copies the message at a position and leaves everything as it was", () => {
@@ -518,6 +522,13 @@ test("MessageQueue.fromId() takes a queue, learns its key, and does not own it",
   assertEquals(created.stat().id, created.id);
 });
 
+test("MessageQueue.fromId() asks for negative identifiers too, as macOS has them, but for -1", () => {
+  for (const id of [-2, -65536, -(2 ** 31)]) {
+    assertIpcError(() => MessageQueue.fromId(id), "EIDRM", "msgctl");
+  }
+  assertThrows(() => MessageQueue.fromId(-1), RangeError, "a failed call gives -1");
+});
+
 test("MessageQueue.fromId() fails with EIDRM if the queue was removed", () => {
   const queue = MessageQueue.create();
   queue.remove();
@@ -628,7 +639,8 @@ test("MessageQueue throws for wrong types before it sends or takes anything", ()
     assertThrows(() => queue.receiveIntoSync(new Uint8Array(9), { type }), TypeError);
   }
   for (const type of wrong("1", {}, 1n, true)) {
-    assertThrows(() => queue.trySend("x", { type }), TypeError);
+    const of = `got a value of type ${typeof type}`;
+    assertThrows(() => queue.trySend("x", { type }), TypeError, of);
   }
   assertEquals(drain(queue), ["1:kept"]);
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
 import process from "node:process";
-import { keyOf, Semaphore, SemaphoreSet } from "@sysv/ipc";
+import { keyOf, MessageQueue, Semaphore, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
 import { type Child, run, type Runtime, until } from "./child.ts";
 import { onlyRoot, privileges } from "./privilege.ts";
@@ -124,12 +124,25 @@ test("openOrCreate() takes a finished set on which the mark stayed, as its creat
   assertEquals(SemaphoreSet.fromId(created.id).values, [5, 7]);
 });
 
-test("openOrCreate() refuses an unfinished set of another size", () => {
+test("openOrCreate() refuses an unfinished set that is smaller", () => {
   const key = keyOf(freshName());
   const id = libc.semget(key, 3, create | 0o600 | MARK);
-  assertIpcError(() => Semaphore.openOrCreate(key, { value: 5 }), "EINVAL", "semget");
+  const values = [5, 7, 9];
+  assertIpcError(() => SemaphoreSet.openOrCreate(key, { values }), "EINVAL", "semget");
   assertEquals(libc.semctl(id, 0, libc.GETALL), [0, 0, 0]);
   libc.semctl(id, 0, libc.IPC_RMID);
+});
+
+test("openOrCreate() gives EAGAIN for an unfinished set that is larger, until somebody finishes it", () => {
+  const key = keyOf(freshName());
+  const id = libc.semget(key, 3, create | 0o600 | MARK);
+  const error = assertIpcError(() => Semaphore.openOrCreate(key), "EAGAIN", "semget");
+  assertStringIncludes(error.message, "its 2 values");
+  assertStringIncludes(error.message, `"ipcrm -s ${id}" removes it`);
+  assertEquals(libc.semctl(id, 0, libc.GETALL), [0, 0, 0]);
+  using set = SemaphoreSet.openOrCreate(key, { values: [5, 7] });
+  using _ = removing(set);
+  assertEquals(Semaphore.openOrCreate(key).value, 5);
 });
 
 test("openOrCreate() takes as it is what another program used before it was finished", async () => {
@@ -301,6 +314,54 @@ test(
     assertEquals(semaphore.value, 2);
   },
 );
+
+test("openOrCreate() leaves nothing behind when it fails", onlyRoot, async () => {
+  const key = freshName();
+  await using child = run(
+    `${privileges}
+    becomeNobody();
+    for (const mode of [0o400, 0o200, 0]) {
+      say(failure(() => Semaphore.openOrCreate(args[0], { mode })));
+      say(failure(() => SharedMemory.openOrCreate(args[0], { size: 1, mode })));
+    }
+    say(failure(() => MessageQueue.openOrCreate(args[0], { maxBytes: 0x7fffffff })));
+  `,
+    { args: [key] },
+  );
+  const expected = [
+    "EACCES semop",
+    "EACCES shmat",
+    "EACCES semctl",
+    "EACCES shmctl",
+    "EACCES semctl",
+    "EACCES shmctl",
+    "EPERM msgctl",
+  ];
+  for (const line of expected) assertEquals(await child.hear(), line);
+  assertIpcError(() => Semaphore.open(key), "ENOENT", "semget");
+  assertIpcError(() => SharedMemory.open(key), "ENOENT", "shmget");
+  assertIpcError(() => MessageQueue.open(key), "ENOENT", "msgget");
+});
+
+test("openOrCreate() opens again a queue to which its user may only send", onlyRoot, async () => {
+  const key = freshName();
+  await using child = run(
+    `${privileges}
+    becomeNobody();
+    for (const text of ["first", "second"]) {
+      const queue = MessageQueue.openOrCreate(args[0], { mode: 0o200 });
+      say(queue.id + " " + queue.trySend(text));
+    }
+    await hear();
+  `,
+    { args: [key] },
+  );
+  const told = await child.hear();
+  using queue = MessageQueue.open(key);
+  using _ = removing(queue);
+  assertEquals([told, await child.hear()], [`${queue.id} true`, `${queue.id} true`]);
+  assertIpcError(() => MessageQueue.openOrCreate(key), "EPERM", "msgget");
+});
 
 /** Uses an unfinished set as a program does that knows nothing of us. */
 function finishedElsewhere(id: number): number {

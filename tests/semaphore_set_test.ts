@@ -10,6 +10,7 @@ import {
 } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
 import { run, until } from "./child.ts";
+import { onlyUnshared, privileges } from "./privilege.ts";
 import { assertIpcError, assertTimeout, freshName, removing } from "./support.ts";
 
 test("SemaphoreSet.create() makes as many semaphores as there are values", () => {
@@ -39,13 +40,42 @@ test("SemaphoreSet.openOrCreate() takes a set that is larger, and refuses a smal
   assertEquals(created.values, [1, 2]);
 });
 
-test("SemaphoreSet.create() leaves no set behind when it cannot initialise it", () => {
+test("SemaphoreSet begins with a key as many values as one semop can set, and else makes nothing", () => {
+  const { semopm } = libc.semctl(0, 0, libc.IPC_INFO);
+  const most = Array(semopm - 2).fill(1);
   const key = freshName();
-  const values = Array(600).fill(1);
-  const error = assertIpcError(() => SemaphoreSet.create({ key, values }), "E2BIG", "semop");
-  assertStringIncludes(error.message, "SEMOPM");
-  assertIpcError(() => SemaphoreSet.open(key), "ENOENT", "semget");
+  const values = [...most, 1];
+  for (
+    const make of [
+      () => SemaphoreSet.create({ key, values }),
+      () => SemaphoreSet.openOrCreate(key, { values }),
+    ]
+  ) {
+    assertStringIncludes(assertIpcError(make, "E2BIG", "semop").message, "SEMOPM");
+    assertIpcError(() => SemaphoreSet.open(key), "ENOENT", "semget");
+  }
+  using set = SemaphoreSet.openOrCreate(key, { values: most });
+  using _ = removing(set);
+  assertEquals(set.values, most);
 });
+
+test(
+  "SemaphoreSet begins with a key where one semop takes few operations",
+  onlyUnshared,
+  async () => {
+    await using child = run(
+      `${privileges}
+    leaveNamespace();
+    limit("sem", "250 32000 5 100");
+    say(SemaphoreSet.openOrCreate("set", { values: [1, 0, 2, 0, 3] }).values);
+    say(failure(() => SemaphoreSet.openOrCreate("other", { values: [1, 2, 3, 4] })));
+  `,
+      { permissions: ["--allow-all"] },
+    );
+    assertEquals(await child.hear(), "1,0,2,0,3");
+    assertEquals(await child.hear(), "E2BIG semop");
+  },
+);
 
 test("SemaphoreSet.create() makes large sets, private or with a key", () => {
   const values = Array.from({ length: 2000 }, (_, index) => index % 5 === 0 ? 7 : 0);
@@ -293,7 +323,8 @@ test("SemaphoreSet.create() makes sets of any kind, which are opened as that kin
       () => Semaphore.openOrCreate(key),
     ];
     for (const open of refused) {
-      assertStringIncludes(assertIpcError(open, "EINVAL", "semget").message, `it is a ${kind}`);
+      const { message } = assertIpcError(open, "EINVAL", "semget");
+      assertStringIncludes(message, kind === "event" ? "it is an event" : `it is a ${kind}`);
     }
     assertEquals(created.values, [1, 2]);
   }

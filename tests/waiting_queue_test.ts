@@ -493,6 +493,28 @@ test("MessageQueue.receiveInto() that waits fails with E2BIG when too long a mes
   assertEquals(text(queue.tryReceive()), "too long");
 });
 
+test("MessageQueue.receiveInto() takes no more than fits into a buffer that is detached or resized meanwhile", async () => {
+  const detached = new Uint8Array(8);
+  const resized = new Uint8Array(new ArrayBuffer(8, { maxByteLength: 8 }));
+  const cases = [
+    { buffer: detached, lessen: () => detached.buffer.transfer(), fits: "" },
+    { buffer: resized, lessen: () => resized.buffer.resize(2), fits: "12" },
+  ];
+  for (const { buffer, lessen, fits } of cases) {
+    using queue = MessageQueue.create();
+    const first = queue.receiveInto(buffer);
+    const second = endOf(queue.receiveInto(buffer));
+    await untilReceiving();
+    lessen();
+    queue.trySend(fits, { type: 2 });
+    queue.trySend(`${fits}+`, { type: 3 });
+    assertEquals(await first, { length: fits.length, type: 2 });
+    assertInstanceOf(await second, TypeError);
+    await until(() => queue.stat().messages === 1);
+    assertEquals(text(queue.tryReceive({ type: 3 })), `${fits}+`);
+  }
+});
+
 test("MessageQueue.receiveInto() fills each waiter's own view, and nothing around it", async () => {
   using queue = MessageQueue.create();
   const buffers = Array.from({ length: 5 }, () => new Uint8Array(10).fill(46));
