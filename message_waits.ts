@@ -7,38 +7,46 @@
 import { errors, IPC_NOWAIT } from "./ffi/abi.ts";
 import { msgrcv, msgsnd } from "./ffi/calls.ts";
 import { Slot, USUAL_LONGEST } from "./ffi/msgbuf.ts";
+import type { ThreadMemory, ThreadRequest } from "./ffi/pool.ts";
 import type { Ending, Operation, WaitRequest } from "./ffi/waiter.ts";
 import { timeoutError } from "./check.ts";
 import type { Selection } from "./message.ts";
 import { type Handle, ipcError } from "./object.ts";
 
 /** Receiving into memory of its own, as long as there are equal waits. */
-export class ReceiveOperation implements Operation {
+class ReceiveOperation implements Operation {
   readonly call = "msgrcv";
   readonly slot: Slot = new Slot();
-  readonly #id: number;
-  readonly #selection: Selection;
-  readonly #size: number | undefined;
 
-  constructor(id: number, selection: Selection, size: number | undefined) {
-    this.#id = id;
-    this.#selection = selection;
-    this.#size = size;
+  constructor(
+    readonly id: number,
+    readonly selection: Selection,
+    readonly size: number | undefined,
+  ) {
     this.slot.reserve(size ?? USUAL_LONGEST);
   }
 
   attempt(): number {
-    const { type, flags } = this.#selection;
-    return msgrcv(this.#id, this.slot.pointer, this.slot.capacity, type, flags | IPC_NOWAIT);
+    const { type, flags } = this.selection;
+    return msgrcv(this.id, this.slot.pointer, this.slot.capacity, type, flags | IPC_NOWAIT);
   }
 
-  arguments(): readonly number[] {
-    const { type, flags } = this.#selection;
-    return [this.#id, this.slot.address, this.slot.capacity, type, flags];
+  request(memory: ThreadMemory): ThreadRequest {
+    const { type, flags } = this.selection;
+    const { address } = memory.reserve(this.slot.bytes.length);
+    return {
+      arguments: [this.id, address, this.slot.capacity, type, flags],
+      // As long as it was received: that is the result.
+      reversal: { call: "msgsnd", arguments: [this.id, address, NaN, 0] },
+    };
+  }
+
+  received({ bytes }: ThreadMemory, length: number): void {
+    this.slot.take(bytes, length);
   }
 
   grow(): boolean {
-    if (this.#size !== undefined) return false;
+    if (this.size !== undefined) return false;
     this.slot.reserve(2 * this.slot.capacity);
     return true;
   }
@@ -84,22 +92,17 @@ export class ReceiveRequest<Result> implements WaitRequest<Result, ReceiveOperat
 /** Sending one message. */
 class SendOperation implements Operation {
   readonly call = "msgsnd";
-  readonly #id: number;
-  readonly #slot: Slot;
-  readonly #length: number;
 
-  constructor(id: number, slot: Slot, length: number) {
-    this.#id = id;
-    this.#slot = slot;
-    this.#length = length;
-  }
+  constructor(readonly id: number, readonly slot: Slot, readonly length: number) {}
 
   attempt(): number {
-    return msgsnd(this.#id, this.#slot.pointer, this.#length, IPC_NOWAIT);
+    return msgsnd(this.id, this.slot.pointer, this.length, IPC_NOWAIT);
   }
 
-  arguments(): readonly number[] {
-    return [this.#id, this.#slot.address, this.#length, 0];
+  request(memory: ThreadMemory): ThreadRequest {
+    const { bytes } = this.slot;
+    memory.reserve(bytes.length).bytes.set(bytes);
+    return { arguments: [this.id, memory.address, this.length, 0] };
   }
 }
 
@@ -112,7 +115,7 @@ export function sendLine(handle: Handle): string {
 export class SendRequest implements WaitRequest<void, SendOperation> {
   readonly key: string;
   readonly shared = false;
-  readonly #slot: Slot;
+  readonly slot: Slot = new Slot();
 
   constructor(
     readonly handle: Handle,
@@ -123,9 +126,9 @@ export class SendRequest implements WaitRequest<void, SendOperation> {
     readonly failure: (errno: number) => Error,
   ) {
     this.key = sendLine(handle);
-    this.#slot = new Slot().reserve(length);
-    this.#slot.text.set(packed.text.subarray(0, length));
-    this.#slot.type = packed.type;
+    this.slot.reserve(length);
+    this.slot.text.set(packed.text.subarray(0, length));
+    this.slot.type = packed.type;
   }
 
   get endings(): Set<Ending> {
@@ -133,7 +136,7 @@ export class SendRequest implements WaitRequest<void, SendOperation> {
   }
 
   operation(): SendOperation {
-    return new SendOperation(this.handle.id, this.#slot, this.length);
+    return new SendOperation(this.handle.id, this.slot, this.length);
   }
 
   take(): void {}

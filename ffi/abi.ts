@@ -36,6 +36,10 @@ export interface Abi {
   readonly programSignals: readonly number[];
   /** The function that gives the number of the thread; macOS has none like it, and what stands there gives no process's number. */
   readonly gettid: string;
+  /** The number of the system call tgkill; -1 where there is none. */
+  readonly tgkill: number;
+  /** How pthread_sigmask is told to unblock. */
+  readonly SIG_UNBLOCK: number;
   /** RTLD_DEFAULT, where dlsym looks for what is loaded. */
   readonly defaultSymbols: number;
   /** The commands and flags that do not have one value everywhere; -1 where there is none. */
@@ -178,6 +182,7 @@ const linux = {
   // SIGTTOU, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGWINCH, SIGIO
   programSignals: [1, 2, 3, 10, 12, 14, 15, 17, 18, 20, 21, 22, 24, 25, 26, 28, 29],
   gettid: "gettid",
+  SIG_UNBLOCK: 1,
   defaultSymbols: 0,
   variadicOnStack: false,
   constants: linuxConstants,
@@ -186,6 +191,7 @@ const linux = {
 const linuxX86: Abi = {
   ...linux,
   libraries: ["libc.so.6", "libc.musl-x86_64.so.1"],
+  tgkill: 234,
   epollEvent: { size: 12, data: 4 }, // packed on x86_64 alone
   layouts: {
     ipcPerm: linuxIpcPerm,
@@ -206,6 +212,7 @@ const linuxX86: Abi = {
 const linuxArm: Abi = {
   ...linux,
   libraries: ["libc.so.6", "libc.musl-aarch64.so.1"],
+  tgkill: 131,
   epollEvent: { size: 16, data: 8 },
   layouts: {
     ipcPerm: linuxIpcPerm,
@@ -233,6 +240,8 @@ const macos: Omit<Abi, "variadicOnStack"> = {
   signals: { SIGURG: 16 },
   programSignals: [1, 2, 3, 14, 15, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31],
   gettid: "pthread_main_np",
+  tgkill: -1,
+  SIG_UNBLOCK: 2,
   defaultSymbols: -2,
   errors: {
     EAGAIN: 35,

@@ -5,7 +5,6 @@
  */
 
 import { abi } from "./abi.ts";
-import { addressOf } from "./calls.ts";
 import { epollControl } from "./unix_calls.ts";
 
 /** An array of struct epoll_event, <sys/epoll.h>: see {@linkcode Abi.epollEvent}. */
@@ -19,10 +18,6 @@ export class EpollEvents {
     this.capacity = capacity;
     this.bytes = new Uint8Array(new ArrayBuffer(capacity * abi.epollEvent.size));
     this.#memory = new DataView(this.bytes.buffer);
-  }
-
-  get address(): number {
-    return addressOf(this.bytes);
   }
 
   events(index: number): number {

@@ -12,72 +12,19 @@
  */
 
 import { abi, errors } from "./abi.ts";
-import type { Calls, Prototypes } from "./backend.ts";
-import { getpid, openLibc } from "./calls.ts";
-
-const prototypes = {
-  dlsym: {
-    parameters: [
-      "i64", // void *handle
-      "buffer", // const char *symbol
-    ],
-    result: "address",
-  },
-  pthread_kill: {
-    parameters: [
-      "address", // pthread_t thread
-      "i32", // int sig
-    ],
-    result: "i32",
-  },
-  sigaction: {
-    parameters: [
-      "i32", // int signum
-      "buffer", // const struct sigaction *act
-      "buffer", // struct sigaction *oldact
-    ],
-    result: "i32",
-  },
-  signal: {
-    parameters: [
-      "i32", // int signum
-      "address", // sighandler_t handler
-    ],
-    result: "address",
-  },
-  // pid_t gettid(void)
-  gettid: { name: abi.gettid, parameters: [], result: "i32" },
-} as const satisfies Prototypes;
-
-const timerPrototypes = {
-  timer_create: {
-    parameters: [
-      "i32", // clockid_t clockid
-      "buffer", // struct sigevent *sevp
-      "buffer", // timer_t *timerid
-    ],
-    result: "i32",
-  },
-  timer_settime: {
-    parameters: [
-      "address", // timer_t timerid
-      "i32", // int flags
-      "buffer", // const struct itimerspec *new_value
-      "buffer", // struct itimerspec *old_value
-    ],
-    result: "i32",
-  },
-} as const satisfies Prototypes;
+import type { Calls } from "./backend.ts";
+import { getpid, openLibc, signal } from "./calls.ts";
+import { interruptPrototypes, timerPrototypes } from "./symbols.ts";
 
 const { SIGURG } = abi.signals;
 const SIG_DFL = 0;
 const SIG_IGN = 1;
 
-let libc: Calls<typeof prototypes> | undefined;
+let libc: Calls<typeof interruptPrototypes> | undefined;
 let handlers = { abs: 0, labs: 0 };
 
-function load(): Calls<typeof prototypes> {
-  libc = openLibc(prototypes);
+function load(): Calls<typeof interruptPrototypes> {
+  libc = openLibc(interruptPrototypes);
   const find = (name: string) =>
     libc!.dlsym(abi.defaultSymbols, new TextEncoder().encode(`${name}\0`));
   handlers = { abs: find("abs"), labs: find("labs") };
@@ -94,25 +41,44 @@ export function handlerOf(signal: number): number {
   return Number(actionNumbers[0]);
 }
 
+/** Tells the number of this thread. */
+export function threadNumber(): number {
+  return (libc ?? load()).gettid();
+}
+
 /** The first thread of a process has its number. */
 function isMainThread(): boolean {
-  return (libc ?? load()).gettid() === getpid();
+  return threadNumber() === getpid();
 }
+
+// sigset_t, <signal.h>, at most 128 bytes: signal n at bit n - 1
+const signals = new Uint8Array(128);
+signals[(SIGURG - 1) >> 3] = 1 << ((SIGURG - 1) & 7);
+
+/** Lets SIGURG through to this thread, and to those that it starts: the program's parent may have blocked it. */
+export function unblock(): void {
+  (libc ?? load()).pthread_sigmask(abi.SIG_UNBLOCK, signals, null);
+}
+
+/** What stood before `abs`: the default, or that SIGURG is ignored. */
+let replaced = SIG_DFL;
 
 /** Sees to it that SIGURG ends blocked calls. Asked each time, as a runtime resets the handler when a listener goes. */
 export function enable(): void {
-  const { signal } = libc ?? load();
   const current = handlerOf(SIGURG);
   const free = current === SIG_DFL || current === SIG_IGN;
-  if (isMainThread()) {
-    if (free) signal(SIGURG, handlers.abs);
-  } else if (free || current === handlers.abs) signal(SIGURG, handlers.labs);
+  if (!isMainThread()) {
+    if (free || current === handlers.abs) signal(SIGURG, handlers.labs);
+  } else if (free) {
+    replaced = current;
+    signal(SIGURG, handlers.abs);
+  }
 }
 
-/** Puts the default back, unless the handler is another's: for when the main thread waits for nothing. */
+/** Puts back what stood there, unless the handler is another's: for when the main thread waits for nothing. */
 export function disable(): void {
   if (libc === undefined || !isMainThread()) return;
-  if (handlerOf(SIGURG) === handlers.abs) libc.signal(SIGURG, SIG_DFL);
+  if (handlerOf(SIGURG) === handlers.abs) signal(SIGURG, replaced);
 }
 
 /** Interrupts what a thread is blocked in. It may not be there yet: repeat until it answers. */
@@ -128,22 +94,18 @@ export function handlesSignals(): boolean {
   return abi.programSignals.some((signal) => handlerOf(signal) > SIG_IGN);
 }
 
-interface Timer {
-  settime: Calls<typeof timerPrototypes>["timer_settime"];
-  id: number;
-}
-
-let timer: Timer | undefined;
+let timers: Calls<typeof timerPrototypes> | undefined;
+let timer: number | undefined;
 
 /** A kernel timer that sends SIGURG to this thread. */
-function createTimer(): Timer {
-  const { timer_create, timer_settime } = openLibc(timerPrototypes);
+function createTimer(): number {
+  const { timer_create } = timers ??= openLibc(timerPrototypes);
   // struct sigevent, <bits/types/sigevent_t.h>, 64 bytes: sigev_signo at 8, sigev_notify at 12,
   // sigev_notify_thread_id at 16; SIGEV_THREAD_ID is 4
   const event = new Int32Array(16);
   event[2] = SIGURG;
   event[3] = 4;
-  event[4] = (libc ?? load()).gettid();
+  event[4] = threadNumber();
   const id = new BigUint64Array(1);
   const CLOCK_MONOTONIC = 1;
   const result = timer_create(
@@ -154,7 +116,14 @@ function createTimer(): Timer {
   if (result !== 0) {
     throw new Error("Cannot create a timer: the system has none left for this process");
   }
-  return { settime: timer_settime, id: Number(id[0]) };
+  return Number(id[0]);
+}
+
+/** The main thread keeps its timer. A worker's would stay when the worker has ended, until the process does. */
+function deleteTimer(): void {
+  if (isMainThread() || timer === undefined) return;
+  timers!.timer_delete(timer);
+  timer = undefined;
 }
 
 // struct itimerspec, <bits/types/struct_itimerspec.h>, 32 bytes: it_interval at 0, it_value at 16,
@@ -168,7 +137,7 @@ function arm(milliseconds: number, interval: bigint): void {
   span[1] = interval;
   span[2] = nanoseconds / 1_000_000_000n;
   span[3] = nanoseconds % 1_000_000_000n;
-  timer.settime(timer.id, 0, spanBytes, null);
+  timers!.timer_settime(timer, 0, spanBytes, null);
 }
 
 /**
@@ -192,6 +161,7 @@ export function limited(call: () => number, timeout: number): number {
     const result = call();
     return result === -errors.EINTR && performance.now() >= deadline ? -errors.ETIMEDOUT : result;
   };
+  unblock();
   enable();
   arm(timeout, 1_000_000n);
   try {
@@ -199,6 +169,7 @@ export function limited(call: () => number, timeout: number): number {
     return result === -errors.EINTR ? resume(timed) : result;
   } finally {
     arm(0, 0n);
+    deleteTimer();
     disable();
   }
 }

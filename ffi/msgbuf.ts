@@ -41,11 +41,6 @@ export class Slot {
     return this;
   }
 
-  /** The same as a number, for other threads. */
-  get address(): number {
-    return addressOf(this.bytes);
-  }
-
   get type(): number {
     return this.#type[0]! + (this.#type[1]! | 0) * 2 ** 32;
   }
@@ -53,6 +48,11 @@ export class Slot {
   set type(type: number) {
     this.#type[0] = type;
     this.#type[1] = type / 2 ** 32;
+  }
+
+  /** Takes over a message of so many bytes that was received elsewhere. */
+  take(received: Uint8Array, length: number): void {
+    this.bytes.set(received.subarray(0, 8 + length));
   }
 
   /** Puts text in and gives the number of its bytes. */

@@ -11,17 +11,43 @@
  */
 
 import { abi, errors } from "./abi.ts";
-import { runtime } from "./calls.ts";
-import { disable, enable, interrupt } from "./interrupt.ts";
-import { blockingCalls, callNames, orders, slot, type ThreadData, threadSource } from "./thread.ts";
+import type { Calls, Prototypes } from "./backend.ts";
+import { openLibc, runtime, view } from "./calls.ts";
+import { disable, enable, interrupt, threadNumber, unblock } from "./interrupt.ts";
+import { allocationPrototypes, errnoPrototypes } from "./symbols.ts";
+import {
+  blockingCalls,
+  callNames,
+  linuxThreadCalls,
+  orders,
+  slot,
+  threadCalls,
+  type ThreadData,
+  threadSource,
+} from "./thread.ts";
 
 /** The calls that a thread can make. */
 export type BlockingCall = keyof typeof blockingCalls;
 
+/** A call of a thread, and what is passed to it. */
+export interface ThreadCall {
+  readonly call: BlockingCall;
+  readonly arguments: readonly number[];
+}
+
+/** What a thread is asked to do, in its own memory. */
+export interface ThreadRequest {
+  /** What is passed to the call. */
+  readonly arguments: readonly number[];
+  /** What gives back what the call took, if nobody is there to take it any more. NaN stands for the result. */
+  readonly reversal?: ThreadCall | undefined;
+}
+
 /** The calls that the platform has. */
-function callsOf(isLinux: boolean): Partial<typeof blockingCalls> {
+function callsOf(isLinux: boolean): Prototypes {
   const { epoll_wait, ...everywhere } = blockingCalls;
-  return isLinux ? { ...everywhere, epoll_wait } : everywhere;
+  const calls = { ...everywhere, ...threadCalls, ...errnoPrototypes };
+  return isLinux ? { ...calls, epoll_wait, ...linuxThreadCalls } : calls;
 }
 
 /** The most threads that can be configured. */
@@ -29,6 +55,8 @@ export const MOST_THREADS = 256;
 
 /** How long threads are kept when nothing waits, in milliseconds. */
 const LINGER = 1000;
+/** How soon a thread looks whether its owner will ever take what it has, in milliseconds. */
+const HASTE = 10;
 
 /** The part of a worker of node:worker_threads that is used here. */
 interface WorkerHandle {
@@ -40,10 +68,50 @@ interface WorkerHandle {
 /** What a thread has answered once it has started, and if it cannot. */
 const STARTED = 1;
 const FAILED = -1;
+/** In place of a call that gives back. */
+const NONE = -1;
+
+const { integers: at, floats: floatAt } = slot;
+
+let allocation: Calls<typeof allocationPrototypes> | undefined;
+
+/**
+ * The memory in which the kernel finds what a blocked call was asked, and leaves what it gives. It is
+ * the thread's, which frees it: the thread of the program that asks can end before the call does, and
+ * its own memory with it.
+ */
+export class ThreadMemory {
+  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  readonly #floats: Float64Array;
+
+  constructor(floats: Float64Array) {
+    this.#floats = floats;
+  }
+
+  get address(): number {
+    return this.#floats[floatAt.memory]!;
+  }
+
+  /** Sees to it that it is large enough. It may move. */
+  reserve(size: number): this {
+    if (size <= this.bytes.length) return this;
+    const { realloc } = allocation ??= openLibc(allocationPrototypes);
+    const length = Math.max(size, LEAST_MEMORY);
+    const address = realloc(this.address, length);
+    if (address === 0) throw new Error(`Cannot wait as there is no memory left: ${length} bytes`);
+    this.#floats[floatAt.memory] = address;
+    this.bytes = new Uint8Array(view(address, length));
+    return this;
+  }
+}
+
+/** Enough for a message of usual length. */
+const LEAST_MEMORY = 8448;
 
 /** A waiter thread. */
 export class Thread {
   readonly index: number;
+  readonly memory: ThreadMemory;
   idle = false;
   readonly #integers: Int32Array;
   readonly #floats: Float64Array;
@@ -54,28 +122,30 @@ export class Thread {
     this.index = index;
     this.#integers = new Int32Array(memory, index * slot.size, slot.size / 4);
     this.#floats = new Float64Array(memory, index * slot.size, slot.size / 8);
-    this.#integers[slot.asked] = this.#asked;
-    this.#integers[slot.answered] = 0;
+    this.#integers[at.asked] = this.#asked;
+    this.#integers[at.answered] = 0;
+    this.#integers[at.reversal] = NONE;
+    this.memory = new ThreadMemory(this.#floats);
   }
 
   get #answered(): number {
-    return Atomics.load(this.#integers, slot.answered);
+    return Atomics.load(this.#integers, at.answered);
   }
 
   /** Asks for a call, or gives an order. */
   #ask(what: number): void {
     const integers = this.#integers;
-    integers[slot.call] = what;
+    integers[at.call] = what;
     this.#asked = (this.#asked + 1) | 0;
-    Atomics.store(integers, slot.asked, this.#asked);
-    Atomics.notify(integers, slot.asked);
+    Atomics.store(integers, at.asked, this.#asked);
+    Atomics.notify(integers, at.asked);
   }
 
   /** Runs a function once the thread has answered so often or more, or could not start. */
   #whenAnswered(count: number, then: () => void): void {
     const answered = this.#answered;
     if (answered === FAILED || ((answered - count) | 0) >= 0) return queueMicrotask(then);
-    const { async, value } = Atomics.waitAsync(this.#integers, slot.answered, answered);
+    const { async, value } = Atomics.waitAsync(this.#integers, at.answered, answered);
     if (async) {
       value.then(() => this.#answered === count ? then() : this.#whenAnswered(count, then));
     } else this.#whenAnswered(count, then);
@@ -86,26 +156,36 @@ export class Thread {
     this.#whenAnswered(STARTED, () => then(this.#answered !== FAILED));
   }
 
-  /** Makes a blocking call and tells its result, or the negative number of its error, and when it ended. */
+  /** Says that it failed before it could say anything. */
+  fail(): void {
+    if (Atomics.compareExchange(this.#integers, at.answered, 0, FAILED) !== 0) return;
+    Atomics.notify(this.#integers, at.answered);
+  }
+
+  /** Makes a blocking call and tells its result, or the negative number of its error. */
   run(
     call: BlockingCall,
-    given: readonly number[],
-    answer: (result: number, time: number) => void,
+    { arguments: given, reversal }: ThreadRequest,
+    answer: (result: number) => void,
   ): void {
     const integers = this.#integers;
-    integers[slot.count] = given.length;
-    integers[slot.cancel] = 0;
-    for (let i = 0; i < given.length; i++) this.#floats[slot.arguments + i] = given[i]!;
+    integers[at.count] = given.length;
+    integers[at.cancel] = 0;
+    integers[at.reversal] = reversal === undefined ? NONE : callNames.indexOf(reversal.call);
+    integers[at.reversalCount] = reversal?.arguments.length ?? 0;
+    this.#floats.set(given, floatAt.arguments);
+    if (reversal !== undefined) this.#floats.set(reversal.arguments, floatAt.reversal);
     this.#ask(callNames.indexOf(call));
     this.#whenAnswered(this.#asked, () => {
-      const result = integers[slot.result]!;
-      answer(result === -1 ? -integers[slot.errno]! : result, this.#floats[slot.time]!);
+      const result = integers[at.result]!;
+      Atomics.store(integers, at.reversal, NONE);
+      answer(result === -1 ? -integers[at.errno]! : result);
     });
   }
 
   /** Ends the call with EINTR, unless it ends by itself first: either way it is answered. */
   cancel(): void {
-    Atomics.store(this.#integers, slot.cancel, 1);
+    Atomics.store(this.#integers, at.cancel, 1);
     this.#interrupt(this.#asked);
   }
 
@@ -113,13 +193,13 @@ export class Thread {
   #interrupt(call: number): void {
     if (call !== this.#asked || this.#answered === call) return;
     enable();
-    interrupt(this.#floats[slot.pthread]!);
+    interrupt(this.#floats[floatAt.pthread]!);
     setTimeout(() => this.#interrupt(call), 1);
   }
 
   /** Has this thread, which is idle, start another, and tells when it has seen to that. */
   start(other: number, then: () => void): void {
-    this.#integers[slot.start] = other;
+    this.#integers[at.start] = other;
     this.#ask(orders.start);
     this.#whenAnswered(this.#asked, then);
   }
@@ -138,15 +218,10 @@ export interface PoolEvents {
   failed(error: Error): void;
 }
 
-let limit = 8;
-
-/** Sets how many threads may wait at once. */
-export function setLimit(threads: number): void {
-  limit = threads;
-}
-
 /** The threads of this thread of the program. */
 export class Pool {
+  /** How many threads may wait at once. */
+  limit = 8;
   readonly #events: PoolEvents;
   readonly #threads = new Map<number, Thread>();
   readonly #workers = new Set<WorkerHandle>();
@@ -158,6 +233,8 @@ export class Pool {
   #toStart: number | undefined;
   /** How many threads are at work, or wanted to be. */
   #busy = 0;
+  /** Whether the system has no more threads for us, as long as these are there. */
+  #exhausted = false;
   #lingering = false;
   #idleSince = 0;
 
@@ -173,7 +250,10 @@ export class Pool {
       this.#hold();
       return thread;
     }
-    if (this.#starting === undefined && this.#threads.size < limit) this.#startNext();
+    const enough = this.#exhausted && this.#threads.size > 0;
+    if (this.#starting === undefined && this.#threads.size < this.limit && !enough) {
+      this.#startNext();
+    }
     return undefined;
   }
 
@@ -223,7 +303,7 @@ export class Pool {
     const helper = runtime().startsThreadsSlowly ? first : undefined;
     this.#starting = thread;
     this.#threads.set(index, thread);
-    if (helper === undefined) this.#startWorker(index);
+    if (helper === undefined) this.#startWorker(thread);
     else {
       this.#toStart = index;
       if (helper.idle) this.#startBy(helper);
@@ -231,9 +311,10 @@ export class Pool {
     }
     thread.started((alive) => {
       this.#starting = undefined;
-      if (alive) thread.idle = true;
-      else this.#threads.delete(index);
-      if (!alive) limit = Math.max(this.#threads.size, 1);
+      this.#idleSince = performance.now();
+      thread.idle = alive;
+      this.#exhausted = !alive;
+      if (!alive) this.#threads.delete(index);
       this.#events.ready();
       this.#linger();
     });
@@ -249,25 +330,28 @@ export class Pool {
     });
   }
 
-  #startWorker(index: number): void {
+  #startWorker(thread: Thread): void {
     const { Worker } = process.getBuiltinModule("node:worker_threads");
     const source = this.#source ??= threadSource(runtime(), {
       libraries: abi.libraries,
-      table: {
-        ...callsOf(abi.isLinux),
-        errnoLocation: { name: abi.errnoLocation, parameters: [], result: "address" },
-        pthread_self: { parameters: [], result: "address" },
-      },
+      table: callsOf(abi.isLinux),
       callNames,
       slot,
       orders,
       eintr: errors.EINTR,
+      tgkill: abi.tgkill,
+      patience: LINGER,
+      haste: HASTE,
     });
-    const workerData: ThreadData = { memory: this.#memory!, index, source };
+    const { index } = thread;
+    const workerData: ThreadData = { memory: this.#memory!, index, owner: threadNumber(), source };
+    // A thread has the signal mask of the one that starts it.
+    unblock();
     const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
     const worker: WorkerHandle = new Worker(url, { workerData });
     worker.on("error", (cause) => {
       this.#events.failed(new Error("Cannot wait as the waiter thread failed", { cause }));
+      thread.fail();
     });
     if (this.#busy === 0) worker.unref();
     this.#workers.add(worker);
@@ -286,6 +370,7 @@ export class Pool {
       this.#threads.clear();
       this.#workers.clear();
       this.#memory = undefined;
+      this.#exhausted = false;
     }, rest).unref();
   }
 }

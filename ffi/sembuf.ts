@@ -4,10 +4,11 @@
  * @module
  */
 
-import { errors, IPC_NOWAIT } from "./abi.ts";
+import { errors, IPC_NOWAIT, SEM_UNDO } from "./abi.ts";
 import type { Pointer } from "./backend.ts";
-import { addressOf, pointerTo, semop, semtimedop, timespec } from "./calls.ts";
+import { pointerTo, semop, semtimedop, timespec } from "./calls.ts";
 import { resume } from "./interrupt.ts";
+import type { ThreadMemory, ThreadRequest } from "./pool.ts";
 import type { Operation } from "./waiter.ts";
 
 /**
@@ -117,13 +118,26 @@ export function operationOf(key: string, id: number, packed: Packed): SemopOpera
   return last;
 }
 
-/** Whether operations change no semaphore, all in all. */
+/** Whether operations change nothing, all in all: no semaphore, and nothing that is to be undone. */
 function isTest({ numbers, count }: Packed): boolean {
   const sums = new Map<number, number>();
   for (let i = 0; i < 3 * count; i += 3) {
-    sums.set(numbers[i]!, (sums.get(numbers[i]!) ?? 0) + numbers[i + 1]!);
+    const [index, delta, flags] = [numbers[i]!, numbers[i + 1]!, numbers[i + 2]!];
+    if (delta !== 0 && (flags & SEM_UNDO) !== 0) return false;
+    sums.set(index, (sums.get(index) ?? 0) + delta);
   }
   return [...sums.values()].every((sum) => sum === 0);
+}
+
+/** What gives back what operations have taken; undefined if they have added anything. */
+function reversed({ numbers, count }: Packed): Packed | undefined {
+  const operations: number[] = [];
+  for (let i = 0; i < 3 * count; i += 3) {
+    const [index, delta, flags] = [numbers[i]!, numbers[i + 1]!, numbers[i + 2]!];
+    if (delta > 0) return undefined;
+    if (delta < 0) operations.push(index, -delta, flags);
+  }
+  return pack(operations);
 }
 
 /** Operations that a thread waits for. */
@@ -132,7 +146,7 @@ export class SemopOperation implements Operation {
   readonly #id: number;
   readonly #waiting: Packed;
   readonly #trying: Packed;
-  readonly #arguments: readonly number[];
+  readonly #reversed: Packed | undefined;
   readonly changesNothing: boolean;
 
   constructor(readonly key: string, id: number, { numbers, count }: Packed) {
@@ -143,7 +157,7 @@ export class SemopOperation implements Operation {
       this.#trying.numbers[i] = numbers[i]!;
       this.#waiting.numbers[i] = i % 3 === 2 ? numbers[i]! & ~IPC_NOWAIT : numbers[i]!;
     }
-    this.#arguments = [id, addressOf(this.#waiting.bytes), count];
+    this.#reversed = reversed(this.#trying);
     this.changesNothing = isTest(this.#trying);
   }
 
@@ -151,19 +165,25 @@ export class SemopOperation implements Operation {
     return attempt(this.#id, this.#trying);
   }
 
-  arguments(): readonly number[] {
-    return this.#arguments;
+  request(memory: ThreadMemory): ThreadRequest {
+    const { bytes, count } = this.#waiting;
+    const back = this.#reversed;
+    memory.reserve(2 * bytes.length).bytes.set(bytes);
+    if (back !== undefined) memory.bytes.set(back.bytes, bytes.length);
+    return {
+      arguments: [this.#id, memory.address, count],
+      reversal: back && {
+        call: "semop",
+        arguments: [this.#id, memory.address + bytes.length, back.count],
+      },
+    };
   }
 
   reverse(): boolean {
-    const { numbers } = this.#trying;
-    const reversed: number[] = [];
-    for (let i = 0; i < numbers.length; i += 3) {
-      if (numbers[i + 1]! > 0) return false;
-      if (numbers[i + 1]! < 0) reversed.push(numbers[i]!, -numbers[i + 1]!, numbers[i + 2]!);
-    }
-    if (reversed.length === 0) return true;
-    const result = attempt(this.#id, pack(reversed));
+    const back = this.#reversed;
+    if (back === undefined) return false;
+    if (back.count === 0) return true;
+    const result = attempt(this.#id, back);
     // With the set, all that happened to it is gone.
     return result >= 0 || result === -errors.EINVAL || result === -errors.EIDRM;
   }

@@ -179,3 +179,77 @@ export const timedPrototypes = {
     result: "i32",
   },
 } as const satisfies Prototypes;
+
+/** Memory that outlives a thread. */
+export const allocationPrototypes = {
+  realloc: {
+    parameters: [
+      "address", // void *ptr
+      "u32", // size_t size
+    ],
+    result: "address",
+  },
+} as const satisfies Prototypes;
+
+/** Signals, and which thread is which. */
+export const interruptPrototypes = {
+  dlsym: {
+    parameters: [
+      "i64", // void *handle
+      "buffer", // const char *symbol
+    ],
+    result: "address",
+  },
+  pthread_kill: {
+    parameters: [
+      "address", // pthread_t thread
+      "i32", // int sig
+    ],
+    result: "i32",
+  },
+  sigaction: {
+    parameters: [
+      "i32", // int signum
+      "buffer", // const struct sigaction *act
+      "buffer", // struct sigaction *oldact
+    ],
+    result: "i32",
+  },
+  pthread_sigmask: {
+    parameters: [
+      "i32", // int how
+      "buffer", // const sigset_t *set
+      "buffer", // sigset_t *oldset
+    ],
+    result: "i32",
+  },
+  // pid_t gettid(void)
+  gettid: { name: abi.gettid, parameters: [], result: "i32" },
+} as const satisfies Prototypes;
+
+/** Timers of the kernel. */
+export const timerPrototypes = {
+  timer_create: {
+    parameters: [
+      "i32", // clockid_t clockid
+      "buffer", // struct sigevent *sevp
+      "buffer", // timer_t *timerid
+    ],
+    result: "i32",
+  },
+  timer_settime: {
+    parameters: [
+      "address", // timer_t timerid
+      "i32", // int flags
+      "buffer", // const struct itimerspec *new_value
+      "buffer", // struct itimerspec *old_value
+    ],
+    result: "i32",
+  },
+  timer_delete: {
+    parameters: [
+      "address", // timer_t timerid
+    ],
+    result: "i32",
+  },
+} as const satisfies Prototypes;

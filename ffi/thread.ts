@@ -52,40 +52,68 @@ export const blockingCalls = {
 /** The names of the calls, in the order by which a request numbers them. */
 export const callNames = Object.keys(blockingCalls) as (keyof typeof blockingCalls)[];
 
-/**
- * What stands where in the memory that a thread shares with its owner: indices of 32-bit integers,
- * then of 64-bit floats.
- */
+/** What a waiter thread calls besides. */
+export const threadCalls = {
+  getpid: { parameters: [], result: "i32" },
+  pthread_self: { parameters: [], result: "address" },
+  free: {
+    parameters: [
+      "address", // void *ptr
+    ],
+    result: "void",
+  },
+} as const satisfies Prototypes;
+
+/** Asks Linux whether a thread of this process is there: `syscall(SYS_tgkill, tgid, tid, 0)`. */
+export const linuxThreadCalls = {
+  syscall: {
+    parameters: [
+      "i64", // long number
+      "i32", // pid_t tgid
+      "i32", // pid_t tid
+      "i32", // int sig
+    ],
+    result: "i32",
+  },
+} as const satisfies Prototypes;
+
+/** What stands where in the memory that a thread shares with its owner: 32-bit integers and 64-bit floats. */
 export const slot = {
   /** The bytes of one slot. */
   size: 128,
-  /** How often the thread was asked for something, its start included: what it waits on. */
-  asked: 0,
-  /** How often it has answered, -1 if it could not start: what its owner waits on. */
-  answered: 7,
-  /** What is asked: which call to make, or one of {@linkcode orders}; and how many arguments it has. */
-  call: 1,
-  count: 2,
-  /** What it gave. */
-  result: 3,
-  errno: 4,
-  /** Not 0 if the call shall end. */
-  cancel: 5,
-  /** Of which slot the thread is that it shall start. */
-  start: 6,
-  /** The pthread_t of the thread. */
-  pthread: 4,
-  /** When the call ended, by the clock of {@linkcode now}; and the arguments. */
-  time: 5,
-  arguments: 6,
+  integers: {
+    /** How often the thread was asked for something, its start included: what it waits on. */
+    asked: 0,
+    /** How often it has answered, -1 if it could not start: what its owner waits on. */
+    answered: 1,
+    /** What is asked: which call to make, or one of {@linkcode orders}; and how many arguments it has. */
+    call: 2,
+    count: 3,
+    /**
+     * The call that gives back what that one took, -1 if there is none or the owner has it; and how
+     * many arguments it has.
+     */
+    reversal: 4,
+    reversalCount: 5,
+    /** What the call gave. */
+    result: 6,
+    errno: 7,
+    /** Not 0 if the call is to end. */
+    cancel: 8,
+    /** The slot of the thread to start. */
+    start: 9,
+  },
+  floats: {
+    /** The pthread_t of the thread. */
+    pthread: 5,
+    /** Where the memory of its calls stands, which it frees as it ends; 0 if there is none. */
+    memory: 6,
+    /** What is passed to the call. */
+    arguments: 7,
+    /** What is passed to the one that gives back: NaN stands for the result of the first. */
+    reversal: 12,
+  },
 } as const;
-
-const { timeOrigin } = performance;
-
-/** Milliseconds by a clock that all threads share. */
-export function now(): number {
-  return timeOrigin + performance.now();
-}
 
 /** What a thread can be asked for but calls. */
 export const orders = { start: -1, leave: -2 } as const;
@@ -98,6 +126,12 @@ export interface ThreadSettings {
   slot: typeof slot;
   orders: typeof orders;
   eintr: number;
+  /** The number of the system call tgkill, where there is one. */
+  tgkill: number;
+  /** After how many idle milliseconds it looks whether its owner is still there. */
+  patience: number;
+  /** The same as long as its owner has not taken what the last call gave. */
+  haste: number;
 }
 
 /** What a thread is handed at its start. */
@@ -106,6 +140,8 @@ export interface ThreadData {
   memory: SharedArrayBuffer;
   /** Which is its own. */
   index: number;
+  /** The thread id of its owner. */
+  owner: number;
   /** Its own text, to start others. */
   source: string;
 }
@@ -115,64 +151,91 @@ export function threadSource(backend: Backend, settings: ThreadSettings): string
   return `(${thread})(${backend.open}, ${backend.view}, ${JSON.stringify(settings)});`;
 }
 
-/** Serves its slot until it is told to leave. */
+/**
+ * Serves its slot until it is told to leave, or its owner is no more: a worker of the program that
+ * is terminated can tell nobody, and some runtimes leave the threads of such a worker alone.
+ */
 export function thread(
   open: (
     libraries: readonly string[],
     table: Prototypes,
   ) => Record<string, (...given: number[]) => number>,
   view: (address: number, length: number) => ArrayBuffer,
-  { libraries, table, callNames, slot, orders, eintr }: ThreadSettings,
+  { libraries, table, callNames, slot, orders, eintr, tgkill, patience, haste }: ThreadSettings,
 ): void {
   const { workerData, Worker } = process.getBuiltinModule("node:worker_threads");
-  const { memory, index, source } = workerData as ThreadData;
-  const own = new Int32Array(memory, index * slot.size, slot.size / 4);
+  const { memory, index, owner, source } = workerData as ThreadData;
+  const { integers, floats } = slot;
+  const NONE = -1;
+  const integersOf = (index: number) => new Int32Array(memory, index * slot.size, slot.size / 4);
+  const own = integersOf(index);
   const numbers = new Float64Array(memory, index * slot.size, slot.size / 8);
 
-  const answer = (integers: Int32Array, count: number) => {
-    Atomics.store(integers, slot.answered, count);
-    Atomics.notify(integers, slot.answered);
+  const answer = (own: Int32Array, count: number) => {
+    Atomics.store(own, integers.answered, count);
+    Atomics.notify(own, integers.answered);
   };
   /** Starts another thread. */
   const startOther = (other: number) => {
     try {
       const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
-      new Worker(url, { workerData: { memory, index: other, source } });
+      new Worker(url, { workerData: { memory, index: other, owner, source } });
     } catch {
-      answer(new Int32Array(memory, other * slot.size, slot.size / 4), -1);
+      answer(integersOf(other), -1);
     }
   };
 
   const calls = open(libraries, table);
   const errno = new Int32Array(view(calls.errnoLocation!(), 4));
-  numbers[slot.pthread] = calls.pthread_self!();
-  const origin = performance.timeOrigin;
-  const first = slot.arguments;
-  let asked = own[slot.asked]!;
+  const pid = calls.getpid!();
+  numbers[floats.pthread] = calls.pthread_self!();
+
+  /** Only a thread of ours can have its number here; no signal is sent. */
+  const ownerIsGone = () =>
+    calls.syscall !== undefined && calls.syscall(tgkill, pid, owner, 0) === -1;
+  /** Gives back what a call took for an owner that is no more. */
+  const reverse = (result: number) => {
+    const name = callNames[own[integers.reversal]!]!;
+    const end = floats.reversal + own[integers.reversalCount]!;
+    const given = [...numbers.subarray(floats.reversal, end)];
+    const passed = given.map((value) => Number.isNaN(value) ? result : value);
+    while (calls[name]!(...passed) === -1 && errno[0] === eintr);
+  };
+
+  const first = floats.arguments;
+  let asked = own[integers.asked]!;
+  serving:
   for (;;) {
     answer(own, asked);
-    while (Atomics.load(own, slot.asked) === asked) Atomics.wait(own, slot.asked, asked);
-    asked = Atomics.load(own, slot.asked);
-    const order = own[slot.call]!;
-    if (order === orders.leave) return;
+    while (Atomics.load(own, integers.asked) === asked) {
+      const untaken = Atomics.load(own, integers.reversal) !== NONE;
+      const woken = Atomics.wait(own, integers.asked, asked, untaken ? haste : patience);
+      if (woken !== "timed-out" || !ownerIsGone()) continue;
+      if (untaken) reverse(own[integers.result]!);
+      break serving;
+    }
+    asked = Atomics.load(own, integers.asked);
+    const order = own[integers.call]!;
+    if (order === orders.leave) break;
     if (order === orders.start) {
-      startOther(own[slot.start]!);
+      startOther(own[integers.start]!);
       continue;
     }
     const call = calls[callNames[order]!]!;
-    const count = own[slot.count]!;
+    const count = own[integers.count]!;
     let result = -1;
     let error = eintr;
-    // A signal that is not ours ends the call too: it goes on unless it shall end.
-    while (result === -1 && error === eintr && Atomics.load(own, slot.cancel) === 0) {
+    // A signal that is not ours ends the call too: it goes on unless it is to end.
+    while (result === -1 && error === eintr && Atomics.load(own, integers.cancel) === 0) {
       // The usual number of arguments is passed without an array of them.
       result = count === 3
         ? call(numbers[first]!, numbers[first + 1]!, numbers[first + 2]!)
         : call(...numbers.subarray(first, first + count));
       error = errno[0]!;
     }
-    numbers[slot.time] = origin + performance.now();
-    own[slot.result] = result;
-    own[slot.errno] = error;
+    own[integers.result] = result;
+    own[integers.errno] = error;
+    if (result === -1) own[integers.reversal] = NONE;
   }
+  if (numbers[floats.memory] !== 0) calls.free!(numbers[floats.memory]!);
 }

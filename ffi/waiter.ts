@@ -14,8 +14,14 @@
  */
 
 import { errors } from "./abi.ts";
-import { type BlockingCall, MOST_THREADS, Pool, setLimit, type Thread } from "./pool.ts";
-import { now } from "./thread.ts";
+import {
+  type BlockingCall,
+  MOST_THREADS,
+  Pool,
+  type Thread,
+  type ThreadMemory,
+  type ThreadRequest,
+} from "./pool.ts";
 
 /** Options of {@linkcode configure}. */
 export interface ConfigureOptions {
@@ -33,8 +39,10 @@ export interface Operation {
   attempt(): number;
   /** The call that blocks. */
   readonly call: BlockingCall;
-  /** What it is given. */
-  arguments(): readonly number[];
+  /** Writes what the call needs into the memory of the thread that makes it, and says what to pass. */
+  request(memory: ThreadMemory): ThreadRequest;
+  /** Takes what the call has left there. */
+  received?(memory: ThreadMemory, result: number): void;
   /** Whether it only waits until something is the case: then that is the case for all in line. */
   readonly changesNothing?: boolean;
   /** Reverses what happened, and tells whether it could. */
@@ -69,15 +77,11 @@ export interface WaitRequest<Result, Op extends Operation = Operation> {
 
 /** setTimeout knows no more milliseconds. */
 const LONGEST_TIMER = 0x7fffffff;
-/** How much the clocks of two threads may differ, in milliseconds. */
-const CLOCK_MARGIN = 1;
 /** The longest interval between two tries without a thread, in milliseconds. */
 const LONGEST_INTERVAL = 5;
 
 /** One wait in a line. */
 class Wait<Result, Op extends Operation> implements Ending, EventListenerObject {
-  /** When it began, where that counts. */
-  readonly since: number;
   readonly promise: Promise<Result>;
   readonly operation: Op;
   readonly #request: WaitRequest<Result, Op>;
@@ -90,7 +94,6 @@ class Wait<Result, Op extends Operation> implements Ending, EventListenerObject 
     this.#line = line;
     this.#request = request;
     this.operation = operation;
-    this.since = operation.changesNothing ? now() : 0;
     this.promise = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -101,9 +104,11 @@ class Wait<Result, Op extends Operation> implements Ending, EventListenerObject 
   }
 
   #await(deadline: number): void {
-    const rest = deadline - performance.now();
-    if (rest <= 0) return this.end(this.#request.timeoutError());
-    this.#timer = setTimeout(() => this.#await(deadline), Math.min(Math.ceil(rest), LONGEST_TIMER));
+    const rest = Math.max(Math.ceil(deadline - performance.now()), 0);
+    this.#timer = setTimeout(() => {
+      if (performance.now() < deadline) this.#await(deadline);
+      else this.end(this.#request.timeoutError());
+    }, Math.min(rest, LONGEST_TIMER));
   }
 
   handleEvent(): void {
@@ -149,6 +154,11 @@ class Line {
   readonly #waits = new Set<AnyWait>();
   /** Waits that ended while the kernel may have been serving them: its answer decides. */
   readonly #leaving = new Map<AnyWait, unknown>();
+  /**
+   * Waits that change nothing and began after the call in the kernel did: what was the case when that
+   * call ended may not have been since they began.
+   */
+  readonly #late = new Set<AnyWait>();
   readonly #operation: Operation | undefined;
   #thread: Thread | undefined;
   /** The wait that the kernel is serving. */
@@ -164,10 +174,22 @@ class Line {
 
   join<Result, Op extends Operation>(request: WaitRequest<Result, Op>): Promise<Result> {
     const operation = this.#operation as Op | undefined ?? request.operation();
+    // Others in line are in nobody's way if the line only waits until something is the case.
+    if (operation.changesNothing && this.#waits.size > 0) {
+      const result = operation.attempt();
+      if (result >= 0) return Promise.resolve(request.take(result, operation));
+    }
     const wait = new Wait(this, request, operation);
     this.#waits.add(wait);
     if (this.#thread === undefined && !threadless.has(this)) this.#queue();
+    else if (operation.changesNothing && this.#served !== undefined) this.#comeLate(wait);
     return wait.promise;
+  }
+
+  /** Has the call in the kernel made anew, for all who wait now. */
+  #comeLate(wait: AnyWait): void {
+    if (this.#late.size === 0) this.#thread!.cancel();
+    this.#late.add(wait);
   }
 
   /** Waits for a thread. */
@@ -194,11 +216,11 @@ class Line {
 
   #block(thread: Thread): void {
     const wait = this.#served = this.#first()!;
-    thread.run(
-      wait.operation.call,
-      wait.operation.arguments(),
-      (result, time) => this.#answer(thread, result, time),
-    );
+    const { operation } = wait;
+    thread.run(operation.call, operation.request(thread.memory), (result) => {
+      if (result >= 0) operation.received?.(thread.memory, result);
+      this.#answer(thread, result);
+    });
   }
 
   #first(): AnyWait | undefined {
@@ -206,11 +228,12 @@ class Line {
     return undefined;
   }
 
-  #answer(thread: Thread, result: number, time: number): void {
+  #answer(thread: Thread, result: number): void {
     const wait = this.#served!;
     this.#served = undefined;
-    if (result >= 0) this.#give(wait, result, time - CLOCK_MARGIN);
+    if (result >= 0) this.#give(wait, result);
     else if (result !== -errors.EINTR) this.#refuse(wait, -result);
+    this.#late.clear();
     for (const [leaving, reason] of this.#leaving) leaving.reject(reason);
     this.#leaving.clear();
     this.serve();
@@ -223,10 +246,10 @@ class Line {
 
   /**
    * Hands over a result of the kernel: to the first in line, or to nobody if it can be reversed; and
-   * if it has changed nothing, to all who waited at that time.
+   * if it has changed nothing, to all for whom it holds.
    */
-  #give(wait: AnyWait, result: number, time: number): void {
-    if (wait.operation.changesNothing && this.#giveAll(result, time)) return;
+  #give(wait: AnyWait, result: number): void {
+    if (wait.operation.changesNothing) return this.#giveAll(result);
     const receiver = this.#shared ? this.#first() : wait;
     if (receiver !== undefined && this.#waits.delete(receiver)) return receiver.resolve(result);
     if (wait.operation.reverse?.()) return;
@@ -235,16 +258,11 @@ class Line {
     leaver!.resolve(result);
   }
 
-  /** Gives all who waited at a time what was the case for all of them, and tells whether anybody did. */
-  #giveAll(result: number, time: number): boolean {
-    let given = false;
-    for (const wait of this.#waits) {
-      if (wait.since > time) break;
-      this.#waits.delete(wait);
+  #giveAll(result: number): void {
+    for (const wait of [...this.#waits]) {
+      if (this.#late.has(wait) || !this.#waits.delete(wait)) continue;
       wait.resolve(result);
-      given = true;
     }
-    return given;
   }
 
   /** Tells an error of the kernel: to all, or to the one whose own it is. */
@@ -260,7 +278,7 @@ class Line {
     for (let wait = this.#first(); wait !== undefined; wait = this.#first()) {
       const result = wait.operation.attempt();
       if (result === -errors.EAGAIN || result === -errors.ENOMSG) return;
-      if (result >= 0) this.#give(wait, result, Infinity);
+      if (result >= 0) this.#give(wait, result);
       else this.#refuse(wait, -result);
     }
     this.#close();
@@ -269,6 +287,7 @@ class Line {
   /** Takes a wait out of the line. If the kernel may be serving it, its answer decides. */
   leave(wait: AnyWait, reason: unknown): void {
     if (!this.#waits.delete(wait)) return;
+    this.#late.delete(wait);
     const served = this.#served !== undefined &&
       (this.#shared ? this.#waits.size === 0 : wait === this.#served);
     if (!served) {
@@ -359,5 +378,5 @@ export function configure({ waiterThreads }: ConfigureOptions): void {
       `Cannot wait with ${waiterThreads} threads: expected a whole number from 1 to ${MOST_THREADS}`,
     );
   }
-  setLimit(waiterThreads);
+  pool.limit = waiterThreads;
 }

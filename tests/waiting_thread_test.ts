@@ -6,11 +6,14 @@ import { runInNewContext } from "node:vm";
 import { configure, MessageQueue, prepare, Semaphore, SemaphoreSet } from "@sysv/ipc";
 import { abi, errors } from "../ffi/abi.ts";
 import { addressOf, runtime } from "../ffi/calls.ts";
+import { threadNumber } from "../ffi/interrupt.ts";
 import {
   blockingCalls,
   callNames,
+  linuxThreadCalls,
   orders,
   slot,
+  threadCalls,
   type ThreadData,
   threadSource,
 } from "../ffi/thread.ts";
@@ -324,79 +327,107 @@ test("A stray SIGURG ends no wait", async () => {
   assertEquals(await child.hear(), "served");
 });
 
-test("The text of a thread names nothing outside itself", () => {
-  using set = zeros(2);
+test("The text of a thread names nothing outside itself, and does all it is asked for", () => {
+  using set = zeros(3);
+  const { integers, floats } = slot;
   const memory = new SharedArrayBuffer(10 * slot.size);
-  const own = new Int32Array(memory, slot.size, slot.size / 4);
+  const integersOf = (index: number) => new Int32Array(memory, index * slot.size, slot.size / 4);
+  const own = integersOf(1);
   const numbers = new Float64Array(memory, slot.size, slot.size / 8);
-  const answered = (index: number) =>
-    new Int32Array(memory, index * slot.size, slot.size / 4)[slot.answered];
   // struct sembuf { unsigned short sem_num; short sem_op; short sem_flg; }
-  const operation = new Uint8Array(new Int16Array([1, 3, 0]).buffer);
+  const operations = new Int16Array([1, 3, 0, 2, 1, 0]);
+  const address = addressOf(new Uint8Array(operations.buffer));
   const ask = (what: number) => {
-    own[slot.call] = what;
-    own[slot.asked]!++;
+    own[integers.call] = what;
+    own[integers.asked]!++;
   };
   const startOther = (index: number) => {
-    own[slot.start] = index;
+    own[integers.start] = index;
     ask(orders.start);
   };
   const operate = (cancel: number) => {
-    own[slot.count] = 3;
-    own[slot.cancel] = cancel;
-    numbers.set([set.id, addressOf(operation), 1], slot.arguments);
+    own[integers.count] = 3;
+    own[integers.cancel] = cancel;
+    own[integers.reversal] = callNames.indexOf("semop");
+    own[integers.reversalCount] = 3;
+    numbers.set([set.id, address, 1], floats.arguments);
+    numbers.set([set.id, address + 6, 1], floats.reversal);
     ask(callNames.indexOf("semop"));
   };
-  /** What its owner does each time it is idle, so that it runs through all it has. */
-  const steps = [() => startOther(7), () => startOther(8), () => operate(0), () => {
-    assertEquals(own[slot.result], 0);
-    operate(1);
-  }, () => {
-    assertEquals([own[slot.result], own[slot.errno]], [-1, errors.EINTR]);
-    ask(orders.leave);
-  }];
   const started: number[] = [];
   class Worker {
     constructor(_url: URL, { workerData }: { workerData: ThreadData }) {
       if (workerData.index === 8) throw new Error("no more threads");
-      assert(workerData.memory === memory && workerData.source === source);
+      const same = workerData.memory === memory && workerData.source === source;
+      assert(same && workerData.owner === owner);
       started.push(workerData.index);
     }
   }
-  own[slot.asked] = 1;
   const source = threadSource(runtime(), {
     libraries: abi.libraries,
     table: {
       ...blockingCalls,
+      ...threadCalls,
+      ...linuxThreadCalls,
       errnoLocation: { name: abi.errnoLocation, parameters: [], result: "address" },
-      pthread_self: { parameters: [], result: "address" },
     },
     callNames,
     slot,
     orders,
     eintr: errors.EINTR,
+    tgkill: abi.tgkill,
+    patience: 1000,
+    haste: 10,
   });
-  const threads = { workerData: { memory, index: 1, source }, Worker };
-  runInNewContext(source, {
-    Deno: Reflect.get(globalThis, "Deno"),
-    URL,
-    SharedArrayBuffer,
-    performance,
-    process: {
-      getBuiltinModule: (name: string) =>
-        name === "node:worker_threads" ? threads : process.getBuiltinModule(name),
+  let owner = threadNumber();
+  own[integers.reversal] = -1;
+  /** Runs it: each step is what its owner does when it is idle. */
+  const run = (...steps: (() => string | void)[]) => {
+    own[integers.asked] = 1;
+    const threads = { workerData: { memory, index: 1, owner, source }, Worker };
+    runInNewContext(source, {
+      Deno: Reflect.get(globalThis, "Deno"),
+      URL,
+      SharedArrayBuffer,
+      process: {
+        getBuiltinModule: (name: string) =>
+          name === "node:worker_threads" ? threads : process.getBuiltinModule(name),
+      },
+      Atomics: {
+        load: Atomics.load,
+        store: Atomics.store,
+        notify: () => 0,
+        wait: () => steps.shift()!() ?? "ok",
+      },
+    });
+    assertEquals(steps.length, 0);
+  };
+
+  run(
+    () => startOther(7),
+    () => startOther(8),
+    () => "timed-out",
+    () => operate(0),
+    () => "timed-out",
+    () => {
+      assertEquals(own[integers.result], 0);
+      operate(1);
     },
-    Atomics: {
-      load: Atomics.load,
-      store: Atomics.store,
-      exchange: Atomics.exchange,
-      notify: () => 0,
-      wait: () => steps.shift()!(),
+    () => {
+      assertEquals([own[integers.result], own[integers.errno]], [-1, errors.EINTR]);
+      ask(orders.leave);
     },
-  });
-  assertEquals(steps.length, 0);
-  assertEquals(answered(1), 1 + 4);
-  assertEquals(answered(8), -1);
+  );
+  assertEquals(own[integers.answered], 1 + 4);
+  assertEquals(integersOf(8)[integers.answered], -1);
   assertEquals(started, [7]);
-  assertEquals(set.values, [0, 3]);
+  assertEquals(set.values, [0, 3, 0]);
+
+  // No thread of this process has the number of the process that started it.
+  owner = process.ppid;
+  run(() => operate(0), () => "timed-out");
+  assertEquals(set.values, [0, 6, 1]);
+  own[integers.reversal] = -1;
+  run(() => "timed-out");
+  assertEquals(set.values, [0, 6, 1]);
 });

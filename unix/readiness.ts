@@ -12,6 +12,7 @@ import { abi, errors } from "../ffi/abi.ts";
 import { control, EpollEvents } from "../ffi/epoll_events.ts";
 import { IpcError, reasonOf } from "../ffi/error.ts";
 import { epollCreate, epollWait } from "../ffi/unix_calls.ts";
+import type { ThreadMemory, ThreadRequest } from "../ffi/pool.ts";
 import { type Ending, type Operation, wait, type WaitRequest } from "../ffi/waiter.ts";
 import { done } from "./errors.ts";
 
@@ -114,8 +115,13 @@ class EpollOperation implements Operation {
     return result === 0 ? -errors.EAGAIN : result;
   }
 
-  arguments(): readonly number[] {
-    return [epoll!, this.events.address, MOST_EVENTS, -1];
+  request(memory: ThreadMemory): ThreadRequest {
+    const { address } = memory.reserve(this.events.bytes.length);
+    return { arguments: [epoll!, address, MOST_EVENTS, -1] };
+  }
+
+  received({ bytes }: ThreadMemory): void {
+    this.events.bytes.set(bytes.subarray(0, this.events.bytes.length));
   }
 }
 
