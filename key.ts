@@ -35,7 +35,7 @@ export type Key = number | string;
 export function keyOf(name: string): number {
   if (typeof name !== "string" || name === "") {
     throw new TypeError(
-      "Cannot make a key of an empty name: expected a string of at least one character",
+      "Cannot make a key of no name: expected a string of at least one character",
     );
   }
   // Loaded when the first name comes, as it takes Deno longer than all the rest of this module.
@@ -47,12 +47,22 @@ export function keyOf(name: string): number {
  * Makes a key of a file and a number, as `ftok` does in C: two programs that name the same file, by
  * whatever path, get the same key. Removing the file and making it again changes the key.
  *
+ * @example
+ * ```ts
+ * import { ftok } from "@sysv/ipc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(ftok("/", 1), ftok("/.", 1));
+ * ```
+ *
  * @param path The path of a file that exists. It is looked up by libc, so no permission to read is
  * asked for.
  * @param project A number from 1 to 255 that tells apart several keys of one file; C uses its low 8 bits.
  * @returns The key, which can be negative.
- * @throws {IpcError} ENOENT if the file does not exist, EACCES if a folder on the way may not be searched.
+ * @throws {IpcError} ENOENT if the file does not exist, EACCES if a folder on the way may not be
+ * searched, ENOTDIR if it is none, ENAMETOOLONG, ELOOP.
  * @throws {RangeError} If the project is not from 1 to 255.
+ * @throws {TypeError} If the path is not a string or contains NUL.
  * @see https://man7.org/linux/man-pages/man3/ftok.3.html
  */
 export function ftok(path: string, project: number): number {

@@ -15,20 +15,44 @@ export type MessageTypeSelector = number | { readonly atMost: number } | { reado
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
-/** A message that was received. */
+/**
+ * A message that was received.
+ *
+ * @example
+ * ```ts
+ * import { MessageQueue } from "@sysv/ipc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using queue = MessageQueue.create();
+ * queue.trySend('{"resize":"cat.jpg"}', { type: 2 });
+ * const message = queue.receiveSync();
+ * assertEquals(message.type, 2);
+ * assertEquals(message.bytes.length, 20);
+ * assertEquals(message.json(), { resize: "cat.jpg" });
+ * ```
+ */
 export class Message {
   /** The type that its sender gave it, at least 1. Other programs' types above 2^53 are rounded. */
   readonly type: number;
   /** Its bytes, in a buffer of their own. */
   readonly bytes: Uint8Array<ArrayBuffer>;
 
-  /** Creates a message. */
+  /**
+   * Creates a message.
+   *
+   * @param type The type, at least 1.
+   * @param bytes The bytes; they are not copied.
+   */
   constructor(type: number, bytes: Uint8Array<ArrayBuffer>) {
     this.type = type;
     this.bytes = bytes;
   }
 
-  /** Decodes the bytes as UTF-8. */
+  /**
+   * Decodes the bytes as UTF-8.
+   *
+   * @returns The text, with U+FFFD where the bytes are not UTF-8.
+   */
   text(): string {
     return decoder.decode(this.bytes);
   }
@@ -36,6 +60,7 @@ export class Message {
   /**
    * Parses the bytes as JSON.
    *
+   * @returns What they stand for; that it is a `T` is not checked.
    * @throws {SyntaxError} If they are not JSON.
    */
   json<T = unknown>(): T {

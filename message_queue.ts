@@ -121,7 +121,7 @@ export interface MessageInfo {
 export interface MessageQueueInfo extends ObjectInfo {
   /** The number of messages that wait in it. */
   readonly messages: number;
-  /** Their bytes. */
+  /** The number of their bytes. */
   readonly bytes: number;
   /** The most bytes that it holds. */
   readonly maxBytes: number;
@@ -198,6 +198,8 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * Creates a queue. Disposing the handle removes it, unless `owner` is false.
    *
+   * @param options The key, limit and mode, and whether the handle owns it.
+   * @returns An empty queue.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached, EPERM
    * if `maxBytes` needs a privilege.
    */
@@ -217,6 +219,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * Opens a queue that exists.
    *
    * @param key The key or name.
+   * @returns A queue that this handle does not own.
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode permits neither sending nor receiving.
    */
   static open(key: Key): MessageQueue {
@@ -226,11 +229,12 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * Opens a queue, or creates it. Safe against every race: any number of processes may call it at
    * once, or remove the queue meanwhile. A creator that dies before it has set `maxBytes` leaves the
-   * system's default.
+   * system's default. What it made is gone again if it fails.
    *
    * @param key The key or name.
    * @param options The mode and limit to create it with.
-   * @throws {IpcError} EPERM if another user made it, EACCES, ENOSPC.
+   * @returns A queue that this handle does not own.
+   * @throws {IpcError} EPERM if another user made it or `maxBytes` needs a privilege, EACCES, ENOSPC.
    */
   static openOrCreate(
     key: Key,
@@ -247,6 +251,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * Takes the identifier of a queue that another process made, such as a parent.
    *
    * @param id The identifier.
+   * @returns A queue that this handle does not own.
    * @throws {IpcError} EIDRM if no queue has it.
    */
   static fromId(id: number): MessageQueue {
@@ -343,7 +348,8 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * Receives a message, blocking the thread until there is one.
    *
    * @param options Which messages will do, and the timeout.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @returns The message.
+   * @throws {DOMException} "TimeoutError" if the time is up: no message is taken.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the queue is removed, EACCES.
    */
   receiveSync(options?: ReceiveSyncOptions): Message {
@@ -412,7 +418,11 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     return length < 0 ? undefined : copy(incoming, length, target);
   }
 
-  /** Iterates over the messages as they come, until the queue is removed. */
+  /**
+   * Iterates over the messages as they come, until the queue is removed.
+   *
+   * @returns What `messages()` gives.
+   */
   [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
     return this.messages();
   }
@@ -422,6 +432,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * iterator is asked for it, not before. To end an iteration that waits, abort its signal.
    *
    * @param options Which messages will do, and the signal, whose reason the iteration throws.
+   * @returns An iterator, which ends with IpcError EACCES if the mode does not permit receiving.
    */
   async *messages(options?: MessagesOptions): AsyncIterableIterator<Message> {
     for (;;) {
@@ -461,7 +472,8 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    *
    * @param index Its position, 0 for the oldest.
    * @returns The message, or undefined if there are fewer.
-   * @throws {IpcError} ENOSYS if the system cannot, EIDRM if the queue is removed, EACCES.
+   * @throws {IpcError} ENOSYS if the system cannot, EIDRM if the queue is removed, EACCES, EINVAL if
+   * the message is longer than the system allows by now (MSGMAX).
    */
   peek(index = 0): Message | undefined {
     checkInteger(index, 0, 0x7fffffff, `peek at message ${index} of ${this.#handle.name}`);
@@ -476,6 +488,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * Describes the queue.
    *
    * @returns A snapshot that does not change.
+   * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit reading.
    */
   stat(): MessageQueueInfo {
     const { info, members } = this.#handle.read();
@@ -494,8 +507,10 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * Changes who may use the queue, and how much it holds.
    *
+   * @param permissions The owner, group, mode and limit; what is left out stays as it is.
    * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, or if
-   * `maxBytes` needs a privilege.
+   * `maxBytes` needs a privilege, EINVAL if the user namespace does not know the user or the group,
+   * EIDRM if it is removed.
    */
   setPermissions({ maxBytes, ...permissions }: MessageQueuePermissionOptions): void {
     checkMaxBytes(maxBytes);
@@ -505,7 +520,8 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * Removes the queue with its messages, now: whoever waits gets EIDRM.
    *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged.
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
+   * is removed already.
    */
   remove(): void {
     this.#handle.remove();

@@ -64,7 +64,11 @@ import {
 
 /** Whether the kernel reverses an operation when this process ends. */
 export interface UndoOptions {
-  /** Whether the kernel reverses the operation when this process ends, however it ends. */
+  /**
+   * Whether the kernel reverses the operation when this process ends, however it ends.
+   *
+   * @default {undefined} Not for `increment` and `decrement`, but for what `acquire` takes.
+   */
   undo?: boolean | undefined;
 }
 
@@ -310,7 +314,10 @@ export class Semaphore implements Disposable {
    * With a key, a process that dies within `create` leaves a semaphore that nobody can open but
    * `openOrCreate`, which finishes it.
    *
-   * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
+   * @param options The key, value and mode, and whether the handle owns it.
+   * @returns A semaphore with this value.
+   * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached, EACCES
+   * if its mode does not permit this user to initialise it.
    * @throws {RangeError} If the value is not a whole number from 0 to 32767.
    */
   static create(options: SemaphoreCreateOptions = {}): Semaphore {
@@ -325,6 +332,7 @@ export class Semaphore implements Disposable {
    * Opens a semaphore that exists, or the first of a set.
    *
    * @param key The key or name.
+   * @returns A semaphore that this handle does not own.
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode does not permit reading, EAGAIN if
    * its creator has not initialised it, EINVAL if it is a mutex or another structure.
    */
@@ -334,11 +342,18 @@ export class Semaphore implements Disposable {
 
   /**
    * Opens a semaphore, or creates it. Safe against every race: any number of processes may call it
-   * at once, die in it at any moment, or remove the semaphore meanwhile. A value that exists is left alone.
+   * at once, die in it at any moment, or remove the semaphore meanwhile. A value that exists is left
+   * alone. What it made is gone again if it fails.
+   *
+   * Of a set, it opens the first semaphore. See {@linkcode SemaphoreSet.openOrCreate} for what it
+   * takes for unfinished.
    *
    * @param key The key or name.
    * @param options The value and mode to create it with.
-   * @throws {IpcError} EPERM if another user made it, EACCES, ENOSPC, or EINVAL if it is a mutex or another structure.
+   * @returns A semaphore that this handle does not own.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is a mutex or another structure,
+   * EAGAIN if it is a larger set that its creator has not initialised, EACCES, ENOSPC.
+   * @throws {RangeError} If the value is not a whole number from 0 to 32767.
    */
   static openOrCreate(key: Key, options: SemaphoreOpenOrCreateOptions = {}): Semaphore {
     return makeSemaphore(
@@ -352,7 +367,9 @@ export class Semaphore implements Disposable {
    * Takes the identifier of a semaphore that another process made, such as a parent.
    *
    * @param id The identifier.
-   * @throws {IpcError} EIDRM if no set has it, EACCES if its mode does not permit reading.
+   * @returns A semaphore that this handle does not own.
+   * @throws {IpcError} EIDRM if no set has it, EACCES if its mode does not permit reading, EAGAIN if
+   * its creator has not initialised it, EINVAL if it is a mutex or another structure.
    */
   static fromId(id: number): Semaphore {
     return makeSemaphore(SemaphoreSet.fromId(id), 0, true);
@@ -395,12 +412,20 @@ export class Semaphore implements Disposable {
     }
   }
 
-  /** How many wait: each waiting process counts, whatever it waits with. */
+  /**
+   * How many wait: each waiting process counts, whatever it waits with.
+   *
+   * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit reading.
+   */
   get waiting(): SemaphoreWaiting {
     return { forIncrease: this.#ask(GETNCNT), forZero: this.#ask(GETZCNT) };
   }
 
-  /** The process that operated last, 0 for none or one of another PID namespace. */
+  /**
+   * The process that operated last, 0 for none or one of another PID namespace.
+   *
+   * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit reading.
+   */
   get lastPid(): number {
     return this.#ask(GETPID);
   }
@@ -559,6 +584,7 @@ export class Semaphore implements Disposable {
    * Describes the set of the semaphore.
    *
    * @returns A snapshot that does not change.
+   * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit reading.
    */
   stat(): SemaphoreInfo {
     this.#handle.check();
@@ -568,7 +594,9 @@ export class Semaphore implements Disposable {
   /**
    * Changes who may use the set of the semaphore.
    *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged.
+   * @param permissions The owner, group and mode; what is left out stays as it is.
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EINVAL if
+   * the user namespace does not know the user or the group, EIDRM if it is removed.
    */
   setPermissions(permissions: PermissionOptions): void {
     this.#handle.check();
@@ -578,7 +606,8 @@ export class Semaphore implements Disposable {
   /**
    * Removes the semaphore, now, and with it the whole set: whoever waits gets EIDRM.
    *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged.
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
+   * is removed already.
    */
   remove(): void {
     this.#set.remove();
@@ -703,13 +732,19 @@ export class SemaphoreSet implements Disposable {
   /**
    * Creates a set. Disposing the handle removes it, unless `owner` is false.
    *
+   * With a key, a process that dies within `create` leaves a set that nobody can open but
+   * `openOrCreate`, which finishes it.
+   *
+   * @param options The values, kind, key and mode, and whether the handle owns it.
+   * @returns A set with these values.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached, EINVAL
-   * if the system allows no set as large (SEMMSL).
+   * if the system allows no set as large (SEMMSL), E2BIG if it has a key and more values above 0 than
+   * one semop can set (SEMOPM less 2, usually 498), EACCES if its mode does not permit this user to
+   * initialise it.
    * @throws {RangeError} If a value is not a whole number from 0 to 32767.
    */
-  static create(
-    { values, kind = "set", mode = 0o600, ...options }: SemaphoreSetCreateOptions,
-  ): SemaphoreSet {
+  static create(options: SemaphoreSetCreateOptions): SemaphoreSet {
+    const { values, kind = "set", mode = 0o600 } = options;
     checkValues(values);
     checkKind(kind);
     checkMode(mode);
@@ -736,6 +771,7 @@ export class SemaphoreSet implements Disposable {
    *
    * @param key The key or name.
    * @param options What it has to be.
+   * @returns A set that this handle does not own.
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode does not permit reading, EAGAIN if
    * its creator has not initialised it, EINVAL if it is of another kind.
    */
@@ -747,10 +783,19 @@ export class SemaphoreSet implements Disposable {
   /**
    * Opens a set, or creates it. Safe against every race: any number of processes may call it at
    * once, die in it at any moment, or remove the set meanwhile. Values that exist are left alone.
+   * What it made is gone again if it fails.
+   *
+   * A set that its creator left unfinished is finished with these values. So is another program's if
+   * it has exactly one semaphore more than `values`, all 0, and nobody has operated on it: the two
+   * cannot be told apart.
    *
    * @param key The key or name.
-   * @param options The values and mode to create it with.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is smaller or of another kind, EACCES, ENOSPC.
+   * @param options The values, kind and mode to create it with.
+   * @returns A set that this handle does not own; it may be larger than `values`.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is smaller or of another kind,
+   * EAGAIN if it is larger and its creator has not initialised it, EACCES, ENOSPC, E2BIG if it has
+   * more values above 0 than one semop can set (SEMOPM less 2, usually 498).
+   * @throws {RangeError} If a value is not a whole number from 0 to 32767.
    */
   static openOrCreate(key: Key, options: SemaphoreSetOpenOrCreateOptions): SemaphoreSet {
     const { values, kind = "set", mode = 0o600, allowForeign } = options;
@@ -771,7 +816,9 @@ export class SemaphoreSet implements Disposable {
    *
    * @param id The identifier.
    * @param options What it has to be.
-   * @throws {IpcError} EIDRM if no set has it, EACCES if its mode does not permit reading.
+   * @returns A set that this handle does not own.
+   * @throws {IpcError} EIDRM if no set has it, EACCES if its mode does not permit reading, EAGAIN if
+   * its creator has not initialised it, EINVAL if it is of another kind.
    */
   static fromId(id: number, { kind = "set" }: SemaphoreSetOpenOptions = {}): SemaphoreSet {
     const handle = fromId(semaphoreSet, id);
@@ -797,7 +844,9 @@ export class SemaphoreSet implements Disposable {
    * One semaphore of the set. It shares this handle, and ends with it.
    *
    * @param index From 0 to `size - 1`.
+   * @returns A semaphore that owns nothing.
    * @throws {RangeError} If the set has no such semaphore.
+   * @throws {ReferenceError} If the handle is disposed.
    */
   at(index: number): Semaphore {
     checkInteger(index, 0, this.size - 1, `take semaphore ${index} of ${this.#handle.name}`);
@@ -834,7 +883,12 @@ export class SemaphoreSet implements Disposable {
     writeAll(this.#handle, this.#tag === undefined ? values : [...values, this.#tag]);
   }
 
-  /** Reads all values at one moment, as `values` does. */
+  /**
+   * Reads all values at one moment, as `values` does.
+   *
+   * @returns The values, each from 0 to 32767.
+   * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit it.
+   */
   read(): number[] {
     return this.values;
   }
@@ -894,6 +948,7 @@ export class SemaphoreSet implements Disposable {
    * Describes the set.
    *
    * @returns A snapshot that does not change.
+   * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit reading.
    */
   stat(): SemaphoreInfo {
     const { info, members } = this.#handle.read();
@@ -903,7 +958,9 @@ export class SemaphoreSet implements Disposable {
   /**
    * Changes who may use the set.
    *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged.
+   * @param permissions The owner, group and mode; what is left out stays as it is.
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EINVAL if
+   * the user namespace does not know the user or the group, EIDRM if it is removed.
    */
   setPermissions(permissions: PermissionOptions): void {
     this.#handle.setPermissions(permissions);
@@ -912,7 +969,8 @@ export class SemaphoreSet implements Disposable {
   /**
    * Removes the set, now: whoever waits gets EIDRM.
    *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged.
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
+   * is removed already.
    */
   remove(): void {
     this.#handle.remove();
