@@ -180,7 +180,7 @@ function notFinished(handle: Handle, size: number): Error {
     "semget",
     `open ${handle.name}`,
     handle,
-    `its creator has not initialised its ${size} ${values}, and may have died: ` +
+    `its creator is about to initialise its ${size} ${values}, or died before it could: ` +
       `openOrCreate finishes it with as many, and "ipcrm -s ${handle.id}" removes it`,
   );
 }
