@@ -4,12 +4,14 @@
  * @module
  */
 
-import { errors, IPC_NOWAIT, SEM_UNDO } from "./abi.ts";
+import { abi, errors, IPC_NOWAIT, SEM_UNDO } from "./abi.ts";
 import type { Pointer } from "./backend.ts";
-import { pointerTo, semop, semtimedop, timespec } from "./calls.ts";
+import { pointerTo, semctl, semop, semtimedop, timespec } from "./calls.ts";
 import { resume } from "./interrupt.ts";
 import type { ThreadMemory, ThreadRequest } from "./pool.ts";
 import type { Operation } from "./waiter.ts";
+
+const { GETNCNT, GETZCNT } = abi.constants;
 
 /**
  * Operations as semop takes them: an array of struct sembuf, <sys/sem.h>, 6 bytes each: unsigned
@@ -163,6 +165,17 @@ export class SemopOperation implements Operation {
 
   attempt(): number {
     return attempt(this.#id, this.#trying);
+  }
+
+  isAwaited(): boolean {
+    const { numbers, count } = this.#trying;
+    for (let i = 0; i < 3 * count; i += 3) {
+      const [index, delta] = [numbers[i]!, numbers[i + 1]!];
+      if (delta > 0) continue;
+      // Who may not ask takes it that somebody does.
+      if (semctl(this.#id, index, delta === 0 ? GETZCNT : GETNCNT, 0) !== 0) return true;
+    }
+    return false;
   }
 
   request(memory: ThreadMemory): ThreadRequest {

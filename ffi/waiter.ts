@@ -45,6 +45,8 @@ export interface Operation {
   received?(memory: ThreadMemory, result: number): void;
   /** Whether it only waits until something is the case: then that is the case for all in line. */
   readonly changesNothing?: boolean;
+  /** Whether the kernel counts anybody who waits for that; asked of what changes nothing. */
+  isAwaited?(): boolean;
   /** Reverses what happened, and tells whether it could. */
   reverse?(): boolean;
   /** Makes room for a result that was too large, and tells whether it could. */
@@ -155,8 +157,8 @@ class Line {
   /** Waits that ended while the kernel may have been serving them: its answer decides. */
   readonly #leaving = new Map<AnyWait, unknown>();
   /**
-   * Waits that change nothing and began after the call in the kernel did: what was the case when that
-   * call ended may not have been since they began.
+   * Waits that change nothing and began when the call in the kernel may have ended already: what it
+   * waited for may not have been the case since they began.
    */
   readonly #late = new Set<AnyWait>();
   readonly #operation: Operation | undefined;
@@ -186,10 +188,23 @@ class Line {
     return wait.promise;
   }
 
-  /** Has the call in the kernel made anew, for all who wait now. */
+  /** Begins while the head of the line is in the kernel, or was. */
   #comeLate(wait: AnyWait): void {
-    if (this.#late.size === 0) this.#thread!.cancel();
     this.#late.add(wait);
+    // The others have a timer already.
+    if (this.#isAwaited()) this.#late.clear();
+    else if (this.#late.size === 1) this.#catchUp();
+  }
+
+  #isAwaited(): boolean {
+    return this.#operation!.isAwaited?.() ?? false;
+  }
+
+  /** Whoever is late no longer is once the head is seen to be in the kernel still. */
+  #catchUp(interval = 1): void {
+    if (this.#late.size === 0) return;
+    if (this.#isAwaited()) return this.#late.clear();
+    setTimeout(() => this.#catchUp(Math.min(interval + 1, LONGEST_INTERVAL)), interval);
   }
 
   /** Waits for a thread. */
