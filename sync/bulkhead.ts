@@ -10,7 +10,7 @@ import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
 import { SemaphoreSet } from "../semaphore.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { bulkhead as protocol } from "./protocols.ts";
-import { type Guard, Structure } from "./structure.ts";
+import { checkFunction, type Guard, ignoreRemoval, Structure } from "./structure.ts";
 
 /** How many tickets a bulkhead has: a number, or a share of the registered workers. */
 export type BulkheadLimit = {
@@ -51,19 +51,43 @@ export interface BulkheadState {
 
 const kind = "bulkhead";
 
-/** A ticket of a {@linkcode Bulkhead}. */
+/**
+ * A ticket of a {@linkcode Bulkhead}.
+ *
+ * @example
+ * ```ts
+ * import { Bulkhead } from "@sysv/ipc/sync";
+ * import { assert, assertEquals } from "@std/assert";
+ *
+ * using bulkhead = Bulkhead.create({ tickets: 1 });
+ * {
+ *   using permit = await bulkhead.acquire();
+ *   assert(permit.waited >= 0);
+ *   assertEquals(bulkhead.tryAcquire(), undefined);
+ * }
+ * assertEquals(bulkhead.state().inUse, 0);
+ * ```
+ */
 export class BulkheadPermit implements Disposable {
   /** How long it was waited for, in milliseconds. */
   readonly waited: number;
   readonly #guard: Guard;
 
-  /** Creates a permit. */
+  /**
+   * Creates a permit.
+   *
+   * @param guard What gives the ticket back.
+   * @param waited How long it was waited for, in milliseconds.
+   */
   constructor(guard: Guard, waited: number) {
     this.#guard = guard;
     this.waited = waited;
   }
 
-  /** Gives the ticket back. Does nothing the second time, nor once the bulkhead is removed. */
+  /**
+   * Gives the ticket back, even after the handle of the bulkhead is disposed. Does nothing the second
+   * time, nor once the bulkhead is removed.
+   */
   release(): void {
     this.#guard.release();
   }
@@ -85,7 +109,12 @@ export class BulkheadPermit implements Disposable {
  *
  * Layout: semaphore 0 is 16383 plus the tickets left, 1 the tickets, 2 the workers. To take a ticket:
  * `[(0, -16384, UNDO), (0, +16383, UNDO)]`, to give it back `(0, +1, UNDO)`. To register: `(2, +1, UNDO)`.
- * To resize from a to b: `[(1, -a), (1, 0), (1, +b), (0, b - a)]`.
+ * To resize from a to b: `[(1, -a), (1, 0), (1, +b), (0, b - a)]`, without the last if they are equal.
+ *
+ * With a quota q, b has to be w * q, rounded up and at least 1, when w are registered. Whoever comes,
+ * goes, takes a ticket or asks for the state reads all values first, and if a is not b, resizes on
+ * condition that there are still w workers: `[(1, -a), (1, 0), (1, +b), (0, b - a), (2, -w), (2, 0),
+ * (2, +w)]` with NOWAIT, where what would add 0 is left out; then it reads again.
  *
  * @example
  * ```ts
@@ -108,25 +137,54 @@ export class Bulkhead implements Disposable {
   readonly #structure: Structure;
   #registration: Guard | undefined;
 
-  /** Makes a bulkhead of semaphores that start with 16383 and the tickets, the tickets, and 0. */
+  /**
+   * Makes a bulkhead of semaphores that start with 16383 and the tickets, the tickets, and 0.
+   *
+   * @param array The semaphores: with those of another engine than the kernel, only `acquire`, `run` and
+   * `remove` work, and nobody can register.
+   * @param options The quota, if that is the rule.
+   */
   constructor(array: SemaphoreArray, { quota }: BulkheadOpenOptions = {}) {
     checkQuota(quota);
     this.#structure = new Structure(array, kind);
     this.quota = quota;
   }
 
-  /** Creates a bulkhead. Disposing the handle removes it, unless `owner` is false. */
+  /**
+   * Creates a bulkhead. Disposing the handle removes it, unless `owner` is false.
+   *
+   * @param options The tickets or the quota, the key, the mode, and who owns it.
+   * @returns A handle to a bulkhead with all its tickets, that is no worker yet.
+   * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
+   */
   static create({ tickets, quota, ...options }: BulkheadCreateOptions): Bulkhead {
     const values = valuesOf(tickets, quota);
     return new Bulkhead(SemaphoreSet.create({ ...options, values, kind }), { quota });
   }
 
-  /** Opens a bulkhead that exists. */
-  static open(key: Key, options?: BulkheadOpenOptions): Bulkhead {
+  /**
+   * Opens a bulkhead that exists.
+   *
+   * @param key The key or name.
+   * @param options The quota, if that is the rule.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
+   */
+  static open(key: Key, options: BulkheadOpenOptions = {}): Bulkhead {
+    checkQuota(options.quota);
     return new Bulkhead(SemaphoreSet.open(key, { kind }), options);
   }
 
-  /** Opens a bulkhead, whose number of tickets is left alone, or creates it, safely against every race and crash. */
+  /**
+   * Opens a bulkhead, whose number of tickets is left alone, or creates it, safely against every race and crash.
+   *
+   * @param key The key or name.
+   * @param options The tickets or the quota, the mode to create it with, and whether that of
+   * another user will do.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   */
   static openOrCreate(
     key: Key,
     { tickets, quota, ...options }: BulkheadOpenOrCreateOptions,
@@ -135,8 +193,17 @@ export class Bulkhead implements Disposable {
     return new Bulkhead(SemaphoreSet.openOrCreate(key, { ...options, values, kind }), { quota });
   }
 
-  /** Takes the identifier of a bulkhead that another process made. */
-  static fromId(id: number, options?: BulkheadOpenOptions): Bulkhead {
+  /**
+   * Takes the identifier of a bulkhead that another process made.
+   *
+   * @param id The identifier.
+   * @param options The quota, if that is the rule.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading.
+   */
+  static fromId(id: number, options: BulkheadOpenOptions = {}): Bulkhead {
+    checkQuota(options.quota);
     return new Bulkhead(SemaphoreSet.fromId(id, { kind }), options);
   }
 
@@ -150,7 +217,12 @@ export class Bulkhead implements Disposable {
     return this.#structure.set.key;
   }
 
-  /** Registers this handle as a worker, until it is disposed or the process ends. Does nothing the second time. */
+  /**
+   * Registers this handle as a worker, until it is disposed or the process ends. Does nothing the
+   * second time.
+   *
+   * @throws {IpcError} EIDRM if the bulkhead is removed.
+   */
   register(): void {
     if (this.#registration !== undefined) return;
     this.#structure.set.tryOperate(protocol.register);
@@ -158,11 +230,16 @@ export class Bulkhead implements Disposable {
     this.#adjust();
   }
 
-  /** Counts this handle off the workers. */
+  /** Counts this handle off the workers. Does nothing the second time, nor once the bulkhead is removed. */
   unregister(): void {
-    this.#registration?.release();
+    if (this.#registration === undefined) return;
+    this.#registration.release();
     this.#registration = undefined;
-    this.#adjust();
+    try {
+      this.#adjust();
+    } catch (error) {
+      ignoreRemoval(error);
+    }
   }
 
   /**
@@ -170,7 +247,8 @@ export class Bulkhead implements Disposable {
    *
    * @param options The signal and the timeout.
    * @returns A promise of a permit, to release with `using`. It rejects with the reason of the signal,
-   * with a DOMException "TimeoutError" if the time is up, with IpcError EIDRM if the bulkhead is removed.
+   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * disposed, with IpcError EIDRM if the bulkhead is removed.
    */
   async acquire(options?: WaitOptions): Promise<BulkheadPermit> {
     checkTimeout(options?.timeout);
@@ -186,6 +264,8 @@ export class Bulkhead implements Disposable {
    *
    * @param options The timeout.
    * @returns A permit, to release with `using`.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the bulkhead is removed.
    */
   acquireSync(options?: TimeoutOptions): BulkheadPermit {
     checkTimeout(options?.timeout);
@@ -199,6 +279,7 @@ export class Bulkhead implements Disposable {
    * Takes a ticket if one is free.
    *
    * @returns A permit, to release with `using`, or undefined.
+   * @throws {IpcError} EIDRM if the bulkhead is removed.
    */
   tryAcquire(): BulkheadPermit | undefined {
     const start = performance.now();
@@ -211,12 +292,14 @@ export class Bulkhead implements Disposable {
    *
    * @param run The function; the ticket is given back when it, or its promise, is done.
    * @param options The signal and the timeout of the wait for the ticket.
-   * @returns What the function gives.
+   * @returns A promise of what the function gives. It rejects with what the function throws, and as that
+   * of `acquire` if there is no ticket: then the function is not run.
    */
   async run<Result>(
     run: (permit: BulkheadPermit) => Result | Promise<Result>,
     options?: WaitOptions,
   ): Promise<Result> {
+    checkFunction(run);
     using permit = await this.acquire(options);
     return await run(permit);
   }
@@ -227,6 +310,7 @@ export class Bulkhead implements Disposable {
    *
    * @param tickets The number of tickets, from 1 to 16383.
    * @throws {TypeError} If a quota is the rule.
+   * @throws {IpcError} EIDRM if the bulkhead is removed.
    */
   resize(tickets: number): void {
     checkTickets(tickets);
@@ -240,16 +324,26 @@ export class Bulkhead implements Disposable {
     }
   }
 
-  /** Tells how many tickets there are, how many are held, and how many workers are registered. */
+  /**
+   * Tells how many tickets there are, how many are held, and how many workers are registered, at one
+   * moment.
+   *
+   * @returns A snapshot.
+   * @throws {IpcError} EIDRM if the bulkhead is removed.
+   */
   state(): BulkheadState {
-    this.#adjust();
-    const [room, limit, workers] = this.#structure.set.values;
+    const [room, limit, workers] = this.#adjust() ?? this.#structure.set.values;
     return { tickets: limit!, inUse: protocol.floor + limit! - room!, workers: workers! };
   }
 
-  /** Removes the bulkhead, now: whoever waits gets EIDRM. */
+  /**
+   * Removes the bulkhead, now: whoever waits gets EIDRM.
+   *
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
+   * is removed already.
+   */
   remove(): void {
-    this.#structure.array.remove();
+    this.#structure.remove();
   }
 
   /** Unregisters, ends the handle, and removes the bulkhead if the handle owns it. A permit stays good. */
@@ -263,11 +357,14 @@ export class Bulkhead implements Disposable {
     return new BulkheadPermit(this.#structure.guard(protocol.release), performance.now() - start);
   }
 
-  /** Makes the number of tickets what the quota says, unless somebody else does meanwhile. */
-  #adjust(): void {
-    if (this.quota === undefined) return;
+  /** Makes the number of tickets what the quota says, if that is the rule; gives the values then. */
+  #adjust(): readonly number[] | undefined {
+    if (this.quota === undefined) return undefined;
     const { set } = this.#structure;
-    for (let step = this.#due(set.values); step !== undefined; step = this.#due(set.values)) {
+    for (;;) {
+      const { values } = set;
+      const step = this.#due(values);
+      if (step === undefined) return values;
       set.tryOperate(step);
     }
   }

@@ -54,28 +54,61 @@ const kind = "event";
 export class Event implements Disposable {
   readonly #structure: Structure;
 
-  /** Makes an event of one semaphore that starts with 1, or 0 if it is set. */
+  /**
+   * Makes an event of one semaphore that starts with 1, or 0 if it is set.
+   *
+   * @param array The semaphore: with one of another engine than the kernel, only `wait` and `remove`
+   * work.
+   */
   constructor(array: SemaphoreArray) {
     this.#structure = new Structure(array, kind);
   }
 
-  /** Creates an event. Disposing the handle removes it, unless `owner` is false. */
+  /**
+   * Creates an event. Disposing the handle removes it, unless `owner` is false.
+   *
+   * @param options Whether it is set, the key, the mode, and who owns it.
+   * @returns A handle to an event that is set or not.
+   * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
+   */
   static create({ set = false, ...options }: EventCreateOptions = {}): Event {
     return new Event(SemaphoreSet.create({ ...options, values: protocol.values(set), kind }));
   }
 
-  /** Opens an event that exists. */
+  /**
+   * Opens an event that exists.
+   *
+   * @param key The key or name.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
+   */
   static open(key: Key): Event {
     return new Event(SemaphoreSet.open(key, { kind }));
   }
 
-  /** Opens an event, or creates it, safely against every race and crash. */
+  /**
+   * Opens an event, which is left as it is, or creates it, safely against every race and crash.
+   *
+   * @param key The key or name.
+   * @param options Whether it is set and the mode to create it with, and whether that of another
+   * user will do.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   */
   static openOrCreate(key: Key, { set = false, ...options }: EventOpenOrCreateOptions = {}): Event {
     const values = protocol.values(set);
     return new Event(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
   }
 
-  /** Takes the identifier of an event that another process made. */
+  /**
+   * Takes the identifier of an event that another process made.
+   *
+   * @param id The identifier.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading.
+   */
   static fromId(id: number): Event {
     return new Event(SemaphoreSet.fromId(id, { kind }));
   }
@@ -99,6 +132,7 @@ export class Event implements Disposable {
    * Sets it, so that all go on who wait; never waits.
    *
    * @returns Whether it was not set before.
+   * @throws {IpcError} EIDRM if the event is removed.
    */
   set(): boolean {
     return this.#structure.set.tryOperate(protocol.set);
@@ -108,6 +142,7 @@ export class Event implements Disposable {
    * Resets it, so that who comes from now on waits; never waits.
    *
    * @returns Whether it was set before.
+   * @throws {IpcError} EIDRM if the event is removed.
    */
   reset(): boolean {
     return this.#structure.set.tryOperate(protocol.reset);
@@ -118,7 +153,8 @@ export class Event implements Disposable {
    *
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with IpcError EIDRM if the event is removed.
+   * if the time is up, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
+   * event is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
     await this.#structure.array.operate(protocol.wait, options);
@@ -128,19 +164,31 @@ export class Event implements Disposable {
    * Blocks the thread until it is set.
    *
    * @param options The timeout.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the event is removed.
    */
   waitSync(options?: TimeoutOptions): void {
     this.#structure.set.operateSync(protocol.wait, options);
   }
 
-  /** Tells whether it is set. */
+  /**
+   * Tells whether it is set.
+   *
+   * @returns Whether nobody has to wait.
+   * @throws {IpcError} EIDRM if the event is removed.
+   */
   tryWait(): boolean {
     return this.#structure.set.tryOperate(protocol.wait);
   }
 
-  /** Removes the event, now: whoever waits gets EIDRM. */
+  /**
+   * Removes the event, now: whoever waits gets EIDRM.
+   *
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
+   * is removed already.
+   */
   remove(): void {
-    this.#structure.array.remove();
+    this.#structure.remove();
   }
 
   /** Ends the handle, and removes the event if the handle owns it. */

@@ -26,13 +26,16 @@ export interface LatchOpenOrCreateOptions extends OpenOrCreateOptions, LatchOpti
 
 const kind = "latch";
 
+/** The largest count. */
+const most = 32767;
+
 /**
  * A count that only falls: who waits goes on once it is 0, and from then on nobody waits any more.
  *
  * - **Death:** what was counted down stays so. Who dies before it has counted down is missed for
  *   ever: where that can be, use a timeout, or a {@linkcode Barrier}.
  *
- * Layout: semaphore 0 is the count. To count down: `(0, -1, NOWAIT)`. To wait: `(0, 0)`.
+ * Layout: semaphore 0 is the count. To count down by n: `(0, -n, NOWAIT)`. To wait: `(0, 0)`.
  *
  * @example
  * ```ts
@@ -49,28 +52,61 @@ const kind = "latch";
 export class Latch implements Disposable {
   readonly #structure: Structure;
 
-  /** Makes a latch of one semaphore that starts with the count. */
+  /**
+   * Makes a latch of one semaphore that starts with the count.
+   *
+   * @param array The semaphore: with one of another engine than the kernel, only `wait` and `remove`
+   * work.
+   */
   constructor(array: SemaphoreArray) {
     this.#structure = new Structure(array, kind);
   }
 
-  /** Creates a latch. Disposing the handle removes it, unless `owner` is false. */
+  /**
+   * Creates a latch. Disposing the handle removes it, unless `owner` is false.
+   *
+   * @param options The count, the key, the mode, and who owns it.
+   * @returns A handle to a latch with that count.
+   * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
+   */
   static create({ count, ...options }: LatchCreateOptions): Latch {
-    return new Latch(SemaphoreSet.create({ ...options, values: protocol.values(count), kind }));
+    return new Latch(SemaphoreSet.create({ ...options, values: valuesOf(count), kind }));
   }
 
-  /** Opens a latch that exists. */
+  /**
+   * Opens a latch that exists.
+   *
+   * @param key The key or name.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
+   */
   static open(key: Key): Latch {
     return new Latch(SemaphoreSet.open(key, { kind }));
   }
 
-  /** Opens a latch, or creates it, safely against every race and crash. */
+  /**
+   * Opens a latch, whose count is left alone, or creates it, safely against every race and crash.
+   *
+   * @param key The key or name.
+   * @param options The count and the mode to create it with, and whether that of another user will
+   * do.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   */
   static openOrCreate(key: Key, { count, ...options }: LatchOpenOrCreateOptions): Latch {
-    const values = protocol.values(count);
+    const values = valuesOf(count);
     return new Latch(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
   }
 
-  /** Takes the identifier of a latch that another process made. */
+  /**
+   * Takes the identifier of a latch that another process made.
+   *
+   * @param id The identifier.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading.
+   */
   static fromId(id: number): Latch {
     return new Latch(SemaphoreSet.fromId(id, { kind }));
   }
@@ -95,9 +131,10 @@ export class Latch implements Disposable {
    *
    * @param by How much, from 1 to 32767.
    * @returns Whether it was; if not, it stays as it is.
+   * @throws {IpcError} EIDRM if the latch is removed.
    */
   countDown(by = 1): boolean {
-    checkInteger(by, 1, 32767, `count down by ${by}`);
+    checkInteger(by, 1, most, `count the latch down by ${by}`);
     return this.#structure.set.tryOperate(protocol.countDown(by));
   }
 
@@ -106,7 +143,8 @@ export class Latch implements Disposable {
    *
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with IpcError EIDRM if the latch is removed.
+   * if the time is up, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
+   * latch is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
     await this.#structure.array.operate(protocol.wait, options);
@@ -116,23 +154,41 @@ export class Latch implements Disposable {
    * Blocks the thread until the count is 0.
    *
    * @param options The timeout.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the latch is removed.
    */
   waitSync(options?: TimeoutOptions): void {
     this.#structure.set.operateSync(protocol.wait, options);
   }
 
-  /** Tells whether the count is 0. */
+  /**
+   * Tells whether the count is 0.
+   *
+   * @returns Whether nobody has to wait any more.
+   * @throws {IpcError} EIDRM if the latch is removed.
+   */
   tryWait(): boolean {
     return this.#structure.set.tryOperate(protocol.wait);
   }
 
-  /** Removes the latch, now: whoever waits gets EIDRM. */
+  /**
+   * Removes the latch, now: whoever waits gets EIDRM.
+   *
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
+   * is removed already.
+   */
   remove(): void {
-    this.#structure.array.remove();
+    this.#structure.remove();
   }
 
   /** Ends the handle, and removes the latch if the handle owns it. */
   [Symbol.dispose](): void {
     this.#structure.dispose();
   }
+}
+
+/** Checked before anything is made. */
+function valuesOf(count: number): number[] {
+  checkInteger(count, 0, most, `make a latch with a count of ${count}`);
+  return protocol.values(count);
 }

@@ -10,10 +10,17 @@ import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
 import { SemaphoreSet } from "../semaphore.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { leader as protocol } from "./protocols.ts";
-import { type Guard, isRemoved, Structure } from "./structure.ts";
+import { checkFunction, type Guard, isRemoved, Structure } from "./structure.ts";
 
 /** Options of {@linkcode Leader.every}. */
 export interface EveryOptions {
+  /**
+   * Whether the first time is as soon as this process leads, instead of one interval later. It is
+   * never less than one interval after the last time in this call.
+   *
+   * @default {false}
+   */
+  immediate?: boolean | undefined;
   /** Ends it when it is aborted: the promise resolves. */
   signal?: AbortSignal | undefined;
 }
@@ -21,7 +28,23 @@ export interface EveryOptions {
 const kind = "leader";
 const { values } = protocol;
 
-/** The leadership of one process, until it is released or the process ends. */
+let endOf: (leadership: Leadership) => AbortSignal;
+
+/**
+ * The leadership of one process, until it is released or the process ends.
+ *
+ * @example
+ * ```ts
+ * import { Leader } from "@sysv/ipc/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using leader = Leader.create();
+ * const leadership = leader.campaignSync();
+ * assertEquals([leadership.term, leader.tryCampaign()], [1, undefined]);
+ * leadership.release();
+ * assertEquals(leader.leaderPid, undefined);
+ * ```
+ */
 export class Leadership implements Disposable {
   /** Larger than that of every leader before: what it guards can refuse commands of former leaders. */
   readonly term: number;
@@ -30,7 +53,16 @@ export class Leadership implements Disposable {
   readonly #released = new AbortController();
   #lost: AbortController | undefined;
 
-  /** Creates the leadership of a term. */
+  static {
+    endOf = (leadership) => leadership.#released.signal;
+  }
+
+  /**
+   * Creates the leadership of a term.
+   *
+   * @param structure The semaphores.
+   * @param term The number of the term.
+   */
   constructor(structure: Structure, term: number) {
     this.#structure = structure;
     this.#guard = structure.guard(protocol.resign);
@@ -59,7 +91,10 @@ export class Leadership implements Disposable {
     }
   }
 
-  /** Resigns: a candidate that waits leads at once. Does nothing the second time. */
+  /**
+   * Resigns: a candidate that waits leads at once. Works after the handle is disposed. Does nothing the
+   * second time, nor once the object is removed.
+   */
   release(): void {
     this.#released.abort();
     this.#guard.release();
@@ -80,9 +115,11 @@ export class Leadership implements Disposable {
  * - **Terms:** each leadership has a number larger than all before, taken in the same atomic step.
  * - **Threads:** the leadership belongs to the process.
  *
- * Layout: semaphore 0 is 1 if the seat is vacant, 1 and 2 are the digits of the term, base 32768, and
- * nobody adds to 3. To lead: `[(0, -1, UNDO), (1, +1)]`, and if that gives ERANGE `[(0, -1, UNDO),
- * (1, -32767), (2, +1)]`. To resign: `(0, +1, UNDO)`.
+ * Layout: semaphore 0 is 1 if the seat is vacant, 1 is the low digit of the term and 2 the high one,
+ * base 32768, and nobody adds to 3, so that who waits for that learns of the removal. To lead:
+ * `[(0, -1, UNDO), (1, +1)]`, and if that gives ERANGE `[(0, -1, UNDO), (1, -32767), (2, +1)]` with
+ * NOWAIT, or on EAGAIN the first again. Then the term is semaphore 2 times 32768, plus semaphore 1. To
+ * resign: `(0, +1, UNDO)`.
  *
  * @example
  * ```ts
@@ -101,27 +138,59 @@ export class Leadership implements Disposable {
 export class Leader implements Disposable {
   readonly #structure: Structure;
 
-  /** Makes it of semaphores that start with 1, 0, 0 and 0. */
+  /**
+   * Makes it of semaphores that start with 1, 0, 0 and 0.
+   *
+   * @param array The semaphores: with those of another engine than the kernel, only `campaign`, `every`
+   * and `remove` work.
+   */
   constructor(array: SemaphoreArray) {
     this.#structure = new Structure(array, kind);
   }
 
-  /** Creates it. Disposing the handle removes it, unless `owner` is false. */
+  /**
+   * Creates an object to lead by. Disposing the handle removes it, unless `owner` is false.
+   *
+   * @param options The key, the mode, and who owns it.
+   * @returns A handle to an object whose seat is vacant.
+   * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
+   */
   static create(options: CreateOptions = {}): Leader {
     return new Leader(SemaphoreSet.create({ ...options, values, kind }));
   }
 
-  /** Opens what exists. */
+  /**
+   * Opens an object that exists.
+   *
+   * @param key The key or name.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
+   */
   static open(key: Key): Leader {
     return new Leader(SemaphoreSet.open(key, { kind }));
   }
 
-  /** Opens or creates it, safely against every race and crash. */
+  /**
+   * Opens such an object, or creates it, safely against every race and crash.
+   *
+   * @param key The key or name.
+   * @param options The mode to create it with, and whether that of another user will do.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   */
   static openOrCreate(key: Key, options: OpenOrCreateOptions = {}): Leader {
     return new Leader(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
   }
 
-  /** Takes the identifier of what another process made. */
+  /**
+   * Takes the identifier of an object that another process made.
+   *
+   * @param id The identifier.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading.
+   */
   static fromId(id: number): Leader {
     return new Leader(SemaphoreSet.fromId(id, { kind }));
   }
@@ -136,7 +205,7 @@ export class Leader implements Disposable {
     return this.#structure.set.key;
   }
 
-  /** The process that leads; undefined if none does. */
+  /** The process that leads, 0 for one of another PID namespace; undefined if none does. */
   get leaderPid(): number | undefined {
     return this.#structure.holderOf(protocol.seat);
   }
@@ -146,8 +215,8 @@ export class Leader implements Disposable {
    *
    * @param options The signal and the timeout.
    * @returns A promise of the leadership, to resign with `using`. It rejects with the reason of the
-   * signal, with a DOMException "TimeoutError" if the time is up, with IpcError EIDRM if the object is
-   * removed.
+   * signal, with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle
+   * is disposed, with IpcError EIDRM if the object is removed.
    */
   async campaign(options?: WaitOptions): Promise<Leadership> {
     const { array } = this.#structure;
@@ -174,6 +243,8 @@ export class Leader implements Disposable {
    *
    * @param options The timeout.
    * @returns The leadership, to resign with `using`.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the object is removed.
    */
   campaignSync(options?: TimeoutOptions): Leadership {
     const { set } = this.#structure;
@@ -193,6 +264,7 @@ export class Leader implements Disposable {
    * Leads if nobody does.
    *
    * @returns The leadership, to resign with `using`, or undefined.
+   * @throws {IpcError} EIDRM if the object is removed.
    */
   tryCampaign(): Leadership | undefined {
     const { set } = this.#structure;
@@ -208,29 +280,39 @@ export class Leader implements Disposable {
 
   /**
    * Does something at an interval, in exactly one process of all that call this: in another one as
-   * soon as that one dies. The first time is one interval after this process leads; a task that takes
-   * longer than the interval delays the next.
+   * soon as that one dies. A task that takes longer than the interval delays the next.
    *
-   * @param milliseconds The interval.
+   * A task that releases the leadership steps down: whoever waits longest does it from then on, and this
+   * process campaigns again, behind all who wait.
+   *
+   * @param milliseconds The interval, from 1 to 2147483647.
    * @param task What to do.
-   * @param options The signal.
+   * @param options The signal, and whether the first time is at once.
    * @returns A promise that resolves when the signal is aborted or the object removed, and rejects if
    * the task fails: then this process has resigned.
    */
   async every(
     milliseconds: number,
     task: (leadership: Leadership) => unknown,
-    { signal }: EveryOptions = {},
+    { signal, immediate = false }: EveryOptions = {},
   ): Promise<void> {
     checkInteger(milliseconds, 1, 0x7fffffff, `do something every ${milliseconds} milliseconds`);
-    const candidate = await this.#campaignUntil(signal);
-    if (candidate === undefined) return;
-    using leadership = candidate;
-    const ends = signal ? AbortSignal.any([signal, leadership.signal]) : leadership.signal;
-    let due = performance.now() + milliseconds;
-    while (await sleep(due - performance.now(), ends)) {
-      await task(leadership);
-      due = Math.max(due + milliseconds, performance.now());
+    checkFunction(task);
+    let due = 0;
+    for (;;) {
+      using leadership = await this.#campaignUntil(signal);
+      if (leadership === undefined) return;
+      const released = endOf(leadership);
+      const ends = AbortSignal.any([leadership.signal, released, ...(signal ? [signal] : [])]);
+      const now = performance.now();
+      due = immediate ? Math.max(due, now) : now + milliseconds;
+      let atOnce = due === now && !ends.aborted;
+      while (atOnce || await sleep(due - performance.now(), ends)) {
+        atOnce = false;
+        await task(leadership);
+        due = Math.max(due + milliseconds, performance.now());
+      }
+      if (!released.aborted) return;
     }
   }
 
@@ -244,9 +326,14 @@ export class Leader implements Disposable {
     }
   }
 
-  /** Removes it, now: whoever waits gets EIDRM. */
+  /**
+   * Removes the object, now: whoever waits gets EIDRM.
+   *
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
+   * is removed already.
+   */
   remove(): void {
-    this.#structure.array.remove();
+    this.#structure.remove();
   }
 
   /** Ends the handle, and removes the object if the handle owns it. A leadership stays good. */

@@ -22,9 +22,11 @@ export type { SemaphoreArray } from "./array.ts";
 export {
   Barrier,
   type BarrierCreateOptions,
+  type BarrierDeathOptions,
+  type BarrierOpenOptions,
   type BarrierOpenOrCreateOptions,
   type BarrierOptions,
-  BarrierParty,
+  type BarrierParty,
   BrokenBarrierError,
 } from "./barrier.ts";
 export {
@@ -33,7 +35,7 @@ export {
   type BulkheadLimit,
   type BulkheadOpenOptions,
   type BulkheadOpenOrCreateOptions,
-  BulkheadPermit,
+  type BulkheadPermit,
   type BulkheadState,
 } from "./bulkhead.ts";
 export {
@@ -49,11 +51,11 @@ export {
   type LatchOpenOrCreateOptions,
   type LatchOptions,
 } from "./latch.ts";
-export { type EveryOptions, Leader, Leadership } from "./leader.ts";
+export { type EveryOptions, Leader, type Leadership } from "./leader.ts";
 export {
   Mutex,
   type MutexCreateOptions,
-  MutexGuard,
+  type MutexGuard,
   type MutexOpenOrCreateOptions,
   type MutexOptions,
 } from "./mutex.ts";
@@ -64,4 +66,4 @@ export {
   type RwLockOptions,
   type RwLockState,
 } from "./rwlock.ts";
-export { Guard } from "./structure.ts";
+export type { Guard } from "./structure.ts";

@@ -29,66 +29,79 @@ const replace = (
   ...(to === 0 ? [] : [add(index, to)]),
 ];
 
-const releaseClean: Step = [add(1, -1), hold(0, +1)];
+// The semaphores of a mutex.
+const lock = 0, dirty = 1;
+
+const releaseClean: Step = [add(dirty, -1), hold(lock, +1)];
 
 /**
  * A mutex: `lock` is 1 if it is free; `dirty` counts those who took it and have not given it back,
  * the dead among them.
  */
 export const mutex = {
-  lock: 0,
-  dirty: 1,
+  lock,
+  dirty,
   values: [1, 0],
   /** Takes a mutex that is free and clean. */
-  takeClean: [isZero(1), hold(0, -1), add(1, +1)],
+  takeClean: [isZero(dirty), hold(lock, -1), add(dirty, +1)],
   /** Takes it, whatever happened before: `dirty - 1` holders have died since it was clean. */
-  take: [hold(0, -1), add(1, +1)],
+  take: [hold(lock, -1), add(dirty, +1)],
   /** Gives back a mutex whose `dirty` is so much, and clean. */
-  release: (dirty: number): Step => dirty === 1 ? releaseClean : [add(1, -dirty), hold(0, +1)],
+  release: (by: number): Step => by === 1 ? releaseClean : [add(dirty, -by), hold(lock, +1)],
   /** Gives it back as it was found. */
-  putBack: [add(1, -1), hold(0, +1)],
+  putBack: releaseClean,
 } as const;
+
+// The semaphores of a lock of readers and writers.
+const readers = 0, writer = 1, queue = 2;
 
 /** Many readers or one writer: how many read, write, and queue to write. */
 export const rwlock = {
-  readers: 0,
-  writer: 1,
-  queue: 2,
+  writer,
   values: [0, 0, 0],
   /** Begins to read when nobody writes, nor waits to. */
-  readAfterWriters: [isZero(1), isZero(2), hold(0, +1)],
+  readAfterWriters: [isZero(writer), isZero(queue), hold(readers, +1)],
   /** Begins to read when nobody writes. */
-  read: [isZero(1), hold(0, +1)],
-  endRead: [hold(0, -1)],
+  read: [isZero(writer), hold(readers, +1)],
+  endRead: [hold(readers, -1)],
   /** Begins to write if nobody reads, writes, or waits to write. */
-  writeAtOnce: [isZero(0), isZero(1), isZero(2), hold(1, +1)],
+  writeAtOnce: [isZero(readers), isZero(writer), isZero(queue), hold(writer, +1)],
   /** Announces a writer, whom new readers then let go first. */
-  announce: [hold(2, +1)],
+  announce: [hold(queue, +1)],
   /** Begins to write, as announced. */
-  write: [isZero(0), isZero(1), hold(1, +1), hold(2, -1)],
-  withdraw: [hold(2, -1)],
-  endWrite: [hold(1, -1)],
+  write: [isZero(readers), isZero(writer), hold(writer, +1), hold(queue, -1)],
+  withdraw: [hold(queue, -1)],
+  endWrite: [hold(writer, -1)],
 } as const;
+
+// The semaphore of a latch.
+const count = 0;
 
 /** A latch: how many have still to count down. */
 export const latch = {
-  count: 0,
-  values: (count: number): number[] => [count],
-  countDown: (by: number): Step => [add(0, -by)],
-  wait: [isZero(0)],
+  count,
+  values: (from: number): number[] => [from],
+  countDown: (by: number): Step => [add(count, -by)],
+  wait: [isZero(count)],
 } as const;
+
+// The semaphore of an event.
+const unset = 0;
 
 /** An event: 0 if it is set, else 1. */
 export const event = {
-  unset: 0,
+  unset,
   values: (set: boolean): number[] => [set ? 0 : 1],
-  set: [add(0, -1)],
-  reset: [isZero(0), add(0, +1)],
-  wait: [isZero(0)],
+  set: [add(unset, -1)],
+  reset: [isZero(unset), add(unset, +1)],
+  wait: [isZero(unset)],
 } as const;
 
 /** The counters of a barrier, one for each of three rounds that can be told apart. */
 const rounds = 3;
+const counters = [0, 1, 2] as const;
+// Its other semaphores.
+const missing = 3, broken = 4, parties = 5;
 
 /**
  * A barrier. Each party has a token, which stands in the counter of its round as long as the party
@@ -101,64 +114,82 @@ const rounds = 3;
 export const barrier = {
   rounds,
   /** How many have still to join. */
-  missing: 3,
-  /** How many have died, if death breaks it. */
-  broken: 4,
-  values: (parties: number): number[] => [0, 0, 0, parties, 0],
+  missing,
+  /** Above 0 once a party has died, if death breaks it. */
+  broken,
+  /** How many parties there are, which never changes. */
+  parties,
+  values: (all: number): number[] => [0, 0, 0, all, 0, all],
   next: (round: number): number => (round + 1) % rounds,
-  /** Takes one of the places; before all are taken no round can end, so the token goes to the first. */
-  join: (token: boolean): Step => [add(3, -1), token ? hold(0, +1) : add(0, +1), isZero(4)],
+  /**
+   * Takes one of the places, unless the values have changed; undefined if all are taken. Where
+   * nobody is in, all places are free again. Before all are taken no round can end, so the token
+   * goes to the first.
+   */
+  join: (values: readonly number[], token: boolean): Step | undefined => {
+    const places = values[missing]!;
+    const enter = [isZero(broken), token ? hold(0, +1) : add(0, +1)];
+    const taken = counters.find((counter) => values[counter] !== 0);
+    if (taken === undefined) {
+      return [...counters.map(isZero), ...replace(missing, places, values[parties]! - 1), ...enter];
+    }
+    // Who joins must not find that the last of the others has left, whose run would go on.
+    return places === 0 ? undefined : [...isAtLeast(taken, 1), add(missing, -1), ...enter];
+  },
   /** Has the kernel clear all that is waited for, and mark the barrier broken, if this process dies. */
   arm: (
-    parties: number,
+    all: number,
   ): Step => [
-    ...[0, 1, 2, 3].flatMap((index) => [hold(index, +parties), add(index, -parties)]),
-    add(4, +1),
-    hold(4, -1),
+    ...[...counters, missing].flatMap((index) => [hold(index, +all), add(index, -all)]),
+    add(broken, +1),
+    hold(broken, -1),
   ],
   disarm: (
-    parties: number,
+    all: number,
   ): Step => [
-    ...[0, 1, 2, 3].flatMap((index) => [add(index, +parties), hold(index, -parties)]),
-    hold(4, +1),
-    add(4, -1),
+    ...[...counters, missing].flatMap((index) => [add(index, +all), hold(index, -all)]),
+    hold(broken, +1),
+    add(broken, -1),
   ],
   /** Moves the token on. */
   arrive: (round: number, token: boolean): Step => {
     const [from, to] = [round, (round + 1) % rounds];
     return token
-      ? [isZero(4), hold(from, -1), hold(to, +1)]
-      : [isZero(4), add(from, -1), add(to, +1)];
+      ? [isZero(broken), hold(from, -1), hold(to, +1)]
+      : [isZero(broken), add(from, -1), add(to, +1)];
   },
   /** Waits until all have joined and arrived. */
-  wait: (round: number): Step => [isZero(3), isZero(round)],
+  wait: (round: number): Step => [isZero(missing), isZero(round)],
   /** The steps of which one, in this order, takes the token back, unless the round is complete. */
   retreat: (round: number, token: boolean): Step[] => {
     const [from, to] = [(round + 1) % rounds, round];
     const back = token ? [hold(from, -1), hold(to, +1)] : [add(from, -1), add(to, +1)];
-    return [[...isAtLeast(3, 1), ...back], [...isAtLeast(round, 1), ...back]];
+    return [[...isAtLeast(missing, 1), ...back], [...isAtLeast(round, 1), ...back]];
   },
   /** Takes the token out for good. */
   leave: (round: number, token: boolean): Step => [token ? hold(round, -1) : add(round, -1)],
 } as const;
 
-/** The largest value that a gauge can have. */
+// The semaphores of a gauge.
+const value = 0, rest = 1;
+/** The largest value that it can have. */
 const most = 32767;
 
 /** A gauge: its value, and what is left to the largest, by which one can wait for it to fall. */
 export const gauge = {
-  value: 0,
-  rest: 1,
+  value,
   most,
   values: [0, most],
-  enter: (by: number): Step => [hold(1, -by), hold(0, +by)],
-  leave: (by: number): Step => [hold(0, -by), hold(1, +by)],
-  isIdle: [isZero(0)],
-  isAtLeast: (least: number): Step => isAtLeast(0, least),
-  isAtMost: (limit: number): Step => isAtLeast(1, most - limit),
+  enter: (by: number): Step => [hold(rest, -by), hold(value, +by)],
+  leave: (by: number): Step => [hold(value, -by), hold(rest, +by)],
+  isIdle: [isZero(value)],
+  isAtLeast: (least: number): Step => isAtLeast(value, least),
+  isAtMost: (limit: number): Step => isAtLeast(rest, most - limit),
 } as const;
 
-/** How far below its limit the room of a bulkhead can be counted, and the most tickets. */
+// The semaphores of a bulkhead.
+const room = 0, limit = 1, workers = 2;
+/** How far below its limit the room can be counted, and the most tickets. */
 const floor = 16383;
 
 /**
@@ -166,44 +197,44 @@ const floor = 16383;
  * the limit shrinks while permits are held; `limit` is the number of tickets, `workers` who registered.
  */
 export const bulkhead = {
-  room: 0,
-  limit: 1,
-  workers: 2,
+  room,
+  limit,
+  workers,
   floor,
   values: (tickets: number): number[] => [floor + tickets, tickets, 0],
   /** Takes a ticket if one is left. */
-  acquire: [hold(0, -(floor + 1)), hold(0, +floor)],
-  release: [hold(0, +1)],
-  register: [hold(2, +1)],
-  unregister: [hold(2, -1)],
+  acquire: [hold(room, -(floor + 1)), hold(room, +floor)],
+  release: [hold(room, +1)],
+  register: [hold(workers, +1)],
+  unregister: [hold(workers, -1)],
   /** Changes the number of tickets, unless it or the number of workers has changed meanwhile. */
   resize: (
     from: number,
     to: number,
-    workers?: number,
+    registered?: number,
   ): Step => [
-    ...replace(1, from, to),
-    ...(to === from ? [] : [add(0, to - from)]),
-    ...(workers === undefined ? [] : replace(2, workers, workers)),
+    ...replace(limit, from, to),
+    ...(to === from ? [] : [add(room, to - from)]),
+    ...(registered === undefined ? [] : replace(workers, registered, registered)),
   ],
 } as const;
 
-/** The largest low digit of a leader's term. */
+// The semaphores of a leader.
+const seat = 0, low = 1, high = 2;
+/** Nobody ever adds to it: who waits for it learns when the set is removed. */
+const never = 3;
+/** The largest low digit of a term. */
 const digit = 32767;
 
 /** A leader: `seat` is 1 if it is vacant; `low` and `high` are the digits of the term, base 32768. */
 export const leader = {
-  seat: 0,
-  low: 1,
-  high: 2,
-  /** Nobody ever adds to it: who waits for it learns when the set is removed. */
-  never: 3,
+  seat,
   values: [1, 0, 0, 0],
   /** Takes the seat and begins the next term. */
-  win: [hold(0, -1), add(1, +1)],
+  win: [hold(seat, -1), add(low, +1)],
   /** The same when the low digit is full. */
-  winAndCarry: [hold(0, -1), add(1, -digit), add(2, +1)],
-  resign: [hold(0, +1)],
-  untilRemoved: [add(3, -1)],
-  term: (values: readonly number[]): number => values[2]! * (digit + 1) + values[1]!,
+  winAndCarry: [hold(seat, -1), add(low, -digit), add(high, +1)],
+  resign: [hold(seat, +1)],
+  untilRemoved: [add(never, -1)],
+  term: (values: readonly number[]): number => values[high]! * (digit + 1) + values[low]!,
 } as const;

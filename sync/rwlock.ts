@@ -74,31 +74,69 @@ export class RwLock implements Disposable {
   readonly prefer: "writers" | "readers";
   readonly #structure: Structure;
 
-  /** Makes a lock of three semaphores that start with 0. */
+  /**
+   * Makes a lock of three semaphores that start with 0.
+   *
+   * @param array The semaphores: with those of another engine than the kernel, only `read`, `write` and
+   * `remove` work.
+   * @param options Whom it lets go first.
+   */
   constructor(array: SemaphoreArray, options: RwLockOptions = {}) {
     this.prefer = preferOf(options);
     this.#structure = new Structure(array, kind);
   }
 
-  /** Creates a lock. Disposing the handle removes it, unless `owner` is false. */
+  /**
+   * Creates a lock. Disposing the handle removes it, unless `owner` is false.
+   *
+   * @param options The key, the mode, who owns it, and whom it lets go first.
+   * @returns A handle to a lock that nobody holds.
+   * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
+   */
   static create(options: RwLockCreateOptions = {}): RwLock {
     preferOf(options);
     return new RwLock(SemaphoreSet.create({ ...options, values, kind }), options);
   }
 
-  /** Opens a lock that exists. */
-  static open(key: Key, options?: RwLockOptions): RwLock {
+  /**
+   * Opens a lock that exists.
+   *
+   * @param key The key or name.
+   * @param options Whom it lets go first.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
+   */
+  static open(key: Key, options: RwLockOptions = {}): RwLock {
+    preferOf(options);
     return new RwLock(SemaphoreSet.open(key, { kind }), options);
   }
 
-  /** Opens a lock, or creates it, safely against every race and crash. */
+  /**
+   * Opens a lock, or creates it, safely against every race and crash.
+   *
+   * @param key The key or name.
+   * @param options The mode to create it with, whether that of another user will do, and whom it
+   * lets go first.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   */
   static openOrCreate(key: Key, options: RwLockOpenOrCreateOptions = {}): RwLock {
     preferOf(options);
     return new RwLock(SemaphoreSet.openOrCreate(key, { ...options, values, kind }), options);
   }
 
-  /** Takes the identifier of a lock that another process made. */
-  static fromId(id: number, options?: RwLockOptions): RwLock {
+  /**
+   * Takes the identifier of a lock that another process made.
+   *
+   * @param id The identifier.
+   * @param options Whom it lets go first.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else, EACCES if its mode does
+   * not permit reading.
+   */
+  static fromId(id: number, options: RwLockOptions = {}): RwLock {
+    preferOf(options);
     return new RwLock(SemaphoreSet.fromId(id, { kind }), options);
   }
 
@@ -112,7 +150,12 @@ export class RwLock implements Disposable {
     return this.#structure.set.key;
   }
 
-  /** Tells who holds it and who waits to write, at one moment. */
+  /**
+   * Tells who holds it and who waits to write, at one moment.
+   *
+   * @returns A snapshot.
+   * @throws {IpcError} EIDRM if it is removed.
+   */
   state(): RwLockState {
     const [readers, writer, queued] = this.#structure.set.values;
     return { readers: readers!, writing: writer !== 0, queued: queued! };
@@ -123,7 +166,8 @@ export class RwLock implements Disposable {
    *
    * @param options The signal and the timeout.
    * @returns A promise of a guard, to release with `using`. It rejects with the reason of the signal,
-   * with a DOMException "TimeoutError" if the time is up, with IpcError EIDRM if the lock is removed.
+   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * disposed, with IpcError EIDRM if the lock is removed.
    */
   async read(options?: WaitOptions): Promise<Guard> {
     await this.#structure.array.operate(this.#toRead, options);
@@ -135,6 +179,8 @@ export class RwLock implements Disposable {
    *
    * @param options The timeout.
    * @returns A guard, to release with `using`.
+   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the lock is removed.
+   * @throws {DOMException} "TimeoutError" if the time is up.
    */
   readSync(options?: TimeoutOptions): Guard {
     this.#structure.set.operateSync(this.#toRead, options);
@@ -145,6 +191,7 @@ export class RwLock implements Disposable {
    * Reads if it may at once.
    *
    * @returns A guard, to release with `using`, or undefined.
+   * @throws {IpcError} EIDRM if the lock is removed.
    */
   tryRead(): Guard | undefined {
     const may = this.#structure.set.tryOperate(this.#toRead);
@@ -155,7 +202,9 @@ export class RwLock implements Disposable {
    * Waits until it may write.
    *
    * @param options The signal and the timeout.
-   * @returns A promise of a guard, to release with `using`. It rejects as that of `read`.
+   * @returns A promise of a guard, to release with `using`. It rejects with the reason of the signal,
+   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * disposed, with IpcError EIDRM if the lock is removed.
    */
   async write(options?: WaitOptions): Promise<Guard> {
     checkTimeout(options?.timeout);
@@ -178,6 +227,8 @@ export class RwLock implements Disposable {
    *
    * @param options The timeout.
    * @returns A guard, to release with `using`.
+   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the lock is removed.
+   * @throws {DOMException} "TimeoutError" if the time is up.
    */
   writeSync(options?: TimeoutOptions): Guard {
     checkTimeout(options?.timeout);
@@ -198,15 +249,21 @@ export class RwLock implements Disposable {
    * Writes if it may at once.
    *
    * @returns A guard, to release with `using`, or undefined.
+   * @throws {IpcError} EIDRM if the lock is removed.
    */
   tryWrite(): Guard | undefined {
     const may = this.#structure.set.tryOperate(protocol.writeAtOnce);
     return may ? this.#structure.guard(protocol.endWrite) : undefined;
   }
 
-  /** Removes the lock, now: whoever waits gets EIDRM. */
+  /**
+   * Removes the lock, now: whoever waits gets EIDRM.
+   *
+   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
+   * is removed already.
+   */
   remove(): void {
-    this.#structure.array.remove();
+    this.#structure.remove();
   }
 
   /** Ends the handle, and removes the lock if the handle owns it. A guard stays good. */
@@ -219,7 +276,7 @@ export class RwLock implements Disposable {
   }
 }
 
-/** Checked before anything is made. */
+/** Checked before anything is made or opened. */
 function preferOf({ prefer = "writers" }: RwLockOptions): "writers" | "readers" {
   return checkWord(prefer, ["writers", "readers"], "prefer");
 }

@@ -11,18 +11,22 @@ import type { Step } from "./protocols.ts";
 
 /** The semaphores of a primitive. */
 export class Structure {
+  /** The semaphores, of whatever engine. */
   readonly array: SemaphoreArray;
   readonly #kind: SetKind;
 
+  /** Makes a structure of semaphores. */
   constructor(array: SemaphoreArray, kind: SetKind) {
     this.array = array;
     this.#kind = kind;
   }
 
-  /** The set in the kernel, on which alone one can block or try. */
+  /** The set in the kernel, which alone answers at once. */
   get set(): SemaphoreSet {
     if (this.array instanceof SemaphoreSet) return this.array;
-    throw new TypeError("Cannot block or try on these semaphores: only on those of the kernel");
+    throw new TypeError(
+      "Cannot do this with these semaphores: expected a SemaphoreSet, as only the kernel answers at once",
+    );
   }
 
   /**
@@ -32,8 +36,7 @@ export class Structure {
   giveBack(step: Step): void {
     const { array } = this;
     try {
-      const done = array.tryOperate(step);
-      if (typeof done !== "boolean") done.catch(ignoreRemoval);
+      settle(array.tryOperate(step));
     } catch (error) {
       if (error instanceof ReferenceError && array instanceof SemaphoreSet) {
         this.#giveBackTo(array.id, step);
@@ -73,13 +76,24 @@ export class Structure {
     return new Guard(() => this.giveBack(typeof step === "function" ? step() : step));
   }
 
+  /** Removes the semaphores. */
+  remove(): void {
+    settle(this.array.remove());
+  }
+
   /** Ends the handle, and removes the semaphores if it owns them. */
   dispose(): void {
     if (this.array instanceof SemaphoreSet) this.array[Symbol.dispose]();
   }
 }
 
-function ignoreRemoval(error: unknown): void {
+/** Sees to what nobody waits for: what fails otherwise than by a removal is to be noticed. */
+function settle(done: unknown): void {
+  if (typeof done === "object") Promise.resolve(done).catch(ignoreRemoval);
+}
+
+/** Throws an error again unless it says that the semaphores are removed. */
+export function ignoreRemoval(error: unknown): void {
   if (!isRemoved(error)) throw error;
 }
 
@@ -88,14 +102,37 @@ export function isRemoved(error: unknown): boolean {
   return error instanceof Error && "code" in error && error.code === "EIDRM";
 }
 
+/** Checks that something can be called. */
+export function checkFunction(value: unknown): void {
+  if (typeof value === "function") return;
+  throw new TypeError(`Cannot run ${String(value)}: expected a function`);
+}
+
 /**
  * What was taken of a primitive. Releasing gives it back, once; if the process dies first, the
  * kernel does.
+ *
+ * @example
+ * ```ts
+ * import { RwLock } from "@sysv/ipc/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using lock = RwLock.create();
+ * {
+ *   using _guard = lock.readSync();
+ *   assertEquals(lock.state().readers, 1);
+ * }
+ * assertEquals(lock.state().readers, 0);
+ * ```
  */
 export class Guard implements Disposable {
   #release: (() => void) | undefined;
 
-  /** Creates a guard of a function that gives back. */
+  /**
+   * Creates a guard of a function that gives back.
+   *
+   * @param release The function, called once.
+   */
   constructor(release: () => void) {
     this.#release = release;
   }

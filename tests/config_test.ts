@@ -74,7 +74,7 @@ test("what is published imports nothing but what is published, and what runtimes
   }
 });
 
-test("imports run one way: ffi/ imports nothing outside itself, and the classes nothing built on them", () => {
+test("imports run one way: ffi/ imports nothing outside itself, the classes nothing built on them, and sync/ nothing of ffi/", () => {
   const built = /^(?:sync|unix|cli|cluster)$/;
   for (const path of modules) {
     const folder = dirname(path);
@@ -82,6 +82,7 @@ test("imports run one way: ffi/ imports nothing outside itself, and the classes 
       const target = dirname(join(folder, specifier));
       if (folder === "ffi") assertEquals(target, "ffi", `${path} imports ${specifier}`);
       if (folder === ".") assert(!built.test(target), `${path} imports ${specifier}`);
+      if (folder === "sync") assert(target !== "ffi", `${path} imports ${specifier}`);
     }
   }
 });

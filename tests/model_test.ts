@@ -20,7 +20,7 @@ import {
   tryOperate,
 } from "./model/explore.ts";
 import * as flows from "./model/flows.ts";
-import { Broken, type Like, type Party } from "./model/flows.ts";
+import { Broken, Full, type Like, type Party } from "./model/flows.ts";
 import { Script, textOf } from "./model/script.ts";
 
 // In each model every process does whatever the class can do, in any order, dies at any point, and
@@ -137,12 +137,10 @@ function mutexModel(
     processes,
     facts: {},
     *act() {
-      const how = yield* choose({ may: ["lock", "tryLock", "recover"] });
-      const dirty = yield* how === "lock"
-        ? flows.lock(protocol, refuses)
-        : how === "tryLock"
-        ? flows.tryLock(protocol, refuses)
-        : flows.recover(protocol);
+      const how = yield* choose({ may: ["lock", "lockInLine", "tryLock", "recover"] });
+      const dirty = yield* how === "recover"
+        ? flows.recover(protocol)
+        : flows[how](protocol, refuses);
       if (dirty === undefined) return;
       yield* note({ abandoned: dirty - 1, recovers: how === "recover" });
       yield* giveBack(protocol.release(dirty));
@@ -268,24 +266,42 @@ interface BarrierModel {
   token: boolean;
   protocol?: Like<typeof barrier>;
   processes?: readonly number[];
+  /** As many as there are flows, unless told otherwise. */
+  parties?: number;
 }
 
 /** Enough rounds that the first counter serves again. */
 const lastRound = barrier.rounds + 1;
 
 function barrierModel(
-  { token, protocol = barrier, processes = [1, 1, 1] }: BarrierModel,
+  {
+    token,
+    protocol = barrier,
+    processes = [1, 1, 1],
+    parties = processes.reduce((sum, flows) => sum + flows),
+  }: BarrierModel,
 ): Model<Party> {
-  const parties = processes.reduce((sum, flows) => sum + flows);
-  const deadParties = (state: State<Party>) =>
-    facts(state, ({ alive }) => !alive).filter(({ is }) => is === "in");
+  const first: Party = { is: "new", round: 0, arrivals: 0, passes: 0 };
+  const partiesIn = (state: State<Party>, which: (process: Process<Party>) => boolean) =>
+    facts(state, which).filter(({ is }) => is === "in");
+  const deadParties = (state: State<Party>) => partiesIn(state, ({ alive }) => !alive);
+  /** Those for whom the others wait, or would if it had not broken. */
+  const insiders = (state: State<Party>) => partiesIn(state, ({ alive }) => alive || !token);
+  const all = (state: State<Party>) => partiesIn(state, () => true);
+  const passed = (state: State<Party>) => all(state).reduce((sum, { passes }) => sum + passes, 0);
+  const newcomers = (state: State<Party>) =>
+    facts(state, () => true).filter(({ is }) => is === "new").length;
   return {
     values: protocol.values(parties),
     processes,
-    facts: { is: "new", round: 0, arrivals: 0, passes: 0 },
+    facts: first,
     *act(party) {
       try {
-        if (party.is === "gone" || party.is === "shut out") yield* choose({});
+        if (party.is === "shut out") yield* choose({});
+        if (party.is === "gone") {
+          yield* choose({ may: ["come again"] });
+          return yield* note<Party>({ ...party, is: "new" });
+        }
         if (party.is === "new") {
           yield* choose({ will: ["join"] });
           yield* flows.join(protocol, token, parties);
@@ -299,26 +315,33 @@ function barrierModel(
         else if (how === "tryWait") yield* flows.tryWait(protocol, token, party);
         else {
           const could = yield* flows.leave(protocol, token, parties, party);
-          yield* note<Party>({ ...party, is: could ? "gone" : "shut out" });
+          yield* note<Party>({ ...first, is: could ? "gone" : "shut out" });
         }
       } catch (error) {
-        if (!(error instanceof Broken)) throw error;
+        if (!(error instanceof Broken || error instanceof Full)) throw error;
         yield* note<Party>({ ...party, is: party.is === "new" ? "gone" : "told it is broken" });
       }
     },
+    // How many have joined since nobody was in.
     witness(before, after) {
-      const passed = (state: State<Party>) =>
-        facts(state, () => true).reduce((sum, { passes }) => sum + passes, 0);
-      const told = passed(after) === passed(before) || token || deadParties(before).length === 0;
-      assert(told, "A party passes a barrier that is broken");
-      return 0;
+      if (passed(after) > passed(before)) {
+        const told = token || deadParties(before).length === 0;
+        assert(told, "A party passes a barrier that is broken");
+        assert(before.witness === parties, "A round is over before all have joined");
+      }
+      const joins = all(after).length > all(before).length ? 1 : 0;
+      const refused = joins === 0 && newcomers(after) < newcomers(before);
+      const unjustly = insiders(before).length === 0 && before.values[protocol.broken] === 0;
+      assert(!(refused && unjustly), "One is refused though nobody is in");
+      if (insiders(after).length === 0) return 0;
+      assert(before.witness + joins <= parties, "More join than there are parties");
+      return before.witness + joins;
     },
     check(state) {
-      const all = facts(state, () => true);
-      const most = Math.max(...all.map(({ passes }) => passes));
+      const most = Math.max(0, ...insiders(state).map(({ passes }) => passes));
       for (const [i, { alive, flows }] of state.processes.entries()) {
         for (const { facts: { is, arrivals } } of flows) {
-          const counts = is === "new" || (is === "in" && (alive || !token));
+          const counts = is === "in" && (alive || !token);
           assert(!counts || arrivals >= most, `A round is over before ${i} has arrived`);
           assert(is !== "shut out" || state.values[protocol.broken]! > 0, `${i} cannot leave`);
         }
@@ -330,7 +353,7 @@ function barrierModel(
     checkAtRest(state) {
       const broken = state.values[protocol.broken]!;
       const missing = state.values[protocol.missing]!;
-      assertValues(state, [0, 0, 0, missing, broken]);
+      assertValues(state, [0, 0, 0, missing, broken, parties]);
       if (broken === 0) assertNoUndo(state);
       assert(token || broken > 0 || deadParties(state).length === 0, "It is not broken");
     },
@@ -344,6 +367,10 @@ for (const [rule, token] of [["breaks", false], ["shrinks", true]] as const) {
 
   test(`A barrier that ${rule} survives them with two parties in one process`, () => {
     passes(barrierModel({ token, processes: [2, 1] }));
+  });
+
+  test(`A barrier that ${rule} survives them with more processes than parties`, () => {
+    passes(barrierModel({ token, parties: 2 }));
   });
 
   test(`The model finds a barrier that ${rule} and has only two counters`, () => {
@@ -364,13 +391,41 @@ test("The model finds a barrier that has the last to join forgotten by who gives
   fails(barrierModel({ token: true, protocol: { ...barrier, retreat } }), "A round is over before");
 });
 
+test("The model finds a barrier that goes on with those whom the last has left meanwhile", () => {
+  const join = (values: readonly number[], token: boolean) => {
+    const step = barrier.join(values, token);
+    // Without the test that somebody is still in.
+    return values.slice(0, barrier.rounds).some((value) => value > 0) ? step?.slice(2) : step;
+  };
+  const protocol = { ...barrier, join };
+  fails(barrierModel({ token: false, protocol }), "A round is over before all have joined");
+});
+
+test("The model finds a barrier that serves one run only", () => {
+  const join = (values: readonly number[], token: boolean) =>
+    values[barrier.missing] === 0 ? undefined : barrier.join(values, token);
+  const protocol = { ...barrier, join };
+  fails(barrierModel({ token: true, protocol }), "One is refused though nobody is in");
+});
+
+test("The model finds a barrier that begins anew twice at once", () => {
+  const join = (values: readonly number[], token: boolean) => {
+    const step = barrier.join(values, token);
+    // Without the tests that nobody is in.
+    return values.slice(0, barrier.rounds).some((value) => value > 0) ? step : step?.slice(3);
+  };
+  const protocol = { ...barrier, join };
+  fails(barrierModel({ token: false, protocol, parties: 2 }), "More join than there are parties");
+});
+
 test("The model finds a barrier that does not break", () => {
   const protocol = { ...barrier, arm: () => [], disarm: () => [] };
   fails(barrierModel({ token: false, protocol }), "The values have drifted");
 });
 
 test("The model finds a barrier that does not shrink", () => {
-  const protocol = { ...barrier, join: () => barrier.join(false) };
+  const join = (values: readonly number[]) => barrier.join(values, false);
+  const protocol = { ...barrier, join };
   fails(barrierModel({ token: true, protocol }), "The values have drifted");
 });
 
@@ -568,7 +623,7 @@ test("RwLock.read() and write() do what their model does", async () => {
 test("BarrierParty.wait() does what its model does", async () => {
   for (const token of [false, true]) {
     const model = barrierModel({ token, processes: [1, 1] });
-    const valuesOf = (broken: Answer) => [0, 0, 0, 0, Number(broken)];
+    const valuesOf = (broken: Answer) => [0, 0, 0, 0, Number(broken), 2];
     const joined: Party = { ...model.facts, is: "in" };
     const run = (array: Script) => {
       return new BarrierParty(new Structure(array, "barrier"), token, 2).wait();

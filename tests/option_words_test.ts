@@ -1,7 +1,7 @@
-import { assertThrows } from "@std/assert";
+import { assert, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { SemaphoreSet } from "@sysv/ipc";
-import { Barrier, Mutex, RwLock } from "@sysv/ipc/sync";
+import { Barrier, Bulkhead, Mutex, RwLock } from "@sysv/ipc/sync";
 import { wrong } from "./privilege.ts";
 import { assertIpcError, freshName } from "./support.ts";
 
@@ -26,6 +26,38 @@ for (const [call, use] of Object.entries(uses)) {
       const key = freshName();
       assertThrows(() => use(key, word), TypeError, `as ${option}: expected "`);
       assertIpcError(() => SemaphoreSet.open(key), "ENOENT", "semget");
+    }
+  });
+}
+
+/** What opens what exists, by options that may be wrong. */
+const openings: Record<string, (key: string, option: never) => unknown> = {
+  "Mutex.open(key, { onDeath })": (key, onDeath) => Mutex.open(key, { onDeath }),
+  "Mutex.fromId(id, { onDeath })": (_, onDeath) => Mutex.fromId(nobody, { onDeath }),
+  "RwLock.open(key, { prefer })": (key, prefer) => RwLock.open(key, { prefer }),
+  "RwLock.fromId(id, { prefer })": (_, prefer) => RwLock.fromId(nobody, { prefer }),
+  "Barrier.open(key, { onDeath })": (key, onDeath) => Barrier.open(key, { onDeath }),
+  "Barrier.fromId(id, { onDeath })": (_, onDeath) => Barrier.fromId(nobody, { onDeath }),
+  "Barrier.open(key, { parties })": (key, parties) => Barrier.open(key, { parties }),
+  "Barrier.openOrCreate(key, { parties })": (key, parties) =>
+    Barrier.openOrCreate(key, { parties }),
+  "Barrier.fromId(id, { parties })": (_, parties) => Barrier.fromId(nobody, { parties }),
+  "Bulkhead.open(key, { quota })": (key, quota) => Bulkhead.open(key, { quota }),
+  "Bulkhead.openOrCreate(key, { quota })": (key, quota) => Bulkhead.openOrCreate(key, { quota }),
+  "Bulkhead.fromId(id, { quota })": (_, quota) => Bulkhead.fromId(nobody, { quota }),
+};
+
+/** The identifier of a set that was removed. */
+const nobody = (() => {
+  using set = SemaphoreSet.create({ values: [0] });
+  return set.id;
+})();
+
+for (const [call, open] of Object.entries(openings)) {
+  test(`${call} refuses a wrong option before it looks for anything`, () => {
+    for (const option of wrong("reprot", 0, null)) {
+      const error = assertThrows(() => open(freshName(), option), Error, "expected");
+      assert(error instanceof TypeError || error instanceof RangeError, String(error));
     }
   });
 }

@@ -113,6 +113,8 @@ export interface Opening<P extends Primitive> {
   values: number[];
 }
 
+const withArticle = (kind: SetKind) => kind === "event" ? "an event" : `a ${kind}`;
+
 /** The tests of how primitives of a class are made, found and removed. */
 export function testOpening<P extends Primitive>(opening: Opening<P>): void {
   const { name, kind, create, open, openOrCreate, fromId, values } = opening;
@@ -167,13 +169,12 @@ export function testOpening<P extends Primitive>(opening: Opening<P>): void {
     for (const other of kinds.filter((other) => other !== kind)) {
       const key = freshName();
       // As large as any, so that it is the kind that counts.
-      using set = SemaphoreSet.create({ key, kind: other, values: [1, 1, 1, 1, 1] });
+      using set = SemaphoreSet.create({ key, kind: other, values: [1, 1, 1, 1, 1, 1] });
       for (const found of [() => open(key), () => openOrCreate(key), () => fromId(set.id)]) {
         const { message } = assertIpcError(found, "EINVAL", "semget");
-        assert(message.includes(`it is a ${other}`), message);
-        assert(message.includes(`as a ${kind}`), message);
+        assert(message.includes(`as ${withArticle(kind)} as it is ${withArticle(other)}`), message);
       }
-      assertEquals(set.values, [1, 1, 1, 1, 1]);
+      assertEquals(set.values, [1, 1, 1, 1, 1, 1]);
     }
     using made = create({});
     assertIpcError(() => SemaphoreSet.fromId(made.id), "EINVAL", "semget");

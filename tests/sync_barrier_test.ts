@@ -4,12 +4,14 @@ import { IpcError, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import { Barrier, type BarrierParty, BrokenBarrierError } from "@sysv/ipc/sync";
 import { barrier as protocol } from "../sync/protocols.ts";
 import { type Child, otherRuntime, runtime, until } from "./child.ts";
-import { assertIpcError, assertTimeout } from "./support.ts";
+import { wrong } from "./privilege.ts";
+import { assertIpcError, assertTimeout, freshName, removing } from "./support.ts";
 import {
   assertRejectsWith,
   assertTimesOut,
   runSync,
   runtimes,
+  semaphoresOf,
   testOpening,
   untilWaiting,
   valuesOf,
@@ -22,7 +24,7 @@ const rules: readonly OnDeath[] = ["break", "shrink"];
 testOpening({
   name: "Barrier",
   kind: "barrier",
-  values: [0, 0, 0, 2, 0],
+  values: [0, 0, 0, 2, 0, 2],
   create: (options) => Barrier.create({ ...options, parties: 2 }),
   open: (key) => Barrier.open(key, { parties: 2 }),
   openOrCreate: (key) => Barrier.openOrCreate(key, { parties: 2 }),
@@ -55,6 +57,58 @@ test("Barrier.create() refuses a number of parties that is none", () => {
   for (const parties of [0, -1, 1.5, 16384]) {
     assertThrows(() => Barrier.create({ parties }), RangeError);
   }
+  for (const parties of wrong(undefined, null, "2")) {
+    assertThrows(() => Barrier.create({ parties }), TypeError);
+  }
+});
+
+test("Barrier: the set remembers how many parties it is for, and refuses another number", () => {
+  const key = freshName();
+  using barrier = Barrier.create({ key, parties: 3 });
+  using set = semaphoresOf(barrier);
+  for (
+    const take of [
+      () => Barrier.open(key),
+      () => Barrier.fromId(barrier.id),
+      () => new Barrier(set),
+    ]
+  ) {
+    assertEquals(take().parties, 3);
+  }
+  const parties = 2;
+  const wrongly = [
+    () => Barrier.open(key, { parties }),
+    () => Barrier.fromId(barrier.id, { parties }),
+    () => Barrier.openOrCreate(key, { parties }),
+    () => new Barrier(set, { parties }),
+  ];
+  for (const take of wrongly) {
+    const { message } = assertIpcError(take, "EINVAL", "semget");
+    assertEquals(message, "Cannot open the barrier as it is for 3 parties, not 2");
+  }
+  assertEquals(Barrier.openOrCreate(key, { parties: 3 }).id, barrier.id);
+});
+
+test("Barrier.openOrCreate() makes another one when somebody removes it meanwhile", async () => {
+  const key = freshName();
+  await using remover = runSync(
+    `say("begins");
+    for (;;) {
+      try { Barrier.open(args[0]).remove(); } catch (error) {
+        if (!["ENOENT", "EIDRM", "EAGAIN"].includes(error.code)) throw error;
+      }
+    }`,
+    { args: [key], runtime: otherRuntime },
+  );
+  assertEquals(await remover.hear(), "begins");
+  const made = new Set<number>();
+  for (let times = 0; times < 500 || made.size < 10; times++) {
+    const barrier = Barrier.openOrCreate(key, { parties: 2 });
+    assertEquals(barrier.parties, 2);
+    made.add(barrier.id);
+  }
+  await remover.kill();
+  Barrier.openOrCreate(key, { parties: 2 }).remove();
 });
 
 for (const onDeath of rules) {
@@ -81,7 +135,7 @@ for (const onDeath of rules) {
       await Promise.all(parties.map((party) => party.wait()));
     }
     for (const party of parties) party.leave();
-    assertEquals(valuesOf(barrier), [0, 0, 0, 0, 0]);
+    assertEquals(valuesOf(barrier), [0, 0, 0, 0, 0, 150]);
   });
 
   test(`Barrier.join() fails with EBUSY when all parties have (${onDeath})`, () => {
@@ -111,7 +165,7 @@ for (const onDeath of rules) {
   test(`BarrierParty.tryWait() arrives only as the last of the parties (${onDeath})`, async () => {
     using barrier = Barrier.create({ parties: 2, onDeath });
     using one = barrier.join();
-    assertEquals([one.tryWait(), valuesOf(barrier)], [false, [1, 0, 0, 1, 0]]);
+    assertEquals([one.tryWait(), valuesOf(barrier)], [false, [1, 0, 0, 1, 0, 2]]);
     using other = barrier.join();
     for (let round = 0; round < 5; round++) {
       assertEquals([one.tryWait(), other.tryWait()], [false, false]);
@@ -129,7 +183,7 @@ for (const onDeath of rules) {
     await assertRejects(() => one.wait(), TypeError);
     assertThrows(() => one.waitSync(), TypeError);
     assertThrows(() => one.tryWait(), TypeError);
-    assertEquals(valuesOf(barrier), [1, 1, 0, 0, 0]);
+    assertEquals(valuesOf(barrier), [1, 1, 0, 0, 0, 2]);
     await Promise.all([waiting, other.wait()]);
   });
 
@@ -155,7 +209,7 @@ for (const onDeath of rules) {
       using one = barrier.join();
       // Before all have joined, and after, in each of the rounds.
       await retreat(one);
-      assertEquals(valuesOf(barrier), [1, 0, 0, 1, 0]);
+      assertEquals(valuesOf(barrier), [1, 0, 0, 1, 0, 2]);
       using other = barrier.join();
       for (let round = 0; round < 4; round++) {
         await retreat(one);
@@ -173,7 +227,7 @@ for (const onDeath of rules) {
       await assertRejects(() => one.wait({ timeout }), RangeError);
       assertThrows(() => one.waitSync({ timeout }), RangeError);
     }
-    assertEquals(valuesOf(barrier), [1, 0, 0, 1, 0]);
+    assertEquals(valuesOf(barrier), [1, 0, 0, 1, 0, 2]);
   });
 
   test(`BarrierParty.wait() gives EIDRM when the barrier is removed, in all forms and runtimes (${onDeath})`, async () => {
@@ -205,9 +259,87 @@ for (const onDeath of rules) {
     assertEquals([one.tryWait(), two.tryWait()], [false, false]);
     two[Symbol.dispose]();
     for (let round = 0; round < 4; round++) assertEquals(one.tryWait(), true);
-    one.leave();
-    assertEquals([valuesOf(barrier), barrier.isBroken], [[0, 0, 0, 0, 0], false]);
     assertIpcError(() => barrier.join(), "EBUSY", "semop");
+    one.leave();
+    assertEquals([valuesOf(barrier), barrier.isBroken], [[0, 0, 0, 0, 0, 3], false]);
+  });
+
+  test(`Barrier.join() begins anew when all have left, in whatever round (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 3, onDeath });
+    for (let rounds = 0; rounds < 5; rounds++) {
+      using one = barrier.join();
+      using two = barrier.join();
+      assertEquals([one.tryWait(), two.tryWait()], [false, false]);
+      using three = barrier.join();
+      assertIpcError(() => barrier.join(), "EBUSY", "semop");
+      for (let round = 0; round < rounds; round++) {
+        await Promise.all([one.wait(), two.wait(), three.wait()]);
+      }
+    }
+    assertEquals(valuesOf(barrier), [0, 0, 0, 0, 0, 3]);
+  });
+
+  test(`Barrier.join() begins anew when all have left before all had joined (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 3, onDeath });
+    barrier.join().leave();
+    {
+      using _one = barrier.join();
+      barrier.join().leave();
+    }
+    using one = barrier.join();
+    using two = barrier.join();
+    assertEquals([one.tryWait(), two.tryWait()], [false, false]);
+    using three = barrier.join();
+    await Promise.all([one.wait(), two.wait(), three.wait()]);
+    assertIpcError(() => barrier.join(), "EBUSY", "semop");
+  });
+
+  test(`Barrier.openOrCreate(): a program that uses it runs again and again, in each runtime (${onDeath})`, async () => {
+    const key = freshName();
+    using barrier = Barrier.openOrCreate(key, { parties: 2, onDeath });
+    using _ = removing(barrier);
+    for (const runs of [...runtimes, ...runtimes]) {
+      const children = [1, 2].map(() =>
+        runSync(
+          `const [key, onDeath] = args;
+          const barrier = Barrier.openOrCreate(key, { parties: 2, onDeath });
+          using party = barrier.join();
+          await party.wait();
+          party.waitSync();
+          say("done");`,
+          { args: [key, onDeath], runtime: runs },
+        )
+      );
+      await using _ = ending(...children);
+      for (const child of children) assertEquals(await child.hear(), "done");
+      await until(() => valuesOf(barrier).join() === "0,0,0,0,0,2");
+    }
+  });
+
+  test(`Barrier.join(): of two processes that begin anew at once both are in one run (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 2, onDeath });
+    const children = runtimes.map((runs) =>
+      runSync(
+        `const barrier = Barrier.fromId(Number(args[0]), { onDeath: args[1] });
+        let runs = 0;
+        while (runs < 200) {
+          let party;
+          // The other one may still be in the run before.
+          try { party = barrier.join(); } catch (error) {
+            if (error.code !== "EBUSY") throw error;
+            continue;
+          }
+          party.waitSync();
+          party.leave();
+          runs++;
+        }
+        say("done");`,
+        { args: [barrier.id, onDeath], runtime: runs },
+      )
+    );
+    await using _ = ending(...children);
+    for (const child of children) assertEquals(await child.hear(), "done");
+    assertEquals(valuesOf(barrier), [0, 0, 0, 0, 0, 2]);
   });
 
   test(`BarrierParty.leave() in each round takes that party away and no other (${onDeath})`, async () => {
@@ -240,7 +372,7 @@ for (const onDeath of rules) {
       await Promise.all([one.wait({ timeout: 1000 }), two.wait({ timeout: 1000 })]);
     }
     for (const party of [one, two]) party.leave();
-    assertEquals(valuesOf(barrier), [0, 0, 0, 0, 0]);
+    assertEquals(valuesOf(barrier), [0, 0, 0, 0, 0, 3]);
   });
 
   test(`BarrierParty.leave() takes that party away and no other, at whatever moment of its wait (${onDeath})`, async () => {
@@ -258,7 +390,7 @@ for (const onDeath of rules) {
         three.leave();
         await waiting;
         const moment = `${turns} turns after the ${aborts ? "abort" : "call"}`;
-        assertEquals(valuesOf(barrier), [2, 0, 0, 0, 0], moment);
+        assertEquals(valuesOf(barrier), [2, 0, 0, 0, 0, 3], moment);
         await Promise.all([one.wait(), two.wait()]);
       }
     }
@@ -273,7 +405,7 @@ for (const onDeath of rules) {
     await untilWaiting(barrier);
     handle[Symbol.dispose]();
     await waiting;
-    assertEquals(valuesOf(barrier), [2, 0, 0, 0, 0]);
+    assertEquals(valuesOf(barrier), [2, 0, 0, 0, 0, 2]);
     assertTimeout(() => one.waitSync({ timeout: 5 }));
     other.leave();
     one.waitSync({ timeout: 0 });
@@ -337,21 +469,22 @@ for (const onDeath of rules) {
     );
     await using _ = ending(...children);
     for (const child of children) assertEquals(await child.hear(), "done");
-    await until(() => valuesOf(barrier).every((value) => value === 0));
-    assertEquals([barrier.isBroken, waitersOf(barrier)], [false, 0]);
+    await until(() => valuesOf(barrier).join() === "0,0,0,0,0,4");
+    assertEquals(waitersOf(barrier), 0);
   });
 }
 
 test("Barrier: who retreats as another joins has retreated, or the round is complete", () => {
   for (const token of [false, true]) {
     using set = SemaphoreSet.create({ values: protocol.values(2) });
-    set.operateSync(protocol.join(token));
+    const join = () => set.operateSync(protocol.join(set.values, token)!);
+    join();
     set.operateSync(protocol.arrive(0, token));
     let retreated = false;
     for (const step of protocol.retreat(0, token)) {
       if (set.tryOperate(step)) retreated = true;
       // The second joins between two steps of the first.
-      if (!retreated && set.values[protocol.missing] === 1) set.operateSync(protocol.join(token));
+      if (!retreated && set.values[protocol.missing] === 1) join();
     }
     const complete = set.tryOperate(protocol.wait(0));
     assertEquals([retreated, complete], [true, false]);
@@ -371,13 +504,13 @@ test("Barrier.join() fails with ERANGE when a process is too many parties for th
   using barrier = Barrier.create({ parties: 10000 });
   const parties = [barrier.join(), barrier.join(), barrier.join()];
   assertIpcError(() => barrier.join(), "ERANGE", "semop");
-  assertEquals(valuesOf(barrier), [3, 0, 0, 9997, 0]);
+  assertEquals(valuesOf(barrier), [3, 0, 0, 9997, 0, 10000]);
   parties.pop()!.leave();
   using _again = barrier.join();
 
   using shrinks = Barrier.create({ parties: 10000, onDeath: "shrink" });
   for (let joined = 0; joined < 10000; joined++) shrinks.join();
-  assertEquals(valuesOf(shrinks), [10000, 0, 0, 0, 0]);
+  assertEquals(valuesOf(shrinks), [10000, 0, 0, 0, 0, 10000]);
 });
 
 for (const runs of runtimes) {
@@ -456,6 +589,33 @@ for (const runs of runtimes) {
   }
 }
 
+test("Barrier that shrinks begins anew when all its parties are killed", async () => {
+  using barrier = Barrier.create({ parties: 2, onDeath: "shrink" });
+  for (const runs of runtimes) {
+    const children = [await party(barrier, runs), await party(barrier, runs)];
+    await using _ = ending(...children);
+    children[0]!.say("waitSync");
+    await untilWaiting(barrier);
+    children[1]!.say("waitSync");
+    for (const child of children) assertEquals(await child.hear(), "done");
+    for (const child of children) await child.kill();
+  }
+  using one = barrier.join();
+  assertEquals([one.tryWait(), valuesOf(barrier)], [false, [1, 0, 0, 1, 0, 2]]);
+});
+
+test("Barrier that is broken stays so when all have left", async () => {
+  using barrier = Barrier.create({ parties: 2 });
+  {
+    using _one = barrier.join();
+    await using child = await party(barrier);
+    await child.kill();
+  }
+  assertEquals(barrier.isBroken, true);
+  assertThrows(() => barrier.join(), BrokenBarrierError);
+  assertThrows(() => Barrier.fromId(barrier.id).join(), BrokenBarrierError);
+});
+
 test("Barrier: a party that dies before all have joined breaks it for those who come", async () => {
   using barrier = Barrier.create({ parties: 3 });
   using one = barrier.join();
@@ -518,7 +678,7 @@ for (const onDeath of rules) {
 
 test("Barrier: handles of one barrier, opened by key, are of one barrier", async () => {
   using barrier = Barrier.create({ parties: 2, key: `barrier of ${runtime} ${performance.now()}` });
-  using opened = Barrier.open(barrier.key!, { parties: 2 });
+  using opened = Barrier.open(barrier.key!);
   assertEquals([barrier.onDeath, opened.parties], ["break", 2]);
   using one = barrier.join();
   using other = opened.join();

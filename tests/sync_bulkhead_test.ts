@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { Bulkhead, type BulkheadCreateOptions, type BulkheadPermit } from "@sysv/ipc/sync";
 import { type Child, otherRuntime, until } from "./child.ts";
+import { wrong } from "./privilege.ts";
 import { freshName } from "./support.ts";
 import {
   assertRejectsWith,
@@ -392,6 +393,52 @@ test("Bulkhead.run() holds a ticket while its function runs, whatever comes of i
   }
   await bulkhead.run((permit) => permit.release());
   assertEquals(bulkhead.state().inUse, 0);
+});
+
+test("Bulkhead.run() refuses what is no function, before it waits", async () => {
+  using bulkhead = Bulkhead.create({ tickets: 1 });
+  using _permit = bulkhead.acquireSync();
+  for (const run of wrong(5, undefined, "run", Symbol("run"))) {
+    await assertRejects(() => bulkhead.run(run), TypeError, "expected a function");
+  }
+});
+
+test("Bulkhead.state() tells what was at one moment, whoever registers meanwhile", async () => {
+  using bulkhead = Bulkhead.create({ quota: 0.5 });
+  await using child = runSync(
+    `const handles = Array.from({ length: 9 }, () => Bulkhead.fromId(Number(args[0]), { quota: 0.5 }));
+    say("begins");
+    try {
+      for (;;) {
+        for (const handle of handles) handle.register();
+        for (const handle of handles) handle.unregister();
+      }
+    } catch (error) { say(error.code); }`,
+    { args: [bulkhead.id], runtime: otherRuntime },
+  );
+  assertEquals(await child.hear(), "begins");
+  const seen = new Set<number>();
+  for (let times = 0; times < 5000 || seen.size < 3; times++) {
+    const { tickets, workers } = bulkhead.state();
+    seen.add(workers);
+    assertEquals(tickets, Math.max(1, Math.ceil(workers / 2)));
+  }
+  bulkhead.remove();
+  assertEquals(await child.hear(), "EIDRM");
+});
+
+test("Bulkhead.unregister() does nothing once the bulkhead is removed or the handle disposed", () => {
+  for (const limit of [{ quota: 0.5 }, { tickets: 2 }]) {
+    for (const end of ["remove", "dispose"] as const) {
+      using bulkhead = Bulkhead.create({ ...limit });
+      using worker = Bulkhead.fromId(bulkhead.id, "quota" in limit ? limit : {});
+      worker.register();
+      if (end === "remove") bulkhead.remove();
+      else worker[Symbol.dispose]();
+      worker.unregister();
+      worker.unregister();
+    }
+  }
 });
 
 test("Bulkhead.run() does not run its function when there is no ticket in time", async () => {

@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { Event, Latch } from "@sysv/ipc/sync";
 import { otherRuntime } from "./child.ts";
+import { assertIpcError, freshName } from "./support.ts";
 import {
   runSync,
   runtimes,
@@ -50,6 +51,18 @@ testWaits<Event>({
   wait: (event, options) => event.wait(options),
   waitSync: (event, options) => event.waitSync(options),
   program: "Event.fromId(id).waitSync()",
+});
+
+test("Latch: wrong counts are told of in words of latches, before anything is made", () => {
+  const key = freshName();
+  for (const count of [-1, 1.5, 32768, NaN]) {
+    for (const make of [Latch.create, () => Latch.openOrCreate(key, { count })]) {
+      assertThrows(() => make({ count }), RangeError, "Cannot make a latch with a count of");
+    }
+  }
+  assertIpcError(() => Latch.open(key), "ENOENT", "semget");
+  using latch = Latch.create({ count: 1 });
+  assertThrows(() => latch.countDown(0), RangeError, "Cannot count the latch down by 0");
 });
 
 test("Latch.countDown() counts down to 0 and no further, and tells whether it could", () => {

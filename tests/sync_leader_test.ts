@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { SemaphoreSet } from "@sysv/ipc";
 import { Leader, type Leadership } from "@sysv/ipc/sync";
 import { type Child, otherRuntime, until } from "./child.ts";
+import { wrong } from "./privilege.ts";
 import {
   assertRejectsWith,
   runSync,
@@ -395,10 +396,91 @@ test("Leader.every() does it the first time after one interval", async () => {
   assert(performance.now() - start >= 29);
 });
 
-test("Leader.every() refuses an interval that is none", async () => {
+test("Leader.every() does it the first time at once, if asked to, and not again before the interval", async () => {
   using leader = Leader.create();
+  const controller = new AbortController();
+  const { signal } = controller;
+  const start = performance.now();
+  let second = 0;
+  await leader.every(2 ** 31 - 1, () => controller.abort(), { immediate: true, signal });
+  const next = new AbortController();
+  await leader.every(30, () => {
+    if (second++ === 1) next.abort();
+  }, { immediate: true, signal: next.signal });
+  assertEquals(second, 2);
+  assert(performance.now() - start >= 29);
+});
+
+test("Leader.every() does nothing when its signal is aborted as it leads, though it shall at once", async () => {
+  using leader = Leader.create();
+  const controller = new AbortController();
+  let times = 0;
+  const every = leader.every(1, () => times++, { immediate: true, signal: controller.signal });
+  controller.abort();
+  await every;
+  assertEquals([times, leader.leaderPid], [0, undefined]);
+});
+
+for (const immediate of [false, true]) {
+  test(`Leader.every() steps down when its task releases the leadership, and campaigns again (immediate: ${immediate})`, async () => {
+    using leader = Leader.create();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const ticks: string[] = [];
+    const tick = (name: string) => (leadership: Leadership) => {
+      assertEquals(leader.leaderPid, process.pid);
+      ticks.push(`${name}${leadership.term}`);
+      leadership.release();
+      if (ticks.length === 6) controller.abort();
+    };
+    await Promise.all(
+      ["A", "B"].map((name) => leader.every(1, tick(name), { immediate, signal })),
+    );
+    // Each behind the other one, and in a term of its own.
+    assertEquals(ticks, ["A1", "B2", "A3", "B4", "A5", "B6"]);
+    assertEquals(leader.leaderPid, undefined);
+  });
+}
+
+test("Leader.every() steps down at once when its leadership is released between two times", async () => {
+  using leader = Leader.create();
+  const controller = new AbortController();
+  let leads!: (leadership: Leadership) => void;
+  const led = new Promise<Leadership>((resolve) => leads = resolve);
+  const { signal } = controller;
+  const every = leader.every(2 ** 31 - 1, leads, { immediate: true, signal });
+  const leadership = await led;
+  const next = leader.campaign();
+  leadership.release();
+  assertEquals((await next).term, 2);
+  await untilWaiting(leader);
+  controller.abort();
+  await every;
+});
+
+test("Leader.every() that steps down, with nobody else, does it no more often than the interval", async () => {
+  using leader = Leader.create();
+  const controller = new AbortController();
+  const terms: number[] = [];
+  const start = performance.now();
+  await leader.every(20, (leadership) => {
+    terms.push(leadership.term);
+    leadership.release();
+    if (terms.length === 3) controller.abort();
+  }, { immediate: true, signal: controller.signal });
+  assertEquals(terms, [1, 2, 3]);
+  assert(performance.now() - start >= 39);
+});
+
+test("Leader.every() refuses an interval that is none, and what is no function, before it campaigns", async () => {
+  using leader = Leader.create();
+  // A campaign would wait.
+  using _leadership = leader.campaignSync();
   for (const interval of [0, -1, 1.5, NaN, 2 ** 31]) {
     await assertRejects(() => leader.every(interval, () => {}), RangeError);
+  }
+  for (const task of wrong(7, undefined, "task", Symbol("task"))) {
+    await assertRejects(() => leader.every(5, task), TypeError, "expected a function");
   }
   assertThrows(() => Leader.fromId(-1), RangeError);
 });

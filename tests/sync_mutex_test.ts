@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +7,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { Mutex, type MutexGuard } from "@sysv/ipc/sync";
 import { Child, otherRuntime, runtime, until } from "./child.ts";
-import { assertIpcError } from "./support.ts";
+import { assertIpcError, assertTimeout } from "./support.ts";
 import {
   assertRejectsWith,
   assertTimesOut,
@@ -353,6 +353,82 @@ test("Mutex.lockSync() throws EDEADLK when this thread holds the mutex, whatever
   using _guard = mutex.lockSync();
   former.release();
   assertIpcError(() => mutex.lockSync({ timeout: 5 }), "EDEADLK", "semop");
+});
+
+test("Mutex.lockSync() throws EDEADLK when this thread is about to hold the mutex", async () => {
+  using mutex = Mutex.create();
+  const other = Mutex.fromId(mutex.id);
+  for (const take of [() => mutex.lock(), () => mutex.recover()]) {
+    const taking = take();
+    // The kernel has given it already, but nobody has the guard.
+    assertEquals(mutex.locked, true);
+    for (const handle of [mutex, other]) {
+      assertIpcError(() => handle.lockSync({ timeout: 5 }), "EDEADLK", "semop");
+      assertIpcError(() => handle.recoverSync({ timeout: 5 }), "EDEADLK", "semop");
+    }
+    (await taking).release();
+    other.lockSync().release();
+  }
+});
+
+test("Mutex.lockSync() throws EDEADLK when this thread waits for the mutex in a promise", async () => {
+  using mutex = Mutex.create();
+  await using holder = await hold(mutex);
+  const other = Mutex.fromId(mutex.id);
+  const controller = new AbortController();
+  const waits = [mutex.lock({ signal: controller.signal }), mutex.recover()];
+  const message = /waits for it in a promise/;
+  for (const handle of [mutex, other]) {
+    const errors = [
+      assertIpcError(() => handle.lockSync({ timeout: 5 }), "EDEADLK", "semop"),
+      assertIpcError(() => handle.recoverSync({ timeout: 5 }), "EDEADLK", "semop"),
+    ];
+    for (const error of errors) assertMatch(error.message, message);
+  }
+  controller.abort();
+  await assertRejects(() => waits[0]!);
+  assertIpcError(() => mutex.lockSync({ timeout: 5 }), "EDEADLK", "semop");
+  holder.say("release");
+  (await waits[1]!).release();
+  mutex.lockSync().release();
+});
+
+test("Mutex.lockSync() waits when this thread has given up to wait for the mutex", async () => {
+  using mutex = Mutex.create();
+  await using _holder = await hold(mutex);
+  for (const take of ["lock", "recover"] as const) {
+    await assertTimesOut(mutex[take]({ timeout: 5 }));
+    await assertRejects(() => mutex[take]({ signal: AbortSignal.abort() }));
+    assertTimeout(() => mutex.lockSync({ timeout: 5 }));
+  }
+});
+
+test("Mutex.lock() serves those of one program in turn who lock again and again", async () => {
+  using mutex = Mutex.create();
+  const guard = mutex.lockSync();
+  const turns: number[] = [];
+  const tasks = [0, 1, 2, 3].map(async (task) => {
+    for (let turn = 0; turn < 50; turn++) {
+      using _guard = await mutex.lock();
+      turns.push(task);
+    }
+  });
+  guard.release();
+  await Promise.all(tasks);
+  assertEquals(turns, Array.from({ length: 200 }, (_, turn) => turn % 4));
+});
+
+test("Mutex.lock() of those who lock again and again lets timers run", async () => {
+  using mutex = Mutex.create();
+  let ended = false;
+  const tasks = [0, 1].map(async () => {
+    while (!ended) {
+      using _guard = await mutex.lock();
+    }
+  });
+  await new Promise((resolve) => setTimeout(resolve));
+  ended = true;
+  await Promise.all(tasks);
 });
 
 test("Mutex.lock() waits behind a holder of its own thread", async () => {

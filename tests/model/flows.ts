@@ -29,6 +29,11 @@ export type Like<Protocol> = {
 /** `Mutex.lock` and `lockSync`: gives `dirty`. */
 export function* lock(protocol: Like<typeof mutex>, refuses: boolean): Flow<number> {
   if (yield* tryOperate(protocol.takeClean)) return 1;
+  return yield* lockInLine(protocol, refuses);
+}
+
+/** `Mutex.lock` as another one of its thread waits. */
+export function* lockInLine(protocol: Like<typeof mutex>, refuses: boolean): Flow<number> {
   yield* operate(protocol.take);
   return yield* accept(protocol, refuses, yield* readDirty(protocol));
 }
@@ -81,12 +86,18 @@ export interface Party {
 /** What ends a wait at a barrier of which a party has died. */
 export class Broken extends Rejection {}
 
+/** What is told to one too many. */
+export class Full extends Rejection {}
+
 /** `Barrier.join`. */
 export function* join(protocol: Like<typeof barrier>, token: boolean, parties: number): Flow<void> {
-  const step = [...protocol.join(token), ...(token ? [] : protocol.arm(parties))];
-  if (yield* tryOperate(step)) return;
-  if (yield* readBroken(protocol)) throw new Broken();
-  throw new Error("EBUSY");
+  yield* until(function* () {
+    const values = yield* read((values) => values);
+    if (values[protocol.broken] !== 0) throw new Broken();
+    const step = protocol.join(values, token);
+    if (step === undefined) throw new Full();
+    return yield* tryOperate([...step, ...(token ? [] : protocol.arm(parties))]);
+  });
 }
 
 /** `BarrierParty.wait` and `waitSync`. */

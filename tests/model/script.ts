@@ -19,7 +19,7 @@ export function textOf(request: Request | undefined): string {
 
 /** Semaphores that follow a script. */
 export class Script implements SemaphoreArray {
-  readonly size = 5;
+  readonly size = 6;
   /** What is asked for when the history is over. */
   readonly asked: Promise<Request>;
   readonly #history: Answer[];
