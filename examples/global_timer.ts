@@ -38,7 +38,7 @@ async function compete(timer: Leader, ticks: MessageQueue): Promise<void> {
   await timer.every(INTERVAL, ({ term }) => {
     const tick: Tick = { pid: process.pid, term, time: now() };
     return ticks.send(JSON.stringify(tick));
-  });
+  }, { immediate: true });
 }
 
 type Runtime = "Deno" | "Bun";
@@ -93,7 +93,7 @@ async function watch(timer: Leader, ticks: MessageQueue): Promise<void> {
     return last = tick;
   };
 
-  /** Kills the owner, and tells how many milliseconds it took at most until the next one knew. */
+  /** Kills the owner, and tells how many milliseconds later the next one ticked. */
   const killOwner = async () => {
     await inLine(timer, runtimes.length - 1);
     const { pid } = await next();
@@ -105,9 +105,7 @@ async function watch(timer: Leader, ticks: MessageQueue): Promise<void> {
     child.kill("SIGKILL");
     let tick = await next();
     while (tick.pid === pid) tick = await next();
-    // The first tick comes one interval after its process has learned that it owns the timer; timers
-    // of JavaScript can be 1 ms early.
-    const milliseconds = tick.time - killed - (INTERVAL - 1);
+    const milliseconds = tick.time - killed;
     console.log(
       `${runtime} ${pid} killed: ${candidates.get(tick.pid)!.runtime} ${tick.pid} took over ` +
         `in ${milliseconds.toFixed(1)} ms, term ${tick.term}`,

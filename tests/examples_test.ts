@@ -47,11 +47,11 @@ test("The global timer has one owner at a time, whoever is killed", async () => 
   assertMatch(lines[0]!, new RegExp(`^Candidates for one timer: ${here}(, (Deno|Bun)){4}\\.$`));
   const kills = lines.filter((line) => line.includes(" killed: "));
   for (const [index, line] of kills.entries()) {
-    assertMatch(line, new RegExp(` took over in -?[\\d.]+ ms, term ${index + 2}$`));
+    assertMatch(line, new RegExp(` took over in [\\d.]+ ms, term ${index + 2}$`));
   }
   assertEquals(kills.length, 9);
   const [median, ticks, end] = lines.slice(-3);
-  assertMatch(median!, /^9 owners were killed, and another took over in -?\d+\.\d ms \(median\), /);
+  assertMatch(median!, /^9 owners were killed, and another took over in \d+\.\d ms \(median\), /);
   assertMatch(ticks!, /^Of \d+ ticks none came from two owners at once: the terms only grew\.$/);
   assertEquals(end, "It ended with no process and nothing in the kernel.");
 });
