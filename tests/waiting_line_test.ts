@@ -1,0 +1,151 @@
+import { assertEquals } from "@std/assert";
+import { test } from "node:test";
+import { prepare, Semaphore, SemaphoreSet } from "@sysv/ipc";
+import { otherRuntime, run, runtime, until } from "./child.ts";
+import { runObserved, runWorkers } from "./observe.ts";
+import { assertTimesOut } from "./sync.ts";
+
+/** Keeps the event loop from running until something is the case. */
+function blockUntil(condition: () => boolean): void {
+  while (!condition());
+}
+
+test("All who wait for zero go on, though it is zero for no more than a moment", async () => {
+  using semaphore = Semaphore.create({ value: 1 });
+  const first = semaphore.waitForZero();
+  await until(() => semaphore.waiting.forZero === 1);
+  const others = [semaphore.waitForZero(), semaphore.waitForZero()];
+  semaphore.decrementSync();
+  semaphore.increment();
+  await Promise.all([first, ...others]);
+});
+
+test("All who wait for enough go on, though it is enough for no more than a moment", async () => {
+  using semaphore = Semaphore.create();
+  const first = semaphore.waitForAtLeast(2);
+  await until(() => semaphore.waiting.forIncrease === 1);
+  const others = [semaphore.waitForAtLeast(2), semaphore.waitForAtLeast(2)];
+  semaphore.increment(2);
+  semaphore.decrementSync();
+  await Promise.all([first, ...others]);
+});
+
+test("A wait for zero that begins while others wait goes on at once if it is zero", async () => {
+  using semaphore = Semaphore.create({ value: 1 });
+  const first = semaphore.waitForZero();
+  await until(() => semaphore.waiting.forZero === 1);
+  semaphore.decrementSync();
+  const other = semaphore.waitForZero();
+  semaphore.increment();
+  await Promise.all([first, other]);
+});
+
+test("A wait for zero is not told of a zero from before it began", async () => {
+  await prepare();
+  using semaphore = Semaphore.create({ value: 1 });
+  const controller = new AbortController();
+  const first = semaphore.waitForZero({ signal: controller.signal });
+  await until(() => semaphore.waiting.forZero === 1);
+  semaphore.decrementSync();
+  // The kernel has served the first, whose answer waits for the event loop.
+  blockUntil(() => semaphore.waiting.forZero === 0);
+  semaphore.increment();
+  controller.abort("left");
+  const second = semaphore.waitForZero({ timeout: 100 });
+  assertEquals(await first.catch((reason) => reason), "left");
+  await assertTimesOut(second);
+});
+
+for (const runs of [runtime, otherRuntime]) {
+  test(`Equal operations that change nothing but what is undone all happen, in ${runs}`, async () => {
+    using set = SemaphoreSet.create({ values: [0, 1] });
+    await using child = run(
+      `
+      const set = SemaphoreSet.fromId(Number(args[0]));
+      // Adds 1 to the first semaphore when this process ends.
+      const armed = [{ index: 1, delta: 0 }, { delta: 1 }, { delta: -1, undo: true }];
+      await Promise.all([set.operate(armed), set.operate(armed), set.operate(armed)]);
+      say("armed");
+      await hear();
+    `,
+      { args: [set.id], runtime: runs },
+    );
+    await until(() => set.at(1).waiting.forZero === 1);
+    set.at(1).decrementSync();
+    assertEquals(await child.hear(), "armed");
+    assertEquals(set.values, [0, 0]);
+    await child.kill();
+    assertEquals(set.values, [3, 0]);
+  });
+}
+
+test("A wait ends however short its timeout is", async () => {
+  using semaphore = Semaphore.create();
+  for (const timeout of [5e-324, 1e-9, 0.001, 0.01, 0.5]) {
+    await assertTimesOut(semaphore.acquire(1, { timeout }));
+  }
+});
+
+test("Short waits one after the other keep their thread", async () => {
+  await using child = runObserved(`
+    using semaphore = Semaphore.create();
+    const wait = () => semaphore.acquire(1, { timeout: 5 }).catch(() => {});
+    while (workers() === 0) await wait();
+    for (let i = 0; i < 20; i++) {
+      await wait();
+      if (workers() !== 1) tell(workers() + " threads after wait " + i);
+    }
+    tell("end");
+  `);
+  child.end();
+  assertEquals(await child.hear(), "end");
+  assertEquals((await child.exit).code, 0);
+});
+
+test("Waits end early and time out in a program that was started with SIGURG blocked", async () => {
+  await using child = run(`
+    const { openLibc } = await import(${
+    JSON.stringify(new URL("../ffi/calls.ts", import.meta.url).href)
+  });
+    const { pthread_sigmask } = openLibc({
+      pthread_sigmask: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+    });
+    const [SIG_BLOCK, SIGURG] = [0, 23];
+    const signals = new Uint8Array(128);
+    signals[(SIGURG - 1) >> 3] = 1 << (SIGURG - 1 & 7);
+    pthread_sigmask(SIG_BLOCK, signals, null);
+    using semaphore = Semaphore.create();
+    using queue = MessageQueue.create();
+    const controller = new AbortController();
+    const aborted = semaphore.acquire(1, { signal: controller.signal }).catch((reason) => reason);
+    const late = queue.receive({ timeout: 50 }).catch(({ name }) => name);
+    while (semaphore.waiting.forIncrease === 0) await new Promise((then) => setTimeout(then, 1));
+    controller.abort("left");
+    say(await aborted);
+    say(await late);
+    try {
+      queue.receiveSync({ timeout: 50 });
+    } catch ({ name }) {
+      say(name);
+    }
+  `);
+  for (const line of ["left", "TimeoutError", "TimeoutError"]) {
+    assertEquals(await child.hear(), line);
+  }
+  assertEquals((await child.exit).code, 0);
+});
+
+test("Workers that block with a timeout leave no timer in the kernel", async () => {
+  await using child = runWorkers(`
+    const code = \`
+      using queue = MessageQueue.create();
+      try { queue.receiveSync({ timeout: 1 }); } catch ({ name }) { parentPort.postMessage(name); }
+    \`;
+    for (let i = 0; i < 3; i++) tell(await message(start(code)));
+    tell(readFileSync("/proc/self/timers", "utf8").match(/^ID:/gm)?.length ?? 0);
+  `);
+  for (let i = 0; i < 3; i++) assertEquals(await child.hear(), "TimeoutError");
+  assertEquals(await child.hear(), "0");
+  child.end();
+  assertEquals((await child.exit).code, 0);
+});
