@@ -450,7 +450,8 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * The messages as a stream, the same at every use; it closes when the queue is removed. A message
    * is taken when somebody reads, not before. One that arrives just as the stream is cancelled goes
-   * back to the end of the queue.
+   * back to the end of the queue. One that arrives for a read which was given up, by `releaseLock` of
+   * its reader, waits in the stream: read it before you cancel.
    */
   get readable(): ReadableStream<Message> {
     return this.#readable ??= readableOf(

@@ -67,7 +67,7 @@ export function writableOf(send: Send): WritableStream<MessageChunk> {
   return new WritableStream<MessageChunk>({
     write(chunk, { signal }) {
       if (chunk instanceof Message) return send(chunk.bytes, { type: chunk.type, signal });
-      if (typeof chunk === "object" && "data" in chunk) {
+      if (typeof chunk === "object" && chunk !== null && "data" in chunk) {
         return send(chunk.data, { type: chunk.type, signal });
       }
       return send(chunk, { signal });

@@ -8,6 +8,7 @@ import {
 import { test } from "node:test";
 import { IpcError, type Message, MessageQueue } from "@sysv/ipc";
 import { otherRuntime, run, until } from "./child.ts";
+import { wrong } from "./privilege.ts";
 
 const text = (message: Message | undefined) => message?.text();
 
@@ -259,6 +260,17 @@ test("Aborting MessageQueue.writable ends the wait for room, and sends no more",
   assertStrictEquals(await ends[1], reason);
   assertStrictEquals(await ends[0], reason);
   assertEquals(drain(queue), ["12345678"]);
+});
+
+test("MessageQueue.writable fails for what is no message", async () => {
+  for (const chunk of wrong(null, undefined, 5, {}, { data: null })) {
+    using queue = MessageQueue.create();
+    const writer = queue.writable.getWriter();
+    const closed = assertRejects(() => writer.closed, TypeError);
+    await assertRejects(() => writer.write(chunk), TypeError, "expected a string, an ArrayBuffer");
+    await closed;
+    assertEquals(queue.stat().messages, 0);
+  }
 });
 
 test("MessageQueue.writable fails with EIDRM when the queue is removed", async () => {
