@@ -9,9 +9,10 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import manifest from "./bun/deno.json" with { type: "json" };
 
 const folder = join(import.meta.dirname!, "bun");
-const VERSION = "1.4.5";
+const VERSION = manifest.imports.bun.slice("npm:bun@".length);
 
 /** Tells where a Bun of the pinned version stands, and fetches it where there is none. */
 export function findBun(): string {

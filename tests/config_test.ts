@@ -37,8 +37,13 @@ function importsOf(path: string): string[] {
   return found.map(([, specifier]) => specifier!);
 }
 
-/** A module without its comments. */
-const codeOf = (path: string) => read(path).replaceAll(/\/\*\*[^]*?\*\/|^\s*\/\/.*$/gm, "");
+/** A module without its comments; strings stay, as they may hold what looks like one. */
+function codeOf(path: string): string {
+  return read(path).replace(
+    /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\/.*|\/\*[^]*?\*\//g,
+    (_, string: string | undefined) => string ?? "",
+  );
+}
 
 test("deno.json and tsconfig.json name the same aliases and files, as each runtime reads but one", () => {
   const here = Object.fromEntries(
@@ -88,10 +93,12 @@ test("imports run one way: ffi/ imports nothing outside itself, the classes noth
 });
 
 test("ffi/ alone names a runtime", () => {
+  const named = /\b(?:Deno|Bun)\s*(?:\?\.|\.|\[)|bun:ffi|"(?:Deno|Bun)" in/;
   for (const path of modules.filter((path) => dirname(path) !== "ffi")) {
-    const named = codeOf(path).match(/\b(?:Deno|Bun)\.|"bun:|"Bun" in|"Deno" in/);
-    assertEquals(named?.[0], undefined, path);
+    assertEquals(named.exec(codeOf(path))?.[0], undefined, path);
   }
+  // What is looked for is found where it is.
+  for (const path of ["ffi/deno.ts", "ffi/bun.ts"]) assert(named.test(codeOf(path)), path);
 });
 
 test("the tasks of deno.json run files that exist", () => {
@@ -100,12 +107,6 @@ test("the tasks of deno.json run files that exist", () => {
     assert(existsSync(projectFile(file)), file);
     assert(description !== "");
   }
-});
-
-test("the version of Bun that is fetched is the one that is looked for", () => {
-  const { imports } = JSON.parse(read("scripts/bun/deno.json")) as { imports: { bun: string } };
-  const [, version] = /VERSION = "([^"]+)"/.exec(read("scripts/bun.ts"))!;
-  assertEquals(imports.bun, `npm:bun@${version}`);
 });
 
 test("the changelog knows the version of deno.json", () => {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -445,39 +445,6 @@ test(
     }
   },
 );
-
-test("Only ffi/ knows a runtime", () => {
-  const known = /\b(?:Deno|Bun)\s*(?:\?\.|\.|\[)|bun:ffi|deno-lint-ignore/;
-  const files = sources(projectFile("."));
-  assert(files.includes("mod.ts") && files.includes("semaphore.ts"));
-  const found = files.filter((file) => known.test(code(readFileSync(projectFile(file), "utf8"))));
-  assertEquals(found, []);
-  // What is looked for is found where it is.
-  assert(known.test(code(readFileSync(projectFile("ffi/deno.ts"), "utf8"))));
-  assert(known.test(code(readFileSync(projectFile("ffi/bun.ts"), "utf8"))));
-});
-
-/** Lists the TypeScript files of the module but those that may know a runtime. */
-function sources(root: string): string[] {
-  const others = ["ffi", "examples", "scripts", "tests", "node_modules"];
-  const list = (folder: string): string[] =>
-    readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
-      const path = join(folder, entry.name);
-      if (entry.isDirectory()) {
-        return entry.name.startsWith(".") || others.includes(path) ? [] : list(path);
-      }
-      return path.endsWith(".ts") ? [path] : [];
-    });
-  return list("");
-}
-
-/** Takes the comments out of a program; strings stay, as they may hold what looks like one. */
-function code(source: string): string {
-  return source.replace(
-    /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\/.*|\/\*[^]*?\*\//g,
-    (_, string: string | undefined) => string ?? "",
-  );
-}
 
 /** Runs a program in an IPC namespace of its own with one limit of its own. */
 function runLimited(limit: string, value: string, program: string): Child {
