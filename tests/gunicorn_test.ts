@@ -27,18 +27,20 @@ testWhere(
   },
 );
 
-testWhere(
-  missing(),
-  "The Gunicorn example leaves nothing when it is told to stop meanwhile",
-  async () => {
-    await using watch = new Child(command(example, undefined, permissions));
-    const { gunicorn, semaphore } = await introduction(watch);
-    while (!(await watch.hear()).endsWith("3 in progress"));
-    await watch.kill("SIGTERM");
-    assertGone(semaphore);
-    await until(() => !runs(gunicorn));
-  },
-);
+for (const signal of ["SIGTERM", "SIGHUP"] as const) {
+  testWhere(
+    missing(),
+    `The Gunicorn example leaves nothing when it is told to stop by ${signal} meanwhile`,
+    async () => {
+      await using watch = new Child(command(example, undefined, permissions));
+      const { gunicorn, semaphore } = await introduction(watch);
+      while (!(await watch.hear()).endsWith("3 in progress"));
+      await watch.kill(signal);
+      assertGone(semaphore);
+      await until(() => !runs(gunicorn));
+    },
+  );
+}
 
 /** Gunicorn reads sysv_ipc as if it were its configuration, which tells whether its own Python has it. */
 function missing(): string | undefined {

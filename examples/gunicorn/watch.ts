@@ -35,7 +35,7 @@ const gunicorn = spawn("gunicorn", [
   stdio: ["ignore", "ignore", "pipe"],
 });
 process.on("exit", () => gunicorn.kill());
-for (const signal of ["SIGINT", "SIGTERM"]) {
+for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"]) {
   process.once(signal, () => process.exit(1));
 }
 
