@@ -236,6 +236,8 @@ export class BarrierParty implements Disposable {
   async #retreat(round: number): Promise<boolean> {
     using own = this.#structure.reopen();
     for (const step of protocol.retreat(round, this.#undone)) {
+      // Once it has left it has no token: what moved would be another's.
+      if (this.#leaving.signal.aborted) throw left();
       if (await this.#move(own.array, step, false)) return true;
     }
     return false;

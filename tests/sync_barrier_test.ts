@@ -396,6 +396,23 @@ for (const onDeath of rules) {
     }
   });
 
+  test(`BarrierParty.leave() after an abort leaves others that have arrived alone (${onDeath})`, async () => {
+    for (let turns = 0; turns < 12; turns++) {
+      using barrier = Barrier.create({ parties: 3, onDeath });
+      const [one, two, three] = [barrier.join(), barrier.join(), barrier.join()];
+      const arrived = one.wait();
+      const controller = new AbortController();
+      const waiting = three.wait({ signal: controller.signal }).catch(() => {});
+      await until(() => valuesOf(barrier)[1] === 2);
+      controller.abort();
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      three.leave();
+      await waiting;
+      assertEquals(valuesOf(barrier), [1, 1, 0, 0, 0, 3], `${turns} turns after the abort`);
+      await Promise.all([arrived, two.wait()]);
+    }
+  });
+
   test(`BarrierParty.wait() rejects when its handle is disposed, and has not arrived (${onDeath})`, async () => {
     using barrier = Barrier.create({ parties: 2, onDeath });
     using one = barrier.join();
