@@ -159,7 +159,7 @@ export class Child implements AsyncDisposable {
 
   /** Kills it and waits until the kernel has undone what it held. */
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<Exit> {
-    this.#process.kill(signal);
+    process.kill(this.pid, signal);
     return await this.exit;
   }
 

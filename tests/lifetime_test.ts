@@ -87,7 +87,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     `);
     const id = Number(await child.hear());
     assertEquals(await child.hear(), "ready");
-    assertEquals(await killed(child, signal), { code: null, signal });
+    assertEquals(await child.kill(signal), { code: null, signal });
     assertIsGone(id);
   });
 
@@ -163,7 +163,7 @@ for (const [how, { before = "", after = "" }] of Object.entries(leaving)) {
     child.say("goes on");
     assertEquals(await child.hear(), "goes on");
     assertEquals(Semaphore.fromId(id).value, 0);
-    assertEquals(await killed(child, "SIGTERM"), { code: null, signal: "SIGTERM" });
+    assertEquals(await child.kill("SIGTERM"), { code: null, signal: "SIGTERM" });
     assertIsGone(id);
   });
 }
@@ -179,7 +179,7 @@ test("removeOnExit() removes on a signal once the program listens no more", asyn
   `);
   const id = Number(await child.hear());
   assertEquals(await child.hear(), "ready");
-  assertEquals(await killed(child, "SIGTERM"), { code: null, signal: "SIGTERM" });
+  assertEquals(await child.kill("SIGTERM"), { code: null, signal: "SIGTERM" });
   assertIsGone(id);
 });
 
@@ -232,7 +232,7 @@ test("removeOnExit() leaves a signal ignored that the program was started to ign
   assertEquals(await child.hear(), "ready");
   if (runtime === "deno") {
     // It ends on SIGHUP by itself, so there is nothing to leave.
-    assertEquals(await killed(child, "SIGHUP"), { code: null, signal: "SIGHUP" });
+    assertEquals(await child.kill("SIGHUP"), { code: null, signal: "SIGHUP" });
   } else {
     process.kill(child.pid, "SIGHUP");
     child.say("goes on");
@@ -341,7 +341,7 @@ test("removeOnExit() removes when a signal ends a wait that blocks the thread", 
   const id = Number(await child.hear());
   using semaphore = Semaphore.fromId(id);
   await until(() => semaphore.waiting.forIncrease === 1);
-  const { code, signal } = await killed(child, "SIGTERM");
+  const { code, signal } = await child.kill("SIGTERM");
   assert(code === 1 || signal === "SIGTERM", `${code} ${signal} ${child.stderr}`);
   assertIsGone(id);
 });
@@ -482,12 +482,6 @@ test("removeOnExit() does not keep the program alive", async () => {
   assertEquals(await child.exit, { code: 0, signal: null });
   assertIsGone(id);
 });
-
-/** Sends a signal to a child, and waits for its end. Deno's own way also closes what it reads. */
-async function killed(child: Child, signal: NodeJS.Signals): Promise<Exit> {
-  process.kill(child.pid, signal);
-  return await child.exit;
-}
 
 /** Tells a child to go on to its end, and waits for it. */
 async function told(child: Child): Promise<Exit> {
