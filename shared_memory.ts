@@ -8,6 +8,7 @@ import {
   abi,
   errors,
   IPC_CREAT,
+  IPC_PRIVATE,
   IPC_RMID,
   IPC_STAT,
   readStruct,
@@ -19,6 +20,7 @@ import {
   shminfo,
 } from "./ffi/abi.ts";
 import { shmat, shmctl, shmdt, shmget, view } from "./ffi/calls.ts";
+import { detach } from "./ffi/detach.ts";
 import { encode } from "./bytes.ts";
 import { checkInteger } from "./check.ts";
 import type { Key } from "./key.ts";
@@ -39,7 +41,7 @@ import {
 
 /** Options of {@linkcode SharedMemory.create}. */
 export interface SharedMemoryCreateOptions extends CreateOptions {
-  /** The size in bytes, at least 1. */
+  /** The size in bytes, at least 1, and at most what an `ArrayBuffer` holds: 4 GiB in Bun. */
   size: number;
   /**
    * Whether to take it from the huge pages of the system (Linux).
@@ -48,7 +50,7 @@ export interface SharedMemoryCreateOptions extends CreateOptions {
    */
   hugePages?: boolean | undefined;
   /**
-   * Whether the kernel shall free it with its last user, whatever ends that (Linux). Processes that
+   * Whether the kernel frees it with its last user, whatever ends that (Linux). Processes that
    * are handed its `id` can attach it as long as one has it attached. Only without a key.
    *
    * @default {false}
@@ -68,7 +70,10 @@ export interface SharedMemoryOpenOptions {
 
 /** Options of {@linkcode SharedMemory.openOrCreate}. */
 export interface SharedMemoryOpenOrCreateOptions extends OpenOrCreateOptions {
-  /** The size in bytes, at least 1: of a new one, and the least of one that exists. */
+  /**
+   * The size in bytes, at least 1, and at most what an `ArrayBuffer` holds (4 GiB in Bun): of a new
+   * one, and the least of one that exists.
+   */
   size: number;
 }
 
@@ -118,6 +123,28 @@ function shmInfo(command: number, layout: typeof shminfo): Record<string, number
   return shmctl(0, command, buffer) < 0 ? {} : readStruct(layout, buffer);
 }
 
+const hugePageReasons: ReadonlyMap<number, string> = new Map([
+  [
+    errors.EPERM,
+    "huge pages need CAP_IPC_LOCK or the group that vm.hugetlb_shm_group names: leave hugePages out, or ask the administrator",
+  ],
+  [
+    errors.ENOMEM,
+    "the system has too few huge pages left, of as many as vm.nr_hugepages reserves",
+  ],
+]);
+
+const lockReasons: ReadonlyMap<number, string> = new Map([
+  [
+    errors.EPERM,
+    "only its owner, its creator or a privileged process may do this, and lock it if RLIMIT_MEMLOCK (ulimit -l) is not 0",
+  ],
+  [
+    errors.ENOMEM,
+    "this user would have locked more than RLIMIT_MEMLOCK allows (ulimit -l)",
+  ],
+]);
+
 const getAny = (key: number, flags: number) => shmget(key, 0, flags);
 const openModes = (readonly: boolean) => readonly ? [0o400] : [0o600];
 
@@ -126,10 +153,11 @@ const openModes = (readonly: boolean) => readonly ? [0o400] : [0o600];
  *
  * - **Live:** `buffer` and `bytes` are the memory itself. `Atomics` on typed arrays over it work
  *   between processes, but for `Atomics.wait` and `notify`: combine it with a semaphore to wait.
+ * - **While others write:** only access elements, use `Atomics`, `set` and `slice` on live memory. What
+ *   looks twice, such as a `TextDecoder`, which measures before it decodes, can kill the process when
+ *   the text changes in between: give it what `read()` gives.
  * - **Start:** new memory is all zero.
- * - **Safe to leave:** detaching ends all views first: their length is 0 from then on. Never transfer
- *   the buffer (`postMessage`, `structuredClone`, `transfer()`): the memory then stays attached until
- *   the process ends.
+ * - **Safe to leave:** detaching ends all views, whatever still works on them: see `detach`.
  * - **Death:** the memory keeps what a killed process has written, finished or not.
  * - **Lifetime:** it outlives its processes. Disposing the handle that created it removes it: others
  *   keep what they have attached, and the kernel frees it with the last of them.
@@ -158,17 +186,16 @@ export class SharedMemory implements Disposable {
   #bytes: Uint8Array<ArrayBuffer> | undefined;
 
   /** Attaches the segment. */
-  private constructor(handle: Handle, readonly: boolean) {
-    const { members } = handle.read();
+  private constructor(handle: Handle, size: number, readonly: boolean) {
     this.#handle = handle;
-    this.size = members.shm_segsz!;
+    this.size = size;
     this.readonly = readonly;
     this.#address = shmat(handle.id, readonly ? SHM_RDONLY : 0);
     if (this.#address < 0) {
       throw handle.error(-this.#address, "shmat", `attach ${handle.name}`);
     }
     try {
-      this.#memory = view(this.#address, this.size);
+      this.#memory = view(this.#address, size);
       this.#bytes = new Uint8Array(this.#memory);
     } catch (error) {
       shmdt(this.#address);
@@ -180,8 +207,10 @@ export class SharedMemory implements Disposable {
    * Creates a segment and attaches it. Disposing the handle detaches and removes it, unless `owner` is false.
    *
    * @throws {IpcError} EEXIST if the key is taken, EINVAL if the system allows no such size (SHMMAX),
-   * ENOSPC if a limit of the system is reached, ENOMEM.
-   * @throws {TypeError} If it shall be ephemeral and has a key.
+   * ENOSPC if a limit of the system is reached, ENOMEM if there is not as much memory or not as many
+   * huge pages, EPERM if this process may take no huge pages.
+   * @throws {RangeError} If it is more than an `ArrayBuffer` holds: nothing is left of it then.
+   * @throws {TypeError} If it is ephemeral and has a key.
    */
   static create(
     { size, hugePages, ephemeral, ...options }: SharedMemoryCreateOptions,
@@ -192,7 +221,13 @@ export class SharedMemory implements Disposable {
         "Cannot create ephemeral shared memory with a key as its removal frees the key: leave one out",
       );
     }
-    const get = (key: number, flags: number) => shmget(key, size, flags);
+    const get = (key: number, flags: number) => {
+      const id = shmget(key, size, flags);
+      const reason = hugePages ? hugePageReasons.get(-id) : undefined;
+      if (reason === undefined) return id;
+      const subject = key === IPC_PRIVATE ? {} : { key };
+      throw ipcError(-id, "shmget", `create shared memory of ${size} bytes`, subject, reason);
+    };
     const handle = create(
       sharedMemory,
       get,
@@ -200,7 +235,7 @@ export class SharedMemory implements Disposable {
       hugePages ? SHM_HUGETLB : 0,
     );
     try {
-      const memory = new SharedMemory(handle, false);
+      const memory = new SharedMemory(handle, size, false);
       if (ephemeral) handle.control(IPC_RMID, null, "mark the end of");
       return memory;
     } catch (error) {
@@ -215,9 +250,11 @@ export class SharedMemory implements Disposable {
    * @param key The key or name.
    * @param options Whether for reading only.
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode does not permit it.
+   * @throws {RangeError} If it is more than an `ArrayBuffer` holds.
    */
   static open(key: Key, { readonly = false }: SharedMemoryOpenOptions = {}): SharedMemory {
-    return new SharedMemory(open(sharedMemory, getAny, key, openModes(readonly)), readonly);
+    const handle = open(sharedMemory, getAny, key, openModes(readonly));
+    return new SharedMemory(handle, sizeOf(handle), readonly);
   }
 
   /**
@@ -227,6 +264,7 @@ export class SharedMemory implements Disposable {
    * @param key The key or name.
    * @param options The size and mode to create it with.
    * @throws {IpcError} EPERM if another user made it, EINVAL if it is smaller, EACCES, ENOSPC, ENOMEM.
+   * @throws {RangeError} If it is more than an `ArrayBuffer` holds: what was created is removed then.
    */
   static openOrCreate(
     key: Key,
@@ -236,13 +274,14 @@ export class SharedMemory implements Disposable {
     const get = (key: number, flags: number) =>
       shmget(key, (flags & IPC_CREAT) === 0 ? 0 : size, flags);
     let memory: SharedMemory | undefined;
-    openOrCreate(sharedMemory, { get, modes: openModes(false) }, key, options, (handle) => {
-      const { shm_segsz } = handle.read().members;
-      if (shm_segsz! < size) {
-        const reason = `its size is ${shm_segsz} bytes, not ${size}`;
+    const search = { get, modes: openModes(false) };
+    openOrCreate(sharedMemory, search, key, options, (handle, created) => {
+      const actual = created ? size : sizeOf(handle);
+      if (actual < size) {
+        const reason = `its size is ${actual} bytes, not ${size}`;
         throw ipcError(errors.EINVAL, "shmget", `open ${handle.name}`, handle, reason);
       }
-      memory = new SharedMemory(handle, false);
+      memory = new SharedMemory(handle, actual, false);
     });
     return memory!;
   }
@@ -253,9 +292,11 @@ export class SharedMemory implements Disposable {
    * @param id The identifier.
    * @param options Whether for reading only.
    * @throws {IpcError} EIDRM if no segment has it, EACCES if its mode does not permit it.
+   * @throws {RangeError} If it is more than an `ArrayBuffer` holds.
    */
   static fromId(id: number, { readonly = false }: SharedMemoryOpenOptions = {}): SharedMemory {
-    return new SharedMemory(fromId(sharedMemory, id), readonly);
+    const handle = fromId(sharedMemory, id);
+    return new SharedMemory(handle, sizeOf(handle), readonly);
   }
 
   /** The identifier, by which other processes of this machine can take it. */
@@ -273,26 +314,28 @@ export class SharedMemory implements Disposable {
     return this.#handle.owned;
   }
 
-  /** Whether it is attached: until `detach` or dispose. */
+  /** Whether the memory can be used: until `detach`, dispose, or a transfer of its buffer. */
   get attached(): boolean {
-    return this.#memory !== undefined;
+    return this.#bytes?.length === this.size;
   }
 
   /**
-   * The memory itself.
+   * The memory itself. While others write to it, only access elements, use `Atomics`, `set` and
+   * `slice`, and decode what `read` gives.
    *
    * @throws {TypeError} If it is attached for reading only: a write would kill the process.
-   * @throws {ReferenceError} If it is detached.
+   * @throws {ReferenceError} If it is detached, or its buffer was transferred.
    */
   get buffer(): ArrayBuffer {
     return this.bytes.buffer;
   }
 
   /**
-   * The memory itself, byte by byte.
+   * The memory itself, byte by byte. While others write to it, only access elements, use `Atomics`,
+   * `set` and `slice`, and decode what `read` gives.
    *
    * @throws {TypeError} If it is attached for reading only: a write would kill the process.
-   * @throws {ReferenceError} If it is detached.
+   * @throws {ReferenceError} If it is detached, or its buffer was transferred.
    */
   get bytes(): Uint8Array<ArrayBuffer> {
     const bytes = this.#live();
@@ -303,12 +346,13 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * Copies bytes out of the memory. Reading past the end gives what there is.
+   * Copies bytes out of the memory, which is safe whoever writes meanwhile, though not atomic. Reading
+   * past the end gives what there is.
    *
    * @param offset Where to begin, in bytes.
    * @param length How many bytes; to the end if left out.
    * @throws {RangeError} If the offset is not within the memory, or the length is negative.
-   * @throws {ReferenceError} If it is detached.
+   * @throws {ReferenceError} If it is detached, or its buffer was transferred.
    */
   read(offset = 0, length: number = this.size): Uint8Array<ArrayBuffer> {
     checkInteger(offset, 0, this.size - 1, `read ${this.#handle.name} at ${offset}`);
@@ -322,13 +366,13 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * Copies bytes into the memory: all, or none if they do not fit.
+   * Copies bytes into the memory, not atomically: all, or none if they do not fit.
    *
    * @param data Text, written as UTF-8, or bytes.
    * @param offset Where to begin, in bytes.
    * @throws {RangeError} If they do not fit.
    * @throws {TypeError} If it is attached for reading only.
-   * @throws {ReferenceError} If it is detached.
+   * @throws {ReferenceError} If it is detached, or its buffer was transferred.
    */
   write(data: string | BufferSource, offset = 0): void {
     const doing = `write to ${this.#handle.name}`;
@@ -346,18 +390,35 @@ export class SharedMemory implements Disposable {
     live.set(bytes, offset);
   }
 
-  /** Detaches the memory. All views of it have length 0 from then on. Does nothing the second time. */
+  /**
+   * Detaches the memory, now. Does nothing the second time.
+   *
+   * - **Views:** their length is 0 from then on.
+   * - **Calls under way** of the runtime, such as a `zlib.gzip` or `fs.write` of the memory, go on with
+   *   zeros of this process alone, so await them first if it matters. While a call keeps the buffer, as
+   *   some do in Bun, its views keep their length, and show those zeros.
+   * - **Transferred buffers** (`postMessage`, `structuredClone`, `transfer()`) hold such zeros, too.
+   * - **Where that cannot be** (macOS, huge pages), it fails with EBUSY and leaves the memory attached if
+   *   its buffer is kept or was transferred. In Deno await all calls under way there: one that goes on
+   *   crashes.
+   *
+   * The zeros last longer than any call does: until this process has detached 16 GiB or 4,096 segments more.
+   *
+   * @throws {IpcError} EBUSY if the memory is in use and the system cannot detach it then.
+   */
   detach(): void {
     const memory = this.#memory;
     if (memory === undefined) return;
-    this.#memory = this.#bytes = undefined;
-    // Whoever transferred the buffer may still view the memory: it stays, as a view of nothing crashes.
-    if (memory.byteLength !== this.size) return;
-    memory.transfer(0);
-    const result = shmdt(this.#address);
+    const result = detach(memory, this.#address, this.size);
     if (result < 0) {
-      throw this.#handle.error(-result, "shmdt", `detach ${this.#handle.name}`);
+      const doing = `detach ${this.#handle.name}`;
+      if (result !== -errors.EBUSY) throw this.#handle.error(-result, "shmdt", doing);
+      const reason = this.attached
+        ? "a call that is under way keeps its buffer: await it first"
+        : "its buffer was transferred";
+      throw ipcError(errors.EBUSY, "shmdt", doing, this.#handle, reason);
     }
+    this.#memory = this.#bytes = undefined;
   }
 
   /**
@@ -383,7 +444,8 @@ export class SharedMemory implements Disposable {
   /**
    * Keeps the memory from being swapped out (Linux).
    *
-   * @throws {IpcError} EPERM if this process may lock none, ENOMEM if not as much, ENOSYS if the system cannot.
+   * @throws {IpcError} EPERM if this process may lock none, ENOMEM if not as much (RLIMIT_MEMLOCK),
+   * ENOSYS if the system cannot.
    */
   lock(): void {
     this.#lock(abi.constants.SHM_LOCK, "lock");
@@ -421,15 +483,23 @@ export class SharedMemory implements Disposable {
     this.#handle.remove();
   }
 
-  /** Detaches, ends the handle, and removes the segment if the handle owns it. Does nothing the second time. */
+  /**
+   * Detaches as `detach` does, ends the handle, and removes the segment if the handle owns it. Does
+   * nothing the second time.
+   */
   [Symbol.dispose](): void {
-    this.detach();
-    this.#handle.dispose();
+    try {
+      this.detach();
+    } finally {
+      this.#handle.dispose();
+    }
   }
 
   #live(): Uint8Array<ArrayBuffer> {
-    if (this.#bytes !== undefined) return this.#bytes;
-    throw new ReferenceError(`Cannot use ${this.#handle.name} as it is detached`);
+    const bytes = this.#bytes;
+    if (bytes?.length === this.size) return bytes;
+    const reason = bytes === undefined ? "it is detached" : "its buffer was transferred";
+    throw new ReferenceError(`Cannot use ${this.#handle.name} as ${reason}`);
   }
 
   #lock(command: number, verb: string): void {
@@ -437,8 +507,17 @@ export class SharedMemory implements Disposable {
     if (command === -1) {
       throw this.#handle.error(errors.ENOSYS, "shmctl", `${verb} ${this.#handle.name}`);
     }
-    this.#handle.control(command, null, verb);
+    const result = shmctl(this.id, command, null);
+    if (result >= 0) return;
+    const doing = `${verb} ${this.#handle.name}`;
+    const reason = lockReasons.get(-result);
+    if (reason === undefined) throw this.#handle.error(-result, "shmctl", doing);
+    throw ipcError(-result, "shmctl", doing, this.#handle, reason);
   }
+}
+
+function sizeOf(handle: Handle): number {
+  return handle.read().members.shm_segsz!;
 }
 
 function checkSize(size: number): void {

@@ -383,6 +383,18 @@ export const SHM_DEST = 0o1000;
 /** In a segment's mode: it is locked in memory (Linux). */
 export const SHM_LOCKED = 0o2000;
 
+// <sys/mman.h>, used on Linux alone.
+
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const MAP_PRIVATE = 2;
+/** Takes the address given, in the place of what is mapped there. */
+export const MAP_FIXED = 0x10;
+/** Maps no file. */
+export const MAP_ANONYMOUS = 0x20;
+/** Sets no memory aside for the mapping. */
+export const MAP_NORESERVE = 0x4000;
+
 /** The numbers of the errors that the calls may give, by name. */
 export const errors = {
   EPERM: 1,

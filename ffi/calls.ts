@@ -1,16 +1,26 @@
 /**
  * The system calls as the classes use them, in the kernel's own convention: a result, or the
  * negative number of an error. Nothing is allocated and nothing thrown, so that a try which fails
- * costs what it costs in C. errno is read in the statement after the call, on the thread that made it.
+ * costs what it costs in C. errno is read right after the call, on the thread that made it.
  *
  * @module
  */
 
-import { abi, supported } from "./abi.ts";
+import {
+  abi,
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_NORESERVE,
+  MAP_PRIVATE,
+  PROT_READ,
+  PROT_WRITE,
+  supported,
+} from "./abi.ts";
 import type { Backend, Calls, Pointer, Prototype, Prototypes } from "./backend.ts";
 import { backend } from "./load.ts";
 import {
   errnoPrototypes,
+  mappingPrototypes,
   memoryPrototypes,
   processPrototypes,
   queuePrototypes,
@@ -22,6 +32,7 @@ let semaphores: Calls<typeof semaphorePrototypes> | undefined;
 let timed: Calls<typeof timedPrototypes> | undefined;
 let queues: Calls<typeof queuePrototypes> | undefined;
 let memory: Calls<typeof memoryPrototypes> | undefined;
+let mappings: Calls<typeof mappingPrototypes> | undefined;
 let processes: Calls<typeof processPrototypes> | undefined;
 let errno = new Int32Array(0);
 
@@ -29,6 +40,7 @@ const loadSemaphores = () => semaphores = load(semaphorePrototypes);
 const loadTimed = () => timed = load(timedPrototypes);
 const loadQueues = () => queues = load(queuePrototypes);
 const loadMemory = () => memory = load(memoryPrototypes);
+const loadMappings = () => mappings = load(mappingPrototypes);
 const loadProcesses = () => processes = load(processPrototypes);
 
 function load<Table extends Prototypes>(table: Table): Calls<Table> {
@@ -80,7 +92,15 @@ function openPadded<Table extends Prototypes>(open: Backend["open"], table: Tabl
 
 /** Shows memory that is not ours: see {@linkcode Backend.view}. */
 export function view(address: number, length: number): ArrayBuffer {
-  return runtime().view(address, length);
+  try {
+    return runtime().view(address, length);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new RangeError(
+      `Cannot show ${length} bytes of memory as an ArrayBuffer of this runtime holds fewer (in Bun 4 GiB at most): use smaller segments`,
+      { cause: error },
+    );
+  }
 }
 
 /** Tells where memory of ours stands. */
@@ -88,19 +108,22 @@ export function addressOf(memory: Uint8Array): number {
   return runtime().addressOf(memory);
 }
 
-export function semget(key: number, count: number, flags: number): number {
-  const result = (semaphores ?? loadSemaphores()).semget(key, count, flags);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function semop(id: number, operations: Pointer, count: number): number {
-  const result = (semaphores ?? loadSemaphores()).semop(id, operations, count);
-  return result === -1 ? -errno[0]! : result;
-}
-
 /** Tells where memory of ours stands, to be passed in its place. It costs Deno less. */
 export function pointerTo(memory: Uint8Array): Pointer {
   return runtime().pointerTo(memory);
+}
+
+/** Turns what a call gave into the convention of the kernel. */
+function answer(result: number): number {
+  return result === -1 ? -errno[0]! : result;
+}
+
+export function semget(key: number, count: number, flags: number): number {
+  return answer((semaphores ?? loadSemaphores()).semget(key, count, flags));
+}
+
+export function semop(id: number, operations: Pointer, count: number): number {
+  return answer((semaphores ?? loadSemaphores()).semop(id, operations, count));
 }
 
 /** Gives ENOSYS where there is no such call: on macOS. */
@@ -111,97 +134,7 @@ export function semtimedop(
   timeout: Uint8Array | null,
 ): number {
   if (!abi.isLinux) return -abi.errors.ENOSYS;
-  const result = (timed ?? loadTimed()).semtimedop(id, operations, count, timeout);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function semctl(id: number, index: number, command: number, value: number): number {
-  const result = (semaphores ?? loadSemaphores()).semctl(id, index, command, value);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function semctlBuffer(
-  id: number,
-  index: number,
-  command: number,
-  buffer: Uint8Array,
-): number {
-  const result = (semaphores ?? loadSemaphores()).semctlBuffer(id, index, command, buffer);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function msgget(key: number, flags: number): number {
-  const result = (queues ?? loadQueues()).msgget(key, flags);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function msgsnd(id: number, message: Pointer, length: number, flags: number): number {
-  const result = (queues ?? loadQueues()).msgsnd(id, message, length, flags);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function msgrcv(
-  id: number,
-  message: Pointer,
-  length: number,
-  type: number,
-  flags: number,
-): number {
-  if (!(type >= 0 && type <= 0xffffffff)) return msgrcvLong(id, message, length, type, flags);
-  const result = (queues ?? loadQueues()).msgrcv(id, message, length, type, flags);
-  return result === -1 ? -errno[0]! : result;
-}
-
-function msgrcvLong(
-  id: number,
-  message: Pointer,
-  length: number,
-  type: number,
-  flags: number,
-): number {
-  const result = (queues ?? loadQueues()).msgrcvLong(id, message, length, type, flags);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function msgctl(id: number, command: number, buffer: Uint8Array | null): number {
-  const result = (queues ?? loadQueues()).msgctl(id, command, buffer);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function shmget(key: number, size: number, flags: number): number {
-  const result = (memory ?? loadMemory()).shmget(key, size, flags);
-  return result === -1 ? -errno[0]! : result;
-}
-
-/** Attaches where the kernel finds room, and gives the address. */
-export function shmat(id: number, flags: number): number {
-  const result = (memory ?? loadMemory()).shmat(id, 0, flags);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function shmdt(address: number): number {
-  const result = (memory ?? loadMemory()).shmdt(address);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function shmctl(id: number, command: number, buffer: Uint8Array | null): number {
-  const result = (memory ?? loadMemory()).shmctl(id, command, buffer);
-  return result === -1 ? -errno[0]! : result;
-}
-
-export function geteuid(): number {
-  return (processes ?? loadProcesses()).geteuid() >>> 0;
-}
-
-/**
- * Makes a key of a file. -1 is a key like any other, so the error goes to `failure`.
- */
-export function ftok(path: Uint8Array, project: number, failure: { errno: number }): number {
-  const { ftok } = processes ?? loadProcesses();
-  errno[0] = 0;
-  const result = ftok(path, project);
-  if (result === -1) failure.errno = errno[0];
-  return result;
+  return answer((timed ?? loadTimed()).semtimedop(id, operations, count, timeout));
 }
 
 // struct timespec, <bits/types/struct_timespec.h>, 64 bits: long tv_sec at 0, long tv_nsec at 8
@@ -217,13 +150,105 @@ export function timespec(milliseconds: number): Uint8Array {
   return timespecBytes;
 }
 
+export function semctl(id: number, index: number, command: number, value: number): number {
+  return answer((semaphores ?? loadSemaphores()).semctl(id, index, command, value));
+}
+
+export function semctlBuffer(
+  id: number,
+  index: number,
+  command: number,
+  buffer: Uint8Array,
+): number {
+  return answer((semaphores ?? loadSemaphores()).semctlBuffer(id, index, command, buffer));
+}
+
+export function msgget(key: number, flags: number): number {
+  return answer((queues ?? loadQueues()).msgget(key, flags));
+}
+
+export function msgsnd(id: number, message: Pointer, length: number, flags: number): number {
+  return answer((queues ?? loadQueues()).msgsnd(id, message, length, flags));
+}
+
+export function msgrcv(
+  id: number,
+  message: Pointer,
+  length: number,
+  type: number,
+  flags: number,
+): number {
+  if (!(type >= 0 && type <= 0xffffffff)) return msgrcvLong(id, message, length, type, flags);
+  return answer((queues ?? loadQueues()).msgrcv(id, message, length, type, flags));
+}
+
+function msgrcvLong(
+  id: number,
+  message: Pointer,
+  length: number,
+  type: number,
+  flags: number,
+): number {
+  return answer((queues ?? loadQueues()).msgrcvLong(id, message, length, type, flags));
+}
+
+export function msgctl(id: number, command: number, buffer: Uint8Array | null): number {
+  return answer((queues ?? loadQueues()).msgctl(id, command, buffer));
+}
+
+export function shmget(key: number, size: number, flags: number): number {
+  return answer((memory ?? loadMemory()).shmget(key, size, flags));
+}
+
+/** Attaches where the kernel finds room, and gives the address. */
+export function shmat(id: number, flags: number): number {
+  return answer((memory ?? loadMemory()).shmat(id, 0, flags));
+}
+
+export function shmdt(address: number): number {
+  return answer((memory ?? loadMemory()).shmdt(address));
+}
+
+export function shmctl(id: number, command: number, buffer: Uint8Array | null): number {
+  return answer((memory ?? loadMemory()).shmctl(id, command, buffer));
+}
+
+/**
+ * Puts empty memory in the place of what is mapped, in one step: private, all zero, and taking none
+ * before it is written to. Linux alone.
+ */
+export function mmapOver(address: number, length: number): number {
+  const prot = PROT_READ | PROT_WRITE;
+  const flags = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE;
+  return answer((mappings ?? loadMappings()).mmap(address, length, prot, flags, -1, 0));
+}
+
+/** Linux alone. */
+export function munmap(address: number, length: number): number {
+  return answer((mappings ?? loadMappings()).munmap(address, length));
+}
+
+/**
+ * Makes a key of a file. -1 is a key like any other, so the error goes to `failure`.
+ */
+export function ftok(path: Uint8Array, project: number, failure: { errno: number }): number {
+  const { ftok } = processes ?? loadProcesses();
+  errno[0] = 0;
+  const result = ftok(path, project);
+  if (result === -1) failure.errno = errno[0];
+  return result;
+}
+
+export function geteuid(): number {
+  return (processes ?? loadProcesses()).geteuid() >>> 0;
+}
+
 export function getpid(): number {
   return (processes ?? loadProcesses()).getpid();
 }
 
 export function kill(pid: number, signal: number): number {
-  const result = (processes ?? loadProcesses()).kill(pid, signal);
-  return result === -1 ? -errno[0]! : result;
+  return answer((processes ?? loadProcesses()).kill(pid, signal));
 }
 
 /** Sets the handler of a signal, an address, or 0 for the default. */

@@ -19,6 +19,7 @@
 
 import {
   abi,
+  errors,
   IPC_RMID,
   IPC_SET,
   IPC_STAT,
@@ -34,6 +35,7 @@ import {
 } from "./abi.ts";
 import type { Pointer } from "./backend.ts";
 import * as calls from "./calls.ts";
+import { detach } from "./detach.ts";
 import { IpcError, reasonOf } from "./error.ts";
 
 export { IpcError, type IpcErrorOptions } from "./error.ts";
@@ -303,6 +305,21 @@ function integer(value: number, least: number, most: number, name: string): numb
 const int = (value: number, name: string) => integer(value, -0x80000000, 0x7fffffff, name);
 const keyOfC = (value: number) => integer(value, -0x80000000, 0xffffffff, "key") | 0;
 
+/** The most of each member that `IPC_SET` changes. The kernel takes `msg_qbytes` as an `int`. */
+const mostOf = { uid: 0xffffffff, gid: 0xffffffff, mode: 0xffff, msg_qbytes: 0x7fffffff };
+
+/** Checks a struct to be changed, and those of its members that are given. */
+function struct(value: unknown, name: string): Record<string, unknown> {
+  if (typeof value !== "object" || value === null) {
+    throw new TypeError(`Cannot pass ${value} as ${name}: expected an object`);
+  }
+  const members = value as Record<string, unknown>;
+  for (const [member, most] of Object.entries(mostOf)) {
+    if (members[member] !== undefined) integer(members[member] as number, 0, most, member);
+  }
+  return members;
+}
+
 /**
  * Changes a `..._ds`. What is not given stays as it is and is read first, for which C would need
  * permission to read; if all is given, it is not.
@@ -310,15 +327,13 @@ const keyOfC = (value: number) => integer(value, -0x80000000, 0xffffffff, "key")
 function change(
   run: (command: number, buffer: Uint8Array) => number,
   layout: Layout,
-  perm: IpcPermChange = {},
-  members: Record<string, number> = {},
-  further: readonly string[] = [],
+  { uid, gid, mode }: Record<string, unknown>,
+  members: Record<string, unknown> = {},
 ): void {
   const buffer = new Uint8Array(layout.size);
-  const given: Record<string, unknown> = { ...perm, ...members };
-  const isComplete = ["uid", "gid", "mode", ...further].every((name) => given[name] !== undefined);
-  if (!isComplete) run(IPC_STAT, buffer);
-  writeStruct(abi.layouts.ipcPerm, buffer, { ...perm });
+  const given = [uid, gid, mode, ...Object.values(members)];
+  if (given.includes(undefined)) run(IPC_STAT, buffer);
+  writeStruct(abi.layouts.ipcPerm, buffer, { uid, gid, mode });
   writeStruct(layout, buffer, members);
   run(IPC_SET, buffer);
 }
@@ -482,7 +497,7 @@ export function semctl(semid: number, semnum: number, cmd: number, arg?: unknown
       return { semid: cmd === IPC_STAT ? semid : result, ...readDs(layout, "sem_perm", buffer) };
     }
     case IPC_SET:
-      return change(run, layout, (arg as { sem_perm: IpcPermChange }).sem_perm);
+      return change(run, layout, struct(struct(arg, "buf").sem_perm, "sem_perm"));
     case IPC_INFO:
     case SEM_INFO: {
       const buffer = new Uint8Array(seminfo.size);
@@ -601,8 +616,8 @@ export function msgctl(msqid: number, cmd: number, arg?: unknown): unknown {
       return { msqid: cmd === IPC_STAT ? msqid : result, ...readDs(layout, "msg_perm", buffer) };
     }
     case IPC_SET: {
-      const { msg_perm, ...members } = arg as { msg_perm?: IpcPermChange; msg_qbytes?: number };
-      return change(run, layout, msg_perm, members, ["msg_qbytes"]);
+      const { msg_perm = {}, msg_qbytes } = struct(arg, "buf");
+      return change(run, layout, struct(msg_perm, "msg_perm"), { msg_qbytes });
     }
     case IPC_INFO:
     case MSG_INFO: {
@@ -630,7 +645,7 @@ export function shmget(key: number, size: number, shmflg: number): number {
   return done(calls.shmget(k, bytes, int(shmflg, "shmflg")), "shmget", { key: k });
 }
 
-const attached = new WeakMap<ArrayBuffer, number>();
+const attached = new WeakMap<ArrayBuffer, { address: number; length: number }>();
 
 /**
  * Attaches a segment where the kernel finds room.
@@ -653,34 +668,35 @@ export function shmat(shmid: number, shmaddr: null = null, shmflg = 0): ArrayBuf
     );
   }
   const address = done(calls.shmat(int(shmid, "shmid"), shmflg), "shmat", { id: shmid });
-  let memory;
   try {
-    memory = calls.view(address, shmctl(shmid, IPC_STAT).shm_segsz);
+    const length = shmctl(shmid, IPC_STAT).shm_segsz;
+    const memory = calls.view(address, length);
+    attached.set(memory, { address, length });
+    return memory;
   } catch (error) {
     calls.shmdt(address);
     throw error;
   }
-  attached.set(memory, address);
-  return memory;
 }
 
 /**
- * Detaches a segment. All views of the memory have length 0 from then on.
+ * Detaches a segment. All views of the memory have length 0 from then on. What a call of the runtime
+ * that is under way still reads there, and what was transferred, is zeros of this process alone.
  *
  * @param memory What {@linkcode shmat} gave.
- * @throws {IpcError} EINVAL if it is detached already.
+ * @throws {IpcError} EINVAL if it is detached already, EBUSY if it is in use and nothing can take its
+ * place (macOS, huge pages).
  * @see https://man7.org/linux/man-pages/man2/shmdt.2.html
  */
 export function shmdt(memory: ArrayBuffer): void {
-  const address = attached.get(memory);
-  if (address === undefined) {
-    throw new IpcError("Call of shmdt failed: the memory is not attached", 22, {
+  const attachment = attached.get(memory);
+  if (attachment === undefined) {
+    throw new IpcError("Call of shmdt failed: the memory is not attached", errors.EINVAL, {
       syscall: "shmdt",
     });
   }
+  done(detach(memory, attachment.address, attachment.length), "shmdt", {});
   attached.delete(memory);
-  memory.transfer(0);
-  done(calls.shmdt(address), "shmdt", {});
 }
 
 /** Removes the segment, or locks it in memory, or unlocks it. */
@@ -727,7 +743,7 @@ export function shmctl(shmid: number, cmd: number, arg?: unknown): unknown {
       return { shmid: cmd === IPC_STAT ? shmid : result, ...readDs(layout, "shm_perm", buffer) };
     }
     case IPC_SET:
-      return change(run, layout, (arg as { shm_perm: IpcPermChange }).shm_perm);
+      return change(run, layout, struct(struct(arg, "buf").shm_perm, "shm_perm"));
     case IPC_INFO:
     case SHM_INFO: {
       const info = cmd === IPC_INFO ? shminfo : shm_info;

@@ -140,6 +140,28 @@ export const memoryPrototypes = {
   },
 } as const satisfies Prototypes;
 
+/** Mappings, on Linux alone. */
+export const mappingPrototypes = {
+  mmap: {
+    parameters: [
+      "address", // void *addr
+      "i64", // size_t length
+      "i32", // int prot
+      "i32", // int flags
+      "i32", // int fd
+      "i64", // off_t offset
+    ],
+    result: "address",
+  },
+  munmap: {
+    parameters: [
+      "address", // void *addr
+      "i64", // size_t length
+    ],
+    result: "i32",
+  },
+} as const satisfies Prototypes;
+
 /** Files, processes and signals. */
 export const processPrototypes = {
   ftok: {

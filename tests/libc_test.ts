@@ -516,6 +516,44 @@ test("IPC_SET gives an object to another user, and its creator stays", onlyRoot,
   }
 });
 
+test("IPC_SET throws for wrong members before any call, and changes nothing", () => {
+  using set = newSet();
+  using queue = newQueue();
+  using segment = newSegment();
+  type Wrong = Record<string, never>;
+  const changes = [
+    (perm: Wrong) => semctl(set.id, 0, IPC_SET, { sem_perm: perm }),
+    (perm: Wrong) => msgctl(queue.id, IPC_SET, { msg_perm: perm }),
+    (perm: Wrong) => shmctl(segment.id, IPC_SET, { shm_perm: perm }),
+    (perm: Wrong) => semctl(0x7fffffff, 0, IPC_SET, { sem_perm: perm }),
+  ];
+  for (const change of changes) {
+    for (const member of ["uid", "gid", "mode"]) {
+      for (const value of wrong(-1, 1.5, NaN, 2 ** 32 + 5)) {
+        assertThrows(() => change({ [member]: value }), RangeError, member);
+      }
+      for (const value of wrong("x", null, 1n, {})) {
+        assertThrows(() => change({ [member]: value }), TypeError, member);
+      }
+    }
+    for (const perm of wrong(null, 5, "x")) assertThrows(() => change(perm), TypeError, "_perm");
+  }
+  for (const qbytes of [-1, 1.5, NaN, 2 ** 40]) {
+    assertThrows(() => msgctl(queue.id, IPC_SET, { msg_qbytes: qbytes }), RangeError, "msg_qbytes");
+  }
+  for (const qbytes of wrong("5", null, 5n)) {
+    assertThrows(() => msgctl(queue.id, IPC_SET, { msg_qbytes: qbytes }), TypeError, "msg_qbytes");
+  }
+  for (const buf of wrong(undefined, null, 5)) {
+    assertThrows(() => semctl(set.id, 0, IPC_SET, buf), TypeError, "buf");
+    assertThrows(() => msgctl(queue.id, IPC_SET, buf), TypeError, "buf");
+    assertThrows(() => shmctl(segment.id, IPC_SET, buf), TypeError, "buf");
+  }
+  const { uid, mode } = semctl(set.id, 0, IPC_STAT).sem_perm;
+  assertEquals([uid, mode], [process.geteuid!(), 0o600]);
+  assertEquals(msgctl(queue.id, IPC_STAT).msg_qbytes, limits("msgmnb")[0]);
+});
+
 test("semctl() with IPC_INFO tells the limits", () => {
   const { semmsl, semmns, semopm, semmni, semvmx, semaem } = semctl(0, 0, IPC_INFO);
   assertEquals([semmsl, semmns, semopm, semmni], limits("sem"));
@@ -991,15 +1029,52 @@ test("shmdt() fails for what is not attached, any more or at all", () => {
   for (const value of wrong(undefined, null, 5)) assertThrows(() => shmdt(value));
 });
 
-test("shmdt() leaves memory whose buffer was transferred, as a view of nothing would crash", () => {
+test("shmdt() detaches memory whose buffer was transferred, which shares nothing then", () => {
   using segment = newSegment(100);
   const memory = shmat(segment.id);
   const taken = new Uint8Array(memory.transfer());
-  assertThrows(() => shmdt(memory));
   taken.fill(7);
+  shmdt(memory);
+  assertEquals(shmctl(segment.id, IPC_STAT).shm_nattch, 0);
+  taken.fill(8);
   const other = shmat(segment.id);
   assertEquals(new Uint8Array(other)[50], 7);
   shmdt(other);
+  assertIpcError(() => shmdt(memory), "EINVAL", "shmdt");
+});
+
+test("shmdt() leaves calls of the runtime that are under way something to read", async () => {
+  await using child = run(
+    `
+    import crypto from "node:crypto";
+    import zlib from "node:zlib";
+    const id = libc.shmget(libc.IPC_PRIVATE, 2 ** 24, 0o600);
+    const memory = libc.shmat(id);
+    libc.shmctl(id, libc.IPC_RMID);
+    const view = new Uint8Array(memory).fill(1);
+    const gzip = new Promise((resolve) => zlib.gzip(view, resolve));
+    const scrypt = new Promise((resolve) => crypto.scrypt(view, "salt", 32, resolve));
+    libc.shmdt(memory);
+    say(String(view[2 ** 20] ?? 0));
+    await Promise.all([gzip, scrypt]);
+    say("finished");
+  `,
+    { permissions: ["--allow-all"] },
+  );
+  assertEquals(await child.hear(), "0");
+  assertEquals(await child.hear(), "finished");
+  assertEquals((await child.exit).code, 0, child.stderr);
+});
+
+test("shmdt() gives addresses back before they run out", () => {
+  const GiB = 2 ** 30;
+  const mapped = () =>
+    Number(readFileSync("/proc/self/status", "utf8").match(/^VmSize:\s*(\d+) kB$/m)![1]) * 1024;
+  using segment = newSegment(GiB, IPC_PRIVATE, 0o600 | SHM_NORESERVE);
+  const before = mapped();
+  for (let round = 0; round < 100; round++) shmdt(shmat(segment.id));
+  const grown = mapped() - before;
+  assert(grown < 32 * GiB, `${grown} bytes of addresses are taken`);
 });
 
 test("shmctl() with IPC_STAT and SHM_STAT tells what /proc tells", () => {

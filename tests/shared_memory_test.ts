@@ -5,11 +5,12 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { totalmem } from "node:os";
 import process from "node:process";
 import { test } from "node:test";
 import { keyOf, SharedMemory } from "@sysv/ipc";
 import { IPC_STAT, shmctl } from "@sysv/ipc/libc";
-import { otherRuntime, run, runtime, until } from "./child.ts";
+import { otherRuntime, projectFile, run, runtime, until } from "./child.ts";
 import { onlyRoot, onlyUnshared, privileges, wrong } from "./privilege.ts";
 import { assertIpcError, freshName, removing } from "./support.ts";
 
@@ -56,6 +57,23 @@ test("SharedMemory.create() fails if the key is taken, and leaves the other's al
 test("SharedMemory.create() fails for more memory than there is", () => {
   assertIpcError(() => SharedMemory.create({ size: 2 ** 50 }), "ENOMEM", "shmget");
 });
+
+test(
+  "SharedMemory of more than the runtime shows in a buffer is refused in words, and none is left",
+  {
+    skip: runtime === "deno"
+      ? "its buffers hold more than any machine has"
+      : totalmem() < 2 ** 33 && "this machine has too little memory",
+  },
+  () => {
+    const key = freshName();
+    const size = 2 ** 32 + 1;
+    const told = `Cannot show ${size} bytes`;
+    assertThrows(() => SharedMemory.create({ key, size }), RangeError, told);
+    assertThrows(() => SharedMemory.openOrCreate(key, { size }), RangeError, told);
+    assertIpcError(() => SharedMemory.open(key), "ENOENT", "shmget");
+  },
+);
 
 test("SharedMemory.open() finds by name and by number, with the size it has, and does not own", () => {
   const key = freshName();
@@ -256,31 +274,95 @@ test("SharedMemory throws ReferenceError for the memory once it is detached", ()
   assertEquals([memory.size, memory.stat().size], [100, 100]);
 });
 
-test("SharedMemory survives that its buffer is transferred: nothing crashes, whatever is done then", () => {
-  for (const length of [undefined, 0, 10, 8192]) {
-    const memory = SharedMemory.create({ size: 100 });
-    memory.write("hello");
-    const { buffer, bytes } = memory;
-    const taken = new Uint8Array(buffer.transfer(length));
-    taken.fill(7);
-    assertEquals([buffer.byteLength, bytes.length], [0, 0]);
-    assertEquals(memory.bytes.length, 0);
-    memory.detach();
-    assertEquals(taken.length, length ?? 100);
-    taken.fill(8);
-    memory[Symbol.dispose]();
-    taken.fill(9);
-    assert(taken.every((byte) => byte === 9));
-  }
+test("SharedMemory throws ReferenceError for the memory once its buffer is transferred", () => {
+  using memory = SharedMemory.create({ size: 100 });
+  memory.buffer.transfer();
+  assert(!memory.attached);
+  assertThrows(() => memory.buffer, ReferenceError, "transferred");
+  assertThrows(() => memory.bytes, ReferenceError, "transferred");
+  assertThrows(() => memory.read(), ReferenceError, "transferred");
+  assertThrows(() => memory.write("x"), ReferenceError, "transferred");
 });
 
-test("SharedMemory survives that its buffer is transferred by structuredClone", () => {
-  const memory = SharedMemory.create({ size: 100 });
-  const clone = new Uint8Array(structuredClone(memory.buffer, { transfer: [memory.buffer] }));
-  memory[Symbol.dispose]();
-  clone.fill(1);
-  assert(clone.every((byte) => byte === 1));
-});
+const transfers: Record<string, (buffer: ArrayBuffer) => ArrayBuffer> = {
+  "transfer()": (buffer) => buffer.transfer(),
+  "transfer(0)": (buffer) => buffer.transfer(0),
+  "transfer(10)": (buffer) => buffer.transfer(10),
+  "transfer(8192)": (buffer) => buffer.transfer(8192),
+  "structuredClone()": (buffer) => structuredClone(buffer, { transfer: [buffer] }),
+};
+for (const [how, transfer] of Object.entries(transfers)) {
+  test(`SharedMemory.detach() detaches what ${how} took, which shares nothing then, and nothing crashes`, () => {
+    using memory = SharedMemory.create({ size: 100 });
+    memory.bytes.fill(7);
+    const taken = new Uint8Array(transfer(memory.buffer));
+    memory.detach();
+    assertEquals(memory.stat().attachments, 0);
+    taken.fill(8);
+    assert(taken.every((byte) => byte === 8));
+    using again = SharedMemory.fromId(memory.id);
+    assert(again.bytes.every((byte) => byte === 7));
+  });
+}
+
+const callsUnderWay = {
+  "zlib.gzip()": "zlib.gzip(memory.bytes, finish);",
+  "crypto.scrypt()": "crypto.scrypt(memory.bytes, 'salt', 32, finish);",
+  "crypto.pbkdf2()": "crypto.pbkdf2(memory.bytes, 'salt', 1, 32, 'sha256', finish);",
+};
+for (const [name, call] of Object.entries(callsUnderWay)) {
+  test(`SharedMemory.detach() leaves a ${name} that is under way something to read`, async () => {
+    await using child = run(
+      `
+      import crypto from "node:crypto";
+      import zlib from "node:zlib";
+      const memory = SharedMemory.create({ size: 2 ** 24, ephemeral: true });
+      const view = memory.bytes.fill(1);
+      const { promise, resolve: finish } = Promise.withResolvers();
+      ${call}
+      memory.detach();
+      say(String(memory.attached));
+      say(String(view[2 ** 20] ?? 0));
+      try {
+        libc.shmctl(memory.id, libc.IPC_STAT);
+      } catch (error) {
+        say(error.code);
+      }
+      say(String((await promise) ?? "finished"));
+    `,
+      { permissions: ["--allow-all"] },
+    );
+    assertEquals(await child.hear(), "false");
+    assertEquals(await child.hear(), "0");
+    assertEquals(await child.hear(), "EINVAL", "the kernel has freed it");
+    assertEquals(await child.hear(), "finished");
+    assertEquals((await child.exit).code, 0, child.stderr);
+  });
+}
+
+test(
+  "SharedMemory.detach() leaves an fs.write() that is under way zeros to write",
+  { skip: runtime === "deno" && "its fs.write() to a full pipe blocks the thread" },
+  async () => {
+    await using child = run(`
+      import fs from "node:fs";
+      const { pipe } = await import(${JSON.stringify(projectFile("unix/mod.ts"))});
+      const memory = SharedMemory.create({ size: 2 ** 24 });
+      const view = memory.bytes.fill(1);
+      const { reader, writer } = pipe();
+      fs.write(writer.fd, view, () => writer[Symbol.dispose]());
+      let length = (await reader.read()).length;
+      memory[Symbol.dispose]();
+      say(String(view[2 ** 20] ?? 0));
+      let last;
+      for (let bytes; bytes = await reader.read(); length += bytes.length) last = bytes.at(-1);
+      say(length + " bytes, the last " + last);
+    `);
+    assertEquals(await child.hear(), "0");
+    assertEquals(await child.hear(), `${2 ** 24} bytes, the last 0`);
+    assertEquals((await child.exit).code, 0, child.stderr);
+  },
+);
 
 test("SharedMemory attached for reading only hands out copies, never the memory", () => {
   using memory = SharedMemory.create({ size: 100 });
@@ -699,4 +781,42 @@ test("SharedMemory tells which limit of the system is reached", onlyUnshared, as
   for (const [index, words] of wanted.entries()) {
     for (const word of words) assertStringIncludes(told[index]!, word);
   }
+});
+
+test("SharedMemory tells what keeps huge pages and locks from a process", onlyRoot, async () => {
+  await using child = run(
+    `${privileges}
+    const tell = (action) => {
+      try {
+        action();
+      } catch (error) {
+        say(error.code + " " + error.syscall + " " + error.message);
+      }
+    };
+    tell(() => SharedMemory.create({ size: 2 ** 40, hugePages: true }));
+    const { setrlimit } = openLibc({ setrlimit: { parameters: ["i32", "buffer"], result: "i32" } });
+    const RLIMIT_MEMLOCK = 8;
+    const limitLocks = (bytes) =>
+      setrlimit(RLIMIT_MEMLOCK, new Uint8Array(BigUint64Array.of(bytes, bytes).buffer));
+    limitLocks(4096n);
+    becomeNobody();
+    tell(() => SharedMemory.create({ size: 4096, hugePages: true }));
+    using memory = SharedMemory.create({ size: 8192 });
+    tell(() => memory.lock());
+    limitLocks(0n);
+    tell(() => memory.lock());
+  `,
+    { permissions: ["--allow-all"] },
+  );
+  const wanted = [
+    ["ENOMEM shmget", "vm.nr_hugepages"],
+    ["EPERM shmget", "CAP_IPC_LOCK"],
+    ["ENOMEM shmctl", "RLIMIT_MEMLOCK"],
+    ["EPERM shmctl", "RLIMIT_MEMLOCK"],
+  ];
+  for (const words of wanted) {
+    const told = await child.hear();
+    for (const word of words) assertStringIncludes(told, word);
+  }
+  assertEquals((await child.exit).code, 0, child.stderr);
 });
