@@ -275,8 +275,8 @@ export class SharedMemory implements Disposable {
       shmget(key, (flags & IPC_CREAT) === 0 ? 0 : size, flags);
     let memory: SharedMemory | undefined;
     const search = { get, modes: openModes(false) };
-    openOrCreate(sharedMemory, search, key, options, (handle, created) => {
-      const actual = created ? size : sizeOf(handle);
+    openOrCreate(sharedMemory, search, key, options, (handle) => {
+      const actual = sizeOf(handle);
       if (actual < size) {
         const reason = `its size is ${actual} bytes, not ${size}`;
         throw ipcError(errors.EINVAL, "shmget", `open ${handle.name}`, handle, reason);

@@ -19,7 +19,7 @@ interface Remains {
 }
 
 // The remains take addresses but no memory: after 10,000 rounds of 1 MiB, VmSize had grown by 10 GiB,
-// VmRSS and the lines of /proc/self/maps by no more than with shmdt, as the kernel joins neighbours. Kept
+// VmRSS and the lines of /proc/self/maps hardly more than with shmdt, as the kernel joins neighbours. Kept
 // for good they would use up all 128 TiB, and then the runtimes crash: the oldest go when there are
 // too many, long after the calls that were under way.
 const MOST_BYTES = 2 ** 34;
