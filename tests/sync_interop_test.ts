@@ -233,8 +233,6 @@ for (const language of languages) {
   );
 
   for (const onDeath of ["shrink", "break"] as const) {
-    // steps.c performs no more than 16 operations at once.
-    if (name === "C" && onDeath === "break") continue;
     const undo = onDeath === "shrink" ? ",undo" : "";
     const parties = 2;
     /** What joining and leaving go on with, so that the death of the process breaks the barrier. */

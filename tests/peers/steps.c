@@ -35,9 +35,9 @@ int main(void) {
             puts("");
             continue;
         }
-        struct sembuf operations[16];
+        struct sembuf operations[32];
         size_t count = 0;
-        for (char *word; count < 16 && (word = strtok(NULL, " \n"));) {
+        for (char *word; count < 32 && (word = strtok(NULL, " \n"));) {
             operations[count++] = operation(word, strcmp(verb, "try") == 0 ? IPC_NOWAIT : 0);
         }
         puts(outcome(semop(id, operations, count)));
