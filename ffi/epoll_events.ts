@@ -7,6 +7,15 @@
 import { abi } from "./abi.ts";
 import { epollControl } from "./unix_calls.ts";
 
+// The operations of epoll_ctl, <sys/epoll.h>.
+export const EPOLL_CTL_ADD = 1;
+export const EPOLL_CTL_DEL = 2;
+export const EPOLL_CTL_MOD = 3;
+
+// How epoll tells of events, which are those of poll.
+export const EPOLLONESHOT = 1 << 30;
+export const EPOLLET = 1 << 31;
+
 /** An array of struct epoll_event, <sys/epoll.h>: see {@linkcode Abi.epollEvent}. */
 export class EpollEvents {
   readonly capacity: number;

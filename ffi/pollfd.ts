@@ -4,6 +4,14 @@
  * @module
  */
 
+// The events of poll, <poll.h>, which are those of epoll too.
+export const POLLIN = 0x1;
+export const POLLPRI = 0x2;
+export const POLLOUT = 0x4;
+export const POLLERR = 0x8;
+export const POLLHUP = 0x10;
+export const POLLNVAL = 0x20;
+
 /** An array of struct pollfd, <poll.h>, 8 bytes each: int fd at 0, short events at 4, short revents at 6. */
 export class PollFds {
   readonly count: number;

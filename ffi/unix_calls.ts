@@ -8,9 +8,10 @@
 import { abi } from "./abi.ts";
 import type { Calls, Prototypes } from "./backend.ts";
 import { addressOf, openLibc, view } from "./calls.ts";
+import { errnoPrototypes } from "./symbols.ts";
 
 const prototypes = {
-  errnoLocation: { name: abi.errnoLocation, parameters: [], result: "address" },
+  ...errnoPrototypes,
   pipe: {
     parameters: [
       "buffer", // int pipefd[2]
@@ -152,6 +153,11 @@ function load(): Libc {
   return libc;
 }
 
+/** Turns what a call gave into the convention of the kernel. */
+function answer(result: number): number {
+  return result === -1 ? -errno[0]! : result;
+}
+
 let now: Calls<typeof nowPrototypes> | "missing" | undefined;
 
 function loadNow(): Calls<typeof nowPrototypes> | "missing" {
@@ -165,112 +171,110 @@ function loadNow(): Calls<typeof nowPrototypes> | "missing" {
 // struct iovec, <bits/types/struct_iovec.h>, 16 bytes: void *iov_base at 0, size_t iov_len at 8
 const vector = new BigUint64Array(2);
 const vectorBytes = new Uint8Array(vector.buffer);
-/** What the vector points to, which alone does not keep it from the collector. */
+/** What the vector points to, kept from the collector while a call uses it. */
 let passed: Uint8Array | undefined;
 
-function point(buffer: Uint8Array): Uint8Array {
+/** Makes one of the calls that take a vector, on one buffer. */
+function callNow(call: "preadv2" | "pwritev2", fd: number, buffer: Uint8Array): number {
+  const calls = now ?? loadNow();
+  if (calls === "missing") return -abi.errors.EOPNOTSUPP;
+  if (libc === undefined) load();
   passed = buffer;
   vector[0] = BigInt(addressOf(passed));
   vector[1] = BigInt(buffer.byteLength);
-  return vectorBytes;
+  const result = answer(calls[call](fd, vectorBytes, 1, -1, RWF_NOWAIT));
+  passed = undefined;
+  return result;
 }
 
 const RWF_NOWAIT = 8;
 
 /** Reads what is there, and gives EAGAIN if nothing is: EOPNOTSUPP where that cannot be asked for. */
 export function readNow(fd: number, buffer: Uint8Array): number {
-  const calls = now ?? loadNow();
-  if (calls === "missing") return -abi.errors.EOPNOTSUPP;
-  if (libc === undefined) load();
-  const result = calls.preadv2(fd, point(buffer), 1, -1, RWF_NOWAIT);
-  return result === -1 ? -errno[0]! : result;
+  return callNow("preadv2", fd, buffer);
 }
 
 /** Writes what there is room for, and gives EAGAIN if there is none: EOPNOTSUPP where that cannot be asked for. */
 export function writeNow(fd: number, bytes: Uint8Array): number {
-  const calls = now ?? loadNow();
-  if (calls === "missing") return -abi.errors.EOPNOTSUPP;
-  if (libc === undefined) load();
-  const result = calls.pwritev2(fd, point(bytes), 1, -1, RWF_NOWAIT);
-  return result === -1 ? -errno[0]! : result;
+  return callNow("pwritev2", fd, bytes);
 }
+
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_ACCMODE = 3;
+/** The most bytes that go into a pipe at once and unmixed with others' (POSIX: at least 512). */
+export const PIPE_BUF = 4096;
+/** The most bytes that one call reads (MAX_RW_COUNT of Linux). */
+export const LARGEST_READ = 0x7ffff000;
 
 const F_GETFL = 3;
 const F_SETFD = 2;
 const F_SETFL = 4;
+const F_GETPIPE_SZ = 1032; // Linux
 const FD_CLOEXEC = 1;
 
 /** Makes a pipe of which no child gets an end unless it is handed over. */
 export function pipe(ends: Int32Array<ArrayBuffer>): number {
   const bytes = new Uint8Array(ends.buffer);
   const { pipe, pipe2, fcntl } = libc ?? load();
-  const result = abi.isLinux ? pipe2(bytes, abi.flags.O_CLOEXEC) : pipe(bytes);
-  if (result === -1) return -errno[0]!;
-  if (!abi.isLinux) { for (const fd of ends) fcntl(fd, F_SETFD, FD_CLOEXEC); }
+  if (abi.isLinux) return answer(pipe2(bytes, abi.flags.O_CLOEXEC));
+  const result = answer(pipe(bytes));
+  if (result === 0) { for (const fd of ends) fcntl(fd, F_SETFD, FD_CLOEXEC); }
   return result;
 }
 
+/** Opens a file of which no child gets the descriptor unless it is handed over. */
 export function open(path: Uint8Array, flags: number): number {
-  const result = (libc ?? load()).open(path, flags | abi.flags.O_CLOEXEC, 0);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).open(path, flags | abi.flags.O_CLOEXEC, 0));
 }
 
 export function mkfifo(path: Uint8Array, mode: number): number {
-  const result = (libc ?? load()).mkfifo(path, mode);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).mkfifo(path, mode));
 }
 
 export function read(fd: number, buffer: Uint8Array, count: number): number {
-  const result = (libc ?? load()).read(fd, buffer, count);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).read(fd, buffer, count));
 }
 
 export function write(fd: number, buffer: Uint8Array, count: number): number {
-  const result = (libc ?? load()).write(fd, buffer, count);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).write(fd, buffer, count));
 }
 
 export function close(fd: number): number {
-  const result = (libc ?? load()).close(fd);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).close(fd));
 }
 
 /** Reads the flags of an open file. */
 export function getFlags(fd: number): number {
-  const result = (libc ?? load()).fcntl(fd, F_GETFL, 0);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).fcntl(fd, F_GETFL, 0));
 }
 
 /** Sets the flags of an open file. */
 export function setFlags(fd: number, flags: number): number {
-  const result = (libc ?? load()).fcntl(fd, F_SETFL, flags);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).fcntl(fd, F_SETFL, flags));
 }
 
-/** Keeps an open file from children to which it is not handed over. */
-export function closeOnExec(fd: number): number {
-  const result = (libc ?? load()).fcntl(fd, F_SETFD, FD_CLOEXEC);
-  return result === -1 ? -errno[0]! : result;
+/** Whether a descriptor is a pipe's or a FIFO's: only Linux can tell without a struct. */
+export function mayBePipe(fd: number): boolean {
+  return !abi.isLinux || (libc ?? load()).fcntl(fd, F_GETPIPE_SZ, 0) !== -1;
 }
 
 export function poll(descriptors: Uint8Array, count: number, timeout: number): number {
-  const result = (libc ?? load()).poll(descriptors, count, timeout);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).poll(descriptors, count, timeout));
 }
 
 export function epollCreate(): number {
-  const result = (libc ?? load()).epoll_create1(abi.flags.O_CLOEXEC);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).epoll_create1(abi.flags.O_CLOEXEC));
 }
 
 export function epollControl(
   epoll: number,
   operation: number,
   fd: number,
-  event: Uint8Array | null,
+  event: Uint8Array,
 ): number {
-  const result = (libc ?? load()).epoll_ctl(epoll, operation, fd, event);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).epoll_ctl(epoll, operation, fd, event));
 }
 
 export function epollWait(
@@ -279,8 +283,7 @@ export function epollWait(
   count: number,
   timeout: number,
 ): number {
-  const result = (libc ?? load()).epoll_wait(epoll, events, count, timeout);
-  return result === -1 ? -errno[0]! : result;
+  return answer((libc ?? load()).epoll_wait(epoll, events, count, timeout));
 }
 
 // struct itimerval, <sys/time.h>, 32 bytes: it_interval at 0, it_value at 16, each long tv_sec, tv_usec
@@ -295,6 +298,9 @@ export function setitimer(seconds: number): number {
   timer[3] = BigInt(microseconds % 1e6);
   const { setitimer } = libc ?? load();
   const former = new Uint8Array(formerTimer.buffer);
-  if (setitimer(ITIMER_REAL, new Uint8Array(timer.buffer), former) === -1) return -errno[0]!;
-  return Number(formerTimer[2]) + Number(formerTimer[3]) / 1e6;
+  const result = answer(setitimer(ITIMER_REAL, new Uint8Array(timer.buffer), former));
+  return result < 0 ? result : Number(formerTimer[2]) + Number(formerTimer[3]) / 1e6;
 }
+
+/** The handler of a signal that is ignored, <signal.h>. */
+export const SIG_IGN = 1;

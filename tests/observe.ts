@@ -4,6 +4,7 @@
  * @module
  */
 
+import { readdirSync, readFileSync } from "node:fs";
 import { type Child, run, type RunOptions, until } from "./child.ts";
 
 /** Runs a program that reads /proc, with functions to do so. */
@@ -51,6 +52,29 @@ export function runWorkers(program: string, options: RunOptions = {}): Child {
   `,
     options,
   );
+}
+
+/** The numbers of epoll_wait and epoll_pwait, as the libcs of x86_64 and aarch64 make them. */
+const epollWaits = ["232", "281", "22"];
+
+/** Whether a thread of this process waits in the kernel for a descriptor. */
+function isWatched(fd: number): boolean {
+  return readdirSync("/proc/self/task").some((task) => {
+    try {
+      const [call, epoll] = readFileSync(`/proc/self/task/${task}/syscall`, "utf8").split(" ");
+      if (!epollWaits.includes(call!)) return false;
+      const watched = readFileSync(`/proc/self/fdinfo/${Number(epoll)}`, "utf8");
+      return new RegExp(`^tfd:\\s*${fd}\\s`, "m").test(watched);
+    } catch {
+      // The thread has ended, or the descriptor is closed.
+      return false;
+    }
+  });
+}
+
+/** Waits until a thread of this process waits in the kernel for a descriptor. */
+export async function untilWatched(fd: number): Promise<void> {
+  await until(() => isWatched(fd));
 }
 
 /** Whether something becomes true within a tenth of a second. */

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { IpcError } from "@sysv/ipc";
 import { Epoll, type Pipe, pipe, poll, type PollResult } from "@sysv/ipc/unix";
 import { until } from "./child.ts";
+import { untilWatched } from "./observe.ts";
 import { wrong } from "./privilege.ts";
 import { assertIpcError, assertTimeout } from "./support.ts";
 
@@ -201,7 +202,7 @@ test("Waiting for an Epoll ends when the time is up or it is aborted, and loses 
   const controller = new AbortController();
   const { signal } = controller;
   const wait = epoll.wait({ signal });
-  await passed(1);
+  await untilWatched(epoll.fd);
   const reason = new Error("enough");
   controller.abort(reason);
   assertStrictEquals(await assertRejects(() => wait), reason);
@@ -242,7 +243,7 @@ test("Two waits for one Epoll are both told by level", async () => {
   using epoll = new Epoll();
   epoll.add(ends.reader.fd);
   const waits = [epoll.wait(), epoll.wait()];
-  await passed(1);
+  await untilWatched(epoll.fd);
   ends.writer.writeSync("x");
   assertEquals(await Promise.all(waits), [[readable(ends)], [readable(ends)]]);
 });
@@ -254,7 +255,7 @@ test("Of two waits for one Epoll each is told by edge of what the other was not"
   let told = 0;
   const waits = [epoll.wait(), epoll.wait()].map((wait) => wait.then(() => told++));
   for (const count of [1, 2]) {
-    await passed(1);
+    await untilWatched(epoll.fd);
     ends.writer.writeSync("x");
     await until(() => told === count);
     assertEquals(told, count);
@@ -270,7 +271,7 @@ test("An Epoll can be polled, and be in another one", async () => {
   outer.add(inner.fd);
   const polled = poll([{ fd: inner.fd }]);
   const waited = outer.wait();
-  await passed(1);
+  await untilWatched(outer.fd);
   ends.writer.writeSync("x");
   const result = [{ fd: inner.fd, events: ["readable"] }];
   assertEquals([await polled, await waited], [result, result] as PollResult[][]);
@@ -296,6 +297,52 @@ test("Iterating over an Epoll gives what is ready as it comes, until it is close
   await iteration;
 });
 
+test("Leaving the iteration over an Epoll loses no event", async () => {
+  using all = pipes(3);
+  using epoll = new Epoll();
+  for (const { reader, writer } of all) {
+    epoll.add(reader.fd, { trigger: "edge" });
+    writer.writeSync("x");
+  }
+  const told: PollResult[] = [];
+  for (const _ of all) {
+    for await (const result of epoll) {
+      told.push(result);
+      break;
+    }
+  }
+  assertEquals(told, all.map(readable));
+  assertStrictEquals(epoll.tryWait(), undefined);
+});
+
+test("Iterating over an Epoll tells nothing of a descriptor that is removed meanwhile", async () => {
+  using all = pipes(3);
+  using epoll = new Epoll();
+  for (const { reader, writer } of all) {
+    epoll.add(reader.fd);
+    writer.writeSync("x");
+  }
+  const [first, second, third] = all as unknown as [Pipe, Pipe, Pipe];
+  const told: number[] = [];
+  for await (const { fd } of epoll) {
+    told.push(fd);
+    if (fd === third.reader.fd) break;
+    epoll.remove(first.reader.fd);
+    epoll.remove(second.reader.fd);
+  }
+  assertEquals(told, [first.reader.fd, third.reader.fd]);
+});
+
+test("poll() for an Epoll that is closed meanwhile fails with EBADF", async () => {
+  const epoll = new Epoll();
+  const { fd } = epoll;
+  const polled = poll([{ fd }]);
+  await untilWatched(fd);
+  epoll.close();
+  const error = await assertRejects(() => polled, IpcError);
+  assertEquals([error.code, error.syscall], ["EBADF", "poll"]);
+});
+
 test("Iterating over an Epoll ends when it is closed, even if more was ready", async () => {
   using all = pipes(3);
   const epoll = new Epoll();
@@ -317,7 +364,7 @@ test("A closed Epoll throws a ReferenceError, and so do the waits for it", async
   const { fd } = epoll;
   epoll.add(ends.reader.fd);
   const waits = [epoll.wait(), epoll.wait({ timeout: 60_000 })];
-  await passed(1);
+  await untilWatched(epoll.fd);
   epoll.close();
   for (const wait of waits) await assertRejects(() => wait, ReferenceError, "closed");
   await assertRejects(() => epoll.wait(), ReferenceError, "closed");

@@ -16,7 +16,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { devNull, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
@@ -33,6 +33,7 @@ import {
   setNonblocking,
 } from "@sysv/ipc/unix";
 import { Child, command, projectFile, type Runtime, runtime, until } from "./child.ts";
+import { untilWatched } from "./observe.ts";
 import { wrong } from "./privilege.ts";
 import { assertIpcError, assertTimeout } from "./support.ts";
 
@@ -74,6 +75,13 @@ const sequence = (length: number, start = 0) =>
 const openDescriptors = () => readdirSync("/proc/self/fd").length;
 const passed = (milliseconds: number) =>
   new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Whether a promise settles before one has to think that it never will. */
+async function settles(promise: Promise<unknown>): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout>;
+  const late = new Promise<boolean>((resolve) => timer = setTimeout(resolve, 20_000, false));
+  return await Promise.race([promise.then(() => true), late]).finally(() => clearTimeout(timer));
+}
 
 async function assertReferenceError(run: () => unknown): Promise<void> {
   await assertRejects(async () => await run(), ReferenceError, "closed");
@@ -178,10 +186,10 @@ for (const nonblocking of [false, true]) {
     assertStrictEquals(ends.reader.tryRead(), null);
   });
 
-  test(`PipeReader.read() waits until something is in ${kind}, and timers go on`, async () => {
+  test(`PipeReader.read() waits until something is in ${kind}, and the event loop goes on`, async () => {
     using ends = make();
     const read = ends.reader.read();
-    await passed(2);
+    await untilWatched(ends.reader.fd);
     await ends.writer.write("now");
     assertEquals(text(await read), "now");
   });
@@ -189,7 +197,7 @@ for (const nonblocking of [false, true]) {
   test(`PipeReader.read() gives null when the writer of ${kind} is closed while it waits`, async () => {
     using ends = make();
     const read = ends.reader.read();
-    await passed(1);
+    await untilWatched(ends.reader.fd);
     ends.writer.close();
     assertStrictEquals(await read, null);
   });
@@ -204,7 +212,7 @@ for (const nonblocking of [false, true]) {
     const controller = new AbortController();
     const reason = new DOMException("Cannot see the sea", "TimeoutError");
     const read = reader.read(9, { signal: controller.signal });
-    await passed(1);
+    await untilWatched(reader.fd);
     controller.abort(reason);
     assertStrictEquals(await assertRejects(() => read), reason);
     writer.writeSync("whole");
@@ -233,7 +241,7 @@ for (const nonblocking of [false, true]) {
     assertTimeout(() => writer.writeSync("x", { timeout: 0 }));
     const controller = new AbortController();
     const write = writer.write("x", { signal: controller.signal });
-    await passed(1);
+    await untilWatched(writer.fd);
     controller.abort("enough");
     assertEquals(await write.catch((reason) => reason), "enough");
     writer.close();
@@ -249,7 +257,7 @@ for (const nonblocking of [false, true]) {
     assertSequence(reader.readSync(2 * CAPACITY)!, CAPACITY);
     const controller = new AbortController();
     const write = writer.write(sequence(2 * CAPACITY), { signal: controller.signal });
-    await passed(1);
+    await untilWatched(writer.fd);
     controller.abort();
     assertEquals(await write, CAPACITY);
   });
@@ -422,8 +430,7 @@ for (const runs of runtimes) {
           got.push(Number(line.slice(4)));
         }
       }));
-      const late = passed(2000).then(() => false);
-      assert(await Promise.race([answers, late]), `a reader is blocked in round ${round}`);
+      assert(await settles(answers), `a reader is blocked in round ${round}`);
     }
     ends.writer.close();
     await Promise.all(children.map(async (child) => {
@@ -454,8 +461,7 @@ for (const runs of runtimes) {
         child.say("here");
         return await child.hear() === "here";
       }));
-      const late = passed(2000).then(() => false);
-      assert(await Promise.race([answers, late]), `a writer is blocked in round ${round}`);
+      assert(await settles(answers), `a writer is blocked in round ${round}`);
     }
   });
 }
@@ -507,14 +513,16 @@ test("PipeReader.readable gives all, nothing before it is asked, and ends at the
   writer.writeSync("second");
   writer.close();
   assertEquals(text((await stream.read()).value), "second");
+  assertEquals(reader.closed, false);
   assertEquals((await stream.read()).done, true);
+  assert(reader.closed);
 });
 
 test("Cancelling PipeReader.readable closes the end, even while it is read", async () => {
   using ends = pipe();
   const stream = ends.reader.readable.getReader();
   const read = stream.read();
-  await passed(1);
+  await untilWatched(ends.reader.fd);
   await stream.cancel("enough");
   assertEquals((await read).done, true);
   assert(ends.reader.closed);
@@ -530,7 +538,7 @@ test("PipeWriter.writable makes writers wait while the pipe is full, and closes 
   let written = false;
   const write = stream.write(sequence(10, size)).then(() => written = true);
   const end = stream.close();
-  await passed(10);
+  await untilWatched(writer.fd);
   assertEquals([written, stream.desiredSize! <= 0], [false, true]);
   const half = reader.readSync(5000)!;
   await write;
@@ -545,7 +553,7 @@ test("Aborting PipeWriter.writable closes the end, even while a write waits", as
   const stream = ends.writer.writable.getWriter();
   const write = stream.write("too much").catch((reason) => reason);
   stream.closed.catch(() => {});
-  await passed(1);
+  await untilWatched(ends.writer.fd);
   await stream.abort("enough");
   assertEquals(await write, "enough");
   assert(ends.writer.closed);
@@ -557,7 +565,7 @@ test("Closing an end while its stream writes does not pretend that all was writt
   const stream = ends.writer.writable.getWriter();
   stream.closed.catch(() => {});
   const write = stream.write(sequence(2 * CAPACITY)).then(() => "all", () => "not all");
-  await passed(1);
+  await untilWatched(ends.writer.fd);
   ends.writer.close();
   assertEquals(await write, "not all");
 });
@@ -567,9 +575,46 @@ test("A stream of a pipe fails with EPIPE when its reader goes", async () => {
   const stream = ends.writer.writable.getWriter();
   stream.closed.catch(() => {});
   const write = stream.write(sequence(2 * CAPACITY));
-  await passed(1);
+  await untilWatched(ends.writer.fd);
   ends.reader.close();
   await assertIpcRejection(() => write, "EPIPE", "write");
+  assert(ends.writer.closed);
+});
+
+test("A stream of a pipe that is given what it cannot write closes the end", async () => {
+  using ends = pipe();
+  const stream = ends.writer.writable.getWriter();
+  stream.closed.catch(() => {});
+  const [chunk] = wrong(1);
+  await assertRejects(() => stream.write(chunk!), TypeError);
+  assert(ends.writer.closed);
+});
+
+test("PipeWriter.write() writes what the data was at the call, whatever becomes of it", async () => {
+  const length = 2 * CAPACITY;
+  const changes: Record<string, (buffer: ArrayBuffer) => void> = {
+    overwritten: (buffer) => new Uint8Array(buffer).fill(255),
+    shortened: (buffer) => buffer.resize(10),
+    transferred: (buffer) => structuredClone(buffer, { transfer: [buffer] }),
+  };
+  for (const change of Object.values(changes)) {
+    for (const View of [Uint8Array, Buffer]) {
+      for (const streams of [false, true]) {
+        using ends = pipe();
+        const buffer = new ArrayBuffer(length, { maxByteLength: length });
+        new Uint8Array(buffer).set(sequence(length));
+        const data = View === Buffer ? Buffer.from(buffer) : new Uint8Array(buffer);
+        const stream = streams ? ends.writer.writable.getWriter() : undefined;
+        const written = stream?.write(data) ?? ends.writer.write(data);
+        await untilWatched(ends.writer.fd);
+        change(buffer);
+        const all = readAll(ends.reader);
+        assertEquals(await written, streams ? undefined : length);
+        ends.writer.close();
+        assertSequence(await all, length);
+      }
+    }
+  }
 });
 
 test("The streams of two pipes can be joined", async () => {
@@ -602,13 +647,13 @@ test("Waits reject with a ReferenceError when their end is closed", async () => 
   using ends = pipe();
   const { reader, writer } = ends;
   const reads = [reader.read(), reader.read(1, { timeout: 60_000 })];
-  await passed(1);
+  await untilWatched(reader.fd);
   reader.close();
   for (const read of reads) await assertReferenceError(() => read);
   using other = pipe();
   fill(other.writer);
   const write = other.writer.write("x");
-  await passed(1);
+  await untilWatched(other.writer.fd);
   other.writer.close();
   await assertReferenceError(() => write);
   writer.close();
@@ -705,17 +750,45 @@ test("Reading and writing refuse arguments that mean nothing", async () => {
   assertEquals(text(reader.tryRead()), "still here");
 });
 
+/** The flags of an open file, as fcntl tells them. */
+function flagsOf(fd: number, pid: number | "self" = "self"): number {
+  const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, "utf8");
+  return parseInt(/flags:\s*(\d+)/.exec(info)![1]!, 8);
+}
+
 test("setNonblocking() holds for whoever else uses the open file", () => {
   using ends = pipe();
   const { fd } = ends.reader;
-  const flags = () =>
-    parseInt(/flags:\s*(\d+)/.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))![1]!, 8);
+  const flags = () => flagsOf(fd);
   const O_NONBLOCK = 0o4000;
   const before = flags();
   setNonblocking(fd, true);
   assertEquals(flags(), before | O_NONBLOCK);
+  for (const on of wrong("yes", 1, undefined, null)) {
+    assertThrows(() => setNonblocking(fd, on), TypeError);
+    assertThrows(() => pipe({ nonblocking: on ?? 0 as never }), TypeError);
+  }
+  assertEquals(flags(), before | O_NONBLOCK);
   setNonblocking(fd, false);
   assertEquals(flags(), before);
+});
+
+test("PipeReader and PipeWriter leave it to others who inherits their descriptors", async () => {
+  using ends = pipe();
+  await using child = runWith(
+    [ends.reader.fd, ends.writer.fd],
+    `say("ready");
+    lines(() => {
+      const taken = [new PipeReader(3), new PipeWriter(4)];
+      say(taken.length);
+    });`,
+  );
+  assertEquals(await child.hear(), "ready");
+  // Bun itself keeps from its children what it was handed.
+  const before = [3, 4].map((fd) => flagsOf(fd, child.pid));
+  child.say("take them");
+  assertEquals(await child.hear(), "2");
+  assertEquals([3, 4].map((fd) => flagsOf(fd, child.pid)), before);
 });
 
 test("10,000 pipes that are closed, and waits that end, leave no descriptor", async () => {
@@ -862,6 +935,18 @@ test("openFifo() fails where there is none, or this user may not", async () => {
       end === "read" ? openFifo(path, "read") : openFifo(path, "write");
     await assertIpcRejection(() => open(freshPath()), "ENOENT", "open");
     await assertRejects(() => open(""), TypeError);
+    const before = openDescriptors();
+    const file = freshPath();
+    writeFileSync(file, "precious");
+    await assertIpcRejection(() => open(file), "EINVAL", "open");
+    await assertIpcRejection(() => open(folder), end === "read" ? "EINVAL" : "EISDIR", "open");
+    await assertIpcRejection(() => open(devNull), "EINVAL", "open");
+    assertEquals(readFileSync(file, "utf8"), "precious");
+    // What others opened before may be closed by now.
+    assert(openDescriptors() <= before);
+  }
+  for (const end of wrong("rw", "w", "", undefined, 1)) {
+    await assertRejects(() => openFifo(freshPath(), end), TypeError, `expected "read" or "write"`);
   }
 });
 

@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { IpcError, Semaphore } from "@sysv/ipc";
 import {
+  Epoll,
   type Pipe,
   pipe,
   poll,
@@ -17,7 +18,11 @@ import {
   select,
   selectSync,
 } from "@sysv/ipc/unix";
-import { projectFile, run } from "./child.ts";
+import { POLLIN } from "../ffi/pollfd.ts";
+import { close } from "../ffi/unix_calls.ts";
+import { watch } from "../unix/readiness.ts";
+import { projectFile, run, until } from "./child.ts";
+import { runWorkers, untilWatched } from "./observe.ts";
 import { wrong } from "./privilege.ts";
 import { assertTimeout } from "./support.ts";
 
@@ -218,7 +223,7 @@ test("poll() waits for any of a thousand pipes, and can again and again", async 
   const requests = all.map(({ reader }) => ({ fd: reader.fd }));
   for (const i of [999, 0, 500, 256]) {
     const ready = poll(requests);
-    await passed(1);
+    await untilWatched(all[i]!.reader.fd);
     all[i]!.writer.writeSync("x");
     assertEquals(await ready, [{ fd: all[i]!.reader.fd, events: ["readable"] }]);
     all[i]!.reader.readSync();
@@ -228,7 +233,7 @@ test("poll() waits for any of a thousand pipes, and can again and again", async 
 test("A thousand waits for as many pipes are each told of their own", async () => {
   using all = pipes(1000);
   const waits = all.map(({ reader }) => poll([{ fd: reader.fd }]));
-  await passed(1);
+  await untilWatched(all.at(-1)!.reader.fd);
   for (const i of all.keys()) all[(i * 7) % 1000]!.writer.writeSync("x");
   const results = await Promise.all(waits);
   assertEquals(results.map(([result]) => result?.fd), all.map(({ reader }) => reader.fd));
@@ -239,7 +244,7 @@ test("poll() waits until there is room in a full pipe", async () => {
   fill(ends);
   const { fd } = ends.writer;
   const ready = poll([{ fd, events: "writable" }]);
-  await passed(1);
+  await untilWatched(fd);
   ends.reader.readSync(4096);
   assertEquals(await ready, [{ fd, events: ["writable"] }]);
 });
@@ -250,7 +255,7 @@ test("All that wait for one descriptor are told", async () => {
   const twice = [{ fd }, { fd, events: "priority" as const }];
   const waits = [poll([{ fd }]), poll([{ fd }]), poll(twice), poll([{ fd }], { timeout: 60_000 })];
   const never = poll([{ fd, events: "priority" }], { timeout: 50 });
-  await passed(1);
+  await untilWatched(fd);
   ends.writer.writeSync("x");
   for (const wait of waits) assertEquals(await wait, [{ fd, events: ["readable"] }]);
   await assertTimesOut(() => never);
@@ -262,7 +267,7 @@ test("poll() rejects with the reason of its signal, and leaves others waiting", 
   const controller = new AbortController();
   const other = poll([{ fd }]);
   const wait = poll([{ fd }], { signal: controller.signal });
-  await passed(1);
+  await untilWatched(fd);
   const reason = new Error("enough");
   controller.abort(reason);
   assertStrictEquals(await assertRejects(() => wait), reason);
@@ -300,8 +305,10 @@ test("A descriptor whose number is used again is waited for anew", async () => {
   const { fd } = former.reader;
   const controller = new AbortController();
   const lost = poll([{ fd }], { signal: controller.signal }).catch((reason) => reason);
-  await passed(1);
-  former[Symbol.dispose]();
+  await untilWatched(fd);
+  // As others would, of whom nobody knows.
+  close(fd);
+  close(former.writer.fd);
   const all: Pipe[] = [pipe()];
   while (all.at(-1)!.reader.fd !== fd && all.at(-1)!.writer.fd !== fd) all.push(pipe());
   const again = all.at(-1)!;
@@ -309,9 +316,8 @@ test("A descriptor whose number is used again is waited for anew", async () => {
   const request = again.reader.fd === fd ? { fd } : { fd, events: "writable" as const };
   if (request.events) fill(again);
   const wait = poll([request]);
-  await passed(1);
+  await untilWatched(fd);
   controller.abort("enough");
-  await passed(1);
   if (request.events) again.reader.readSync();
   else again.writer.writeSync("x");
   assertEquals((await wait).length, 1);
@@ -338,16 +344,122 @@ test("Waits come and go while numbers are used again and again", async () => {
   await Promise.all(Array.from({ length: 5 }, worker));
 });
 
+const ending: Record<string, (ends: Pipe, signal: AbortSignal) => Promise<unknown>> = {
+  poll: ({ reader: { fd } }, signal) => poll([{ fd }], { signal }),
+  select: ({ reader: { fd } }, signal) => select({ read: [fd] }, { signal }),
+  read: ({ reader }, signal) => reader.read(1, { signal }),
+};
+
+for (const [name, start] of Object.entries(ending)) {
+  test(`${name}() rejects if it is aborted once it was told, before it has looked`, async () => {
+    using ends = pipe();
+    const controller = new AbortController();
+    const wait = assertRejects(() => start(ends, controller.signal), Error, "enough");
+    // Told in the order in which they began.
+    watch(ends.reader.fd, POLLIN, () => {
+      ends.reader.readSync();
+      controller.abort(new Error("enough"));
+    }, (error) => controller.abort(error));
+    ends.writer.writeSync("x");
+    await wait;
+  });
+
+  test(`${name}() rejects if its pipe is closed, before and after it was told`, async () => {
+    for (const told of [false, true]) {
+      using ends = pipe();
+      const { fd } = ends.reader;
+      const wait = assertRejects(() => start(ends, new AbortController().signal), Error);
+      if (told) {
+        watch(fd, POLLIN, () => ends.reader.close(), () => {});
+        ends.writer.writeSync("x");
+      } else {
+        await untilWatched(fd);
+        ends.reader.close();
+      }
+      const error = await wait;
+      if (name === "read") assertEquals(error.name, "ReferenceError");
+      else assertEquals([error.name, (error as IpcError).code], ["IpcError", "EBADF"]);
+    }
+  });
+}
+
+test("Epoll.wait() rejects if it is aborted once it was told, before it has looked", async () => {
+  using ends = pipe();
+  using epoll = new Epoll();
+  epoll.add(ends.reader.fd);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const wait = assertRejects(() => epoll.wait({ signal }), Error, "enough");
+  watch(epoll.fd, POLLIN, () => {
+    ends.reader.readSync();
+    controller.abort(new Error("enough"));
+  }, (error) => controller.abort(error));
+  ends.writer.writeSync("x");
+  await wait;
+});
+
+test("poll() and select() wait while files are asked for what they never have", async () => {
+  using ends = pipe();
+  const { fd } = ends.reader;
+  const file = openSync(fileURLToPath(import.meta.url), "r");
+  const polled = poll([{ fd: file, events: "priority" }, { fd: file, events: [] }, { fd }]);
+  const selected = select({ read: [fd], error: [file] });
+  await untilWatched(fd);
+  ends.writer.writeSync("x");
+  assertEquals(await polled, [{ fd, events: ["readable"] }]);
+  assertEquals(await selected, { read: [fd], write: [], error: [] });
+
+  const never: PollRequest[] = [{ fd: file, events: "priority" }];
+  await assertTimesOut(() => poll(never, { timeout: 5 }));
+  const controller = new AbortController();
+  const wait = poll(never, { signal: controller.signal });
+  setTimeout(() => controller.abort("enough"));
+  assertEquals(await wait.catch((reason) => reason), "enough");
+  closeSync(file);
+});
+
+test("Workers that have polled leave no descriptor", async () => {
+  await using child = runWorkers(
+    `import { readlinkSync } from "node:fs";
+    const epolls = () => readdirSync("/proc/self/fd").filter((fd) => {
+      try { return readlinkSync("/proc/self/fd/" + fd).includes("eventpoll"); }
+      catch { return false; }
+    }).length;
+    const code = \`
+      const { pipe, poll } = await import("${new URL("../unix/mod.ts", import.meta.url)}");
+      using ends = pipe();
+      const wait = poll([{ fd: ends.reader.fd }]);
+      setTimeout(() => ends.writer.writeSync("x"), 1);
+      await wait;
+      parentPort.postMessage("told");
+    \`;
+    const poll = async () => {
+      const worker = start(code);
+      const exit = new Promise((resolve) => worker.once("exit", resolve));
+      await message(worker);
+      await exit;
+    };
+    await poll();
+    const before = epolls();
+    for (let i = 0; i < 8; i++) await poll();
+    await until(() => epolls() <= before);
+    tell("closed");
+    process.exit();`,
+  );
+  assertEquals(await child.hear(), "closed");
+});
+
 test("poll() waits while all waiter threads wait for something else", async () => {
   const semaphores = Array.from({ length: 12 }, () => Semaphore.create({ value: 0 }));
   const controller = new AbortController();
   const waits = semaphores.map((semaphore) =>
     semaphore.acquire(1, { signal: controller.signal }).catch(() => {})
   );
+  const waiters = () => semaphores.filter(({ waiting }) => waiting.forIncrease > 0).length;
+  await until(() => waiters() === 8);
   using ends = pipe();
   const { fd } = ends.reader;
   const ready = poll([{ fd }]);
-  await passed(20);
   ends.writer.writeSync("x");
   assertEquals(await ready, [{ fd, events: ["readable"] }]);
   controller.abort();
@@ -392,6 +504,7 @@ test("A wait keeps the process alive, and lets it end afterwards", async () => {
 test("pollSync() fails with EINTR when the program handles a signal, and goes on otherwise", async () => {
   const program = (listen: boolean) => `
     const { pipe, pollSync } = await import(${JSON.stringify(projectFile("unix/mod.ts"))});
+    const { handlesSignals } = await import(${JSON.stringify(projectFile("ffi/interrupt.ts"))});
     const ends = pipe();
     ${listen ? `process.on("SIGUSR1", () => {});` : ""}
     say("waiting");
@@ -399,7 +512,9 @@ test("pollSync() fails with EINTR when the program handles a signal, and goes on
       try {
         pollSync([{ fd: ends.reader.fd }], { timeout: ${listen ? 20_000 : 300} });
       } catch (error) {
-        say(error.name + " " + error.code + " " + error.syscall);
+        // A runtime may handle signals for itself, once it runs for a while.
+        const rightly = error.code === "EINTR" && handlesSignals();
+        say(rightly ? "EINTR " + error.syscall : error.name);
         process.exit();
       }
     }, 50);`;
@@ -415,7 +530,9 @@ test("pollSync() fails with EINTR when the program handles a signal, and goes on
       }
     };
     await Promise.all([sending().catch(() => {}), child.exit]);
-    assertEquals(await child.hear(), listen ? "IpcError EINTR poll" : "TimeoutError 23 undefined");
+    const outcomes = listen ? ["EINTR poll"] : ["TimeoutError", "EINTR poll"];
+    const outcome = await child.hear();
+    assert(outcomes.includes(outcome), outcome);
   }
 });
 

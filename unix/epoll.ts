@@ -13,12 +13,19 @@ import {
   type WaitOptions,
 } from "../check.ts";
 import { abi, errors } from "../ffi/abi.ts";
-import { control, EpollEvents } from "../ffi/epoll_events.ts";
+import {
+  control,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  EPOLLET,
+  EpollEvents,
+} from "../ffi/epoll_events.ts";
 import { resume } from "../ffi/interrupt.ts";
 import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
 import { bitsOf, eventsOf, type PollInterest, type PollResult, pollUntil, restOf } from "./poll.ts";
-import { EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD } from "./readiness.ts";
+import { closing } from "./readiness.ts";
 
 /** How an {@linkcode Epoll} watches a descriptor. */
 export interface EpollOptions {
@@ -56,8 +63,6 @@ export interface EpollWaitSyncOptions extends TimeoutOptions {
    */
   max?: number | undefined;
 }
-
-const EPOLLET = 1 << 31;
 
 /**
  * A set of descriptors of which the kernel tells which are ready, at a cost that does not grow with
@@ -169,7 +174,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
    * @param options The timeout, and of how many to be told.
    * @returns Those that are, at least one.
    * @throws {DOMException} "TimeoutError" if the time is up.
-   * @throws {IpcError} EINTR if the program handled a signal.
+   * @throws {IpcError} EINTR if the program, or its runtime, handled a signal.
    */
   waitSync(options?: EpollWaitSyncOptions): PollResult[] {
     const timeout = checkTimeout(options?.timeout);
@@ -192,27 +197,28 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     return results.length > 0 ? results : undefined;
   }
 
-  /** Iterates over what is ready, as it comes, until the set is closed. */
+  /**
+   * Iterates over what is ready, as it comes, until the set is closed. The kernel is asked for one at a
+   * time: leaving the loop loses nothing, and what is removed meanwhile is not told.
+   */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<PollResult> {
     while (!this.#closing.signal.aborted) {
       let results;
       try {
-        results = await this.wait();
+        results = this.tryWait(1) ?? await this.wait({ max: 1 });
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         throw error;
       }
-      for (const result of results) {
-        if (this.#closing.signal.aborted) return;
-        yield result;
-      }
+      yield results[0]!;
     }
   }
 
-  /** Closes the set, not its descriptors. Does nothing the second time. */
+  /** Closes the set, not its descriptors: who polls it gets EBADF. Does nothing the second time. */
   close(): void {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new ReferenceError(`Cannot use epoll ${this.#fd} as it is closed`));
+    closing(this.#fd);
     done(close(this.#fd), "close", `close epoll ${this.#fd}`);
   }
 

@@ -9,21 +9,32 @@ import {
   checkInteger,
   checkMode,
   checkTimeout,
+  checkWord,
   timeoutError,
   type TimeoutOptions,
   type WaitOptions,
 } from "../check.ts";
 import { abi, errors } from "../ffi/abi.ts";
+import { IpcError } from "../ffi/error.ts";
 import { resume } from "../ffi/interrupt.ts";
 import * as calls from "../ffi/unix_calls.ts";
+import {
+  LARGEST_READ,
+  O_ACCMODE,
+  O_RDONLY,
+  O_RDWR,
+  O_WRONLY,
+  PIPE_BUF,
+} from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
 import { isReady, type PollInterest, pollSyncUntil, pollUntil } from "./poll.ts";
+import { closing } from "./readiness.ts";
 
 /** Options of {@linkcode pipe}. */
 export interface PipeOptions {
   /**
-   * Whether both ends are non-blocking, for whoever else gets them too. The promises and the `try`
-   * forms need it not.
+   * Whether both ends are non-blocking, for whoever else gets them too: see
+   * {@linkcode setNonblocking}. The promises and the `try` forms need it not.
    *
    * @default {false}
    */
@@ -38,13 +49,6 @@ export interface Pipe extends Disposable {
   readonly writer: PipeWriter;
 }
 
-const O_RDONLY = 0;
-const O_WRONLY = 1;
-const O_RDWR = 2;
-/** The most bytes that go into a pipe at once and unmixed with others' (POSIX: at least 512). */
-const PIPE_BUF = 4096;
-const LARGEST_READ = 0x7ffff000;
-
 const { O_NONBLOCK } = abi.flags;
 
 /** Reads the flags of an open file. */
@@ -55,7 +59,9 @@ function flagsOf(fd: number): number {
 
 /**
  * Makes an open file non-blocking, or blocking again: reading what is not there, or writing what has
- * no room, then gives EAGAIN instead of waiting. It holds for all processes that share the file.
+ * no room, then gives EAGAIN instead of waiting. It holds for all processes that share the file, and
+ * any of them can change it: `spawn` of `node:child_process` makes blocking what it hands to a child, in
+ * both runtimes and for this process too. Set it in the child, or after `spawn`.
  *
  * @param fd The file descriptor.
  * @param on Whether it shall be non-blocking.
@@ -63,9 +69,15 @@ function flagsOf(fd: number): number {
  * @see https://man7.org/linux/man-pages/man2/fcntl.2.html
  */
 export function setNonblocking(fd: number, on: boolean): void {
+  checkFlag(on);
   const flags = flagsOf(fd);
   const wanted = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
   done(calls.setFlags(fd, wanted), "fcntl", `set the flags of descriptor ${fd}`);
+}
+
+function checkFlag(on: boolean): void {
+  if (typeof on === "boolean") return;
+  throw new TypeError(`Cannot set non-blocking to ${on}: expected true or false`);
 }
 
 /** Makes a call again as long as nothing but the runtime's own signals ends it. */
@@ -81,10 +93,8 @@ class End {
   closed = false;
 
   constructor(fd: number, access: number) {
-    const O_ACCMODE = 3;
     const has = flagsOf(fd) & O_ACCMODE;
     if (has !== access && has !== O_RDWR) done(-errors.EBADF, "fcntl", `use descriptor ${fd}`);
-    done(calls.closeOnExec(fd), "fcntl", `use descriptor ${fd}`);
     this.#fd = fd;
   }
 
@@ -110,6 +120,7 @@ class End {
     this.closed = true;
     const reason = new ReferenceError(`Cannot use descriptor ${this.#fd} as this end is closed`);
     this.#closing.abort(reason);
+    closing(this.#fd);
     // Linux closes it even if a signal comes.
     const result = calls.close(this.#fd);
     if (result !== -errors.EINTR) done(result, "close", `close descriptor ${this.#fd}`);
@@ -119,7 +130,9 @@ class End {
 /**
  * The end of a pipe to read from.
  *
- * - **End of file:** once all writers are closed and all is read, `read` gives null.
+ * - **End of file:** once all writers are closed and all is read, `read` gives null. So it does for a
+ *   FIFO, at once and every time, until the next writer comes: close it and open it anew, or have a
+ *   writer of one's own open, so that there is no end.
  * - **Waiting:** does not block the event loop, and takes nothing before there is something.
  * - **Death:** what a writer has written before it died is there to read; then comes the end of file.
  */
@@ -129,6 +142,7 @@ export class PipeReader implements Disposable {
 
   /**
    * Takes over a file descriptor, which nobody else may close from then on: closing this closes it.
+   * Children inherit it as they did before.
    *
    * @throws {IpcError} EBADF if it is not open for reading.
    */
@@ -187,7 +201,7 @@ export class PipeReader implements Disposable {
    * @param options The timeout.
    * @returns The bytes, or null at the end of file.
    * @throws {DOMException} "TimeoutError" if the time is up.
-   * @throws {IpcError} EINTR if the program handled a signal, EBADF.
+   * @throws {IpcError} EINTR if the program, or its runtime, handled a signal, EBADF.
    */
   readSync(max = 65536, options?: TimeoutOptions): Uint8Array<ArrayBuffer> | null {
     checkMax(max);
@@ -203,12 +217,17 @@ export class PipeReader implements Disposable {
 
   /**
    * What is read, as a stream, the same at every use: it ends at the end of file. Nothing is read
-   * before somebody asks. Cancelling it closes this end.
+   * before somebody asks. This end is closed when the stream has ended or failed, or is cancelled.
    */
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return this.#readable ??= new ReadableStream({
       pull: async (controller) => {
-        const bytes = await this.read();
+        let bytes: Uint8Array<ArrayBuffer> | null = null;
+        try {
+          bytes = await this.read();
+        } finally {
+          if (bytes === null) this.close();
+        }
         if (bytes === null) controller.close();
         else controller.enqueue(bytes);
       },
@@ -253,6 +272,7 @@ export class PipeWriter implements Disposable {
 
   /**
    * Takes over a file descriptor, which nobody else may close from then on: closing this closes it.
+   * Children inherit it as they did before.
    *
    * @throws {IpcError} EBADF if it is not open for writing.
    */
@@ -273,22 +293,25 @@ export class PipeWriter implements Disposable {
   /**
    * Writes all of it, waiting while the pipe is full.
    *
-   * @param data Text, written as UTF-8, or bytes.
+   * @param data Text, written as UTF-8, or bytes: they are written as they are at the call, even if
+   * they are changed while it waits.
    * @param options The signal and the timeout.
    * @returns A promise of the number of bytes written: all, or fewer if the wait was ended after some.
    * If none was written it rejects: with the reason of the signal, with a DOMException "TimeoutError"
    * if the time is up, with a ReferenceError if it is closed. And with IpcError EPIPE if all readers
-   * are closed.
+   * are closed, even after some: who reads them is unknown.
    */
   async write(data: string | BufferSource, options?: WaitOptions): Promise<number> {
-    const bytes = encode(data, "write to a pipe");
+    let bytes = encode(data, "write to a pipe");
     const timeout = checkTimeout(options?.timeout);
     options?.signal?.throwIfAborted();
     const deadline = performance.now() + timeout;
     let written = 0;
-    for (;;) {
+    for (let first = true;; first = false) {
       written += this.#tryWrite(bytes.subarray(written)) ?? 0;
       if (written === bytes.byteLength) return written;
+      // While it waits, its owner may overwrite, shorten or transfer it.
+      if (first && typeof data !== "string") bytes = new Uint8Array(bytes);
       try {
         const inTime = await this.#end.ready("writable", deadline, options?.signal);
         if (!inTime) throw timeoutError("write to a pipe", timeout);
@@ -315,9 +338,11 @@ export class PipeWriter implements Disposable {
    *
    * @param data Text, written as UTF-8, or bytes.
    * @param options The timeout.
-   * @returns The number of bytes written: all, or fewer if the time was up after some.
+   * @returns The number of bytes written: all, or fewer if the time was up, or a signal handled, after
+   * some.
    * @throws {DOMException} "TimeoutError" if the time is up before any was written.
-   * @throws {IpcError} EPIPE if all readers are closed, EINTR if the program handled a signal, EBADF.
+   * @throws {IpcError} EPIPE if all readers are closed, even after some; EINTR if the program, or its
+   * runtime, handled a signal before any was written; EBADF.
    */
   writeSync(data: string | BufferSource, options?: TimeoutOptions): number {
     const bytes = encode(data, "write to a pipe");
@@ -338,18 +363,22 @@ export class PipeWriter implements Disposable {
   }
 
   /**
-   * A stream of what to write, the same at every use. While the pipe is full, writers wait. Closing or
-   * aborting it closes this end.
+   * A stream of what to write, the same at every use. While the pipe is full, writers wait. This end is
+   * closed when the stream is closed or aborted, or has failed.
    */
   get writable(): WritableStream<string | BufferSource> {
     return this.#writable ??= new WritableStream({
       write: async (chunk, { signal }) => {
-        const bytes = encode(chunk, "write to a pipe") as Uint8Array<ArrayBuffer>;
-        const written = await this.write(bytes, { signal });
-        if (written === bytes.byteLength) return;
-        throw new Error(
-          `Cannot write all of ${bytes.byteLength} bytes to the pipe: ${written} were`,
-        );
+        try {
+          const bytes = encode(chunk, "write to a pipe") as Uint8Array<ArrayBuffer>;
+          const { byteLength } = bytes;
+          const written = await this.write(bytes, { signal });
+          if (written === byteLength) return;
+          throw new Error(`Cannot write all of ${byteLength} bytes to the pipe: ${written} were`);
+        } catch (error) {
+          this.close();
+          throw error;
+        }
       },
       close: () => this.close(),
       abort: () => this.close(),
@@ -386,7 +415,8 @@ export class PipeWriter implements Disposable {
 
 /**
  * Makes a pipe. Neither end goes to a child process unless it is handed over: by its `fd` in the
- * `stdio` of `node:child_process`, which works in both runtimes.
+ * `stdio` of `node:child_process`, which works in both runtimes. From there it goes on to the
+ * children of that child, as do its standard input and output.
  *
  * @example
  * ```ts
@@ -406,6 +436,7 @@ export class PipeWriter implements Disposable {
  * @see https://man7.org/linux/man-pages/man2/pipe.2.html
  */
 export function pipe({ nonblocking = false }: PipeOptions = {}): Pipe {
+  checkFlag(nonblocking);
   const fds = new Int32Array(new ArrayBuffer(8));
   done(calls.pipe(fds), "pipe", "make a pipe");
   const reader = new PipeReader(fds[0]!);
@@ -445,19 +476,22 @@ export function makeFifo(path: string, { mode = 0o600 }: MakeFifoOptions = {}): 
 }
 
 /**
- * Opens a FIFO for reading; does not wait for a writer. Until one has come, reading waits.
+ * Opens a FIFO for reading; does not wait for a writer. Until one has come, reading waits; when the
+ * last has left, reading gives null: see {@linkcode PipeReader}.
  *
  * @param path The path.
  * @param end Which end.
- * @throws {IpcError} ENOENT if there is none, EACCES.
+ * @throws {IpcError} ENOENT if there is none, EINVAL if it is not a FIFO, EACCES.
  */
 export function openFifo(path: string, end: "read"): Promise<PipeReader>;
 /**
- * Opens a FIFO for writing, waiting until there is a reader.
+ * Opens a FIFO for writing, waiting until there is a reader. It looks for one every 16 ms, as no call
+ * waits for that without blocking.
  *
  * @param path The path.
  * @param end Which end.
  * @param options The signal and the timeout.
+ * @throws {IpcError} ENOENT if there is none, EINVAL if it is not a FIFO, EACCES.
  */
 export function openFifo(path: string, end: "write", options?: WaitOptions): Promise<PipeWriter>;
 /** Opens a FIFO: see above. */
@@ -466,24 +500,32 @@ export async function openFifo(
   end: "read" | "write",
   options?: WaitOptions,
 ): Promise<PipeReader | PipeWriter> {
-  const doing = `open the FIFO "${path}"`;
   const bytes = pathBytes(path);
-  if (end === "read") {
-    const fd = done(calls.open(bytes, O_RDONLY | O_NONBLOCK), "open", doing);
-    return new PipeReader(fd);
+  if (checkWord(end, ["read", "write"], "the end of a FIFO") === "read") {
+    return new PipeReader(fifoOf(calls.open(bytes, O_RDONLY | O_NONBLOCK), path));
   }
   const timeout = checkTimeout(options?.timeout);
   options?.signal?.throwIfAborted();
   const deadline = performance.now() + timeout;
   for (let interval = 1;; interval = Math.min(2 * interval, LONGEST_INTERVAL)) {
     const fd = calls.open(bytes, O_WRONLY | O_NONBLOCK);
-    if (fd !== -errors.ENXIO) return new PipeWriter(done(fd, "open", doing));
-    if (performance.now() >= deadline) throw timeoutError(doing, timeout);
+    if (fd !== -errors.ENXIO) return new PipeWriter(fifoOf(fd, path));
+    if (performance.now() >= deadline) throw timeoutError(`open the FIFO "${path}"`, timeout);
     await delay(Math.min(interval, deadline - performance.now()), options?.signal);
   }
 }
 
-/** The longest interval between two tries to open a FIFO without a reader, in milliseconds: no call waits for one. */
+/** Gives back what opening a FIFO gave, and throws if it is an error, or the descriptor of something else. */
+function fifoOf(fd: number, path: string): number {
+  done(fd, "open", `open the FIFO "${path}"`);
+  if (calls.mayBePipe(fd)) return fd;
+  calls.close(fd);
+  throw new IpcError(`Cannot open "${path}" as it is not a FIFO`, errors.EINVAL, {
+    syscall: "open",
+  });
+}
+
+/** The longest interval between two tries to open a FIFO without a reader, in milliseconds. */
 const LONGEST_INTERVAL = 16;
 
 /** Waits for some milliseconds, or until the signal is aborted. */

@@ -8,7 +8,7 @@ import { checkTimeout, timeoutError, type TimeoutOptions, type WaitOptions } fro
 import { errors } from "../ffi/abi.ts";
 import { IpcError } from "../ffi/error.ts";
 import { resume } from "../ffi/interrupt.ts";
-import { PollFds } from "../ffi/pollfd.ts";
+import { POLLERR, PollFds, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI } from "../ffi/pollfd.ts";
 import { poll as pollCall } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
 import { watch } from "./readiness.ts";
@@ -39,15 +39,14 @@ export interface PollResult {
   readonly events: readonly PollEvent[];
 }
 
-/** The bits of poll and epoll, <poll.h>, which are the same. */
+/** The bits of poll and epoll, which are the same. */
 const bits: Readonly<Record<PollEvent, number>> = {
-  readable: 0x1, // POLLIN
-  priority: 0x2, // POLLPRI
-  writable: 0x4, // POLLOUT
-  error: 0x8, // POLLERR
-  hangup: 0x10, // POLLHUP
+  readable: POLLIN,
+  priority: POLLPRI,
+  writable: POLLOUT,
+  error: POLLERR,
+  hangup: POLLHUP,
 };
-const POLLNVAL = 0x20;
 
 /** The bits of what is waited for. */
 export function bitsOf(events: PollInterest | readonly PollInterest[] = "readable"): number {
@@ -127,7 +126,8 @@ export function isReady(fd: number, events: PollInterest): boolean {
  * @param requests The descriptors, any number of them, and for what.
  * @param options The signal and the timeout.
  * @returns A promise of those that are ready, at least one. It rejects with the reason of the signal,
- * with a DOMException "TimeoutError" if the time is up, with IpcError EBADF if one is not open.
+ * with a DOMException "TimeoutError" if the time is up, with IpcError EBADF if one is not open or an end
+ * of a pipe or an `Epoll` that is closed meanwhile. What others close is not noticed, as in C.
  * @see https://man7.org/linux/man-pages/man2/poll.2.html
  */
 export async function poll(
@@ -146,8 +146,9 @@ export async function pollUntil(
   signal?: AbortSignal,
 ): Promise<PollResult[] | undefined> {
   const descriptors = new PollDescriptors(requests);
-  signal?.throwIfAborted();
   for (;;) {
+    // It can be aborted after readiness was told, before this goes on.
+    signal?.throwIfAborted();
     const results = descriptors.look();
     if (results.length > 0) return results;
     const rest = deadline - performance.now();
@@ -167,9 +168,10 @@ function readiness(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const callsOff: (() => void)[] = [];
+    const watches: (() => void)[] = [];
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const finish = (settle: () => void) => {
-      for (const callOff of callsOff.splice(0)) callOff();
+      for (const callOff of watches.splice(0)) callOff();
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
       settle();
@@ -177,18 +179,19 @@ function readiness(
     const ready = () => finish(resolve);
     const fail = (error: unknown) => finish(() => reject(error));
     const abort = () => fail(signal!.reason);
-    const timer = rest === Infinity && descriptors.count > 0
-      ? undefined
-      : setTimeout(ready, Math.min(Math.ceil(rest), 0x7fffffff));
-    signal?.addEventListener("abort", abort);
     try {
       for (let i = 0; i < descriptors.count; i++) {
         const callOff = watch(descriptors.fd(i), descriptors.events(i), ready, fail);
-        if (callOff === undefined) return ready();
-        callsOff.push(callOff);
+        // Files are always ready, but for what they never are.
+        if (callOff !== undefined) watches.push(callOff);
       }
     } catch (error) {
-      fail(error);
+      return fail(error);
+    }
+    signal?.addEventListener("abort", abort);
+    // Where nothing is watched, only a timer keeps the process alive.
+    if (rest < Infinity || watches.length === 0) {
+      timer = setTimeout(ready, Math.min(Math.ceil(rest), 0x7fffffff));
     }
   });
 }
@@ -200,7 +203,8 @@ function readiness(
  * @param options The timeout.
  * @returns Those that are ready, at least one.
  * @throws {DOMException} "TimeoutError" if the time is up.
- * @throws {IpcError} EBADF if one is not open, EINTR if the program handled a signal.
+ * @throws {IpcError} EBADF if one is not open, EINTR if the program, or its runtime, handled a signal:
+ * Deno handles some for itself half a second after its start.
  */
 export function pollSync(requests: readonly PollRequest[], options?: TimeoutOptions): PollResult[] {
   const timeout = checkTimeout(options?.timeout);

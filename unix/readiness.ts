@@ -9,19 +9,25 @@
  */
 
 import { abi, errors } from "../ffi/abi.ts";
-import { control, EpollEvents } from "../ffi/epoll_events.ts";
+import { getpid } from "../ffi/calls.ts";
+import {
+  control,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  EpollEvents,
+  EPOLLONESHOT,
+} from "../ffi/epoll_events.ts";
 import { IpcError, reasonOf } from "../ffi/error.ts";
-import { epollCreate, epollWait } from "../ffi/unix_calls.ts";
+import { threadNumber } from "../ffi/interrupt.ts";
+import { POLLERR, POLLHUP } from "../ffi/pollfd.ts";
 import type { ThreadMemory, ThreadRequest } from "../ffi/pool.ts";
+import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { type Ending, type Operation, wait, type WaitRequest } from "../ffi/waiter.ts";
 import { done } from "./errors.ts";
 
-/** The bits of epoll_ctl's operations and events, <sys/epoll.h>. */
-export const EPOLL_CTL_ADD = 1;
-export const EPOLL_CTL_DEL = 2;
-export const EPOLL_CTL_MOD = 3;
-export const EPOLLONESHOT = 1 << 30;
-
+/** The events that are told whether one waits for them or not. */
+const ALWAYS_TOLD = POLLERR | POLLHUP;
 const MOST_EVENTS = 256;
 
 /** Somebody who waits for a descriptor. */
@@ -42,7 +48,7 @@ let waiting = false;
  * Says that somebody waits for a descriptor, until that is called off. Readiness is told once; who
  * wants more says so again.
  *
- * @returns What calls it off, or undefined if the descriptor is always ready, as files are.
+ * @returns What calls it off, or undefined if readiness is never told: of files, which always have it.
  */
 export function watch(
   fd: number,
@@ -60,16 +66,27 @@ export function watch(
   const watchers = watched.get(fd) ?? new Set();
   watchers.add(watcher);
   const result = arm(fd, watchers);
-  if (result === -errors.EPERM) return undefined;
-  done(result, "epoll_ctl", `wait for descriptor ${fd}`);
+  if (result < 0) {
+    watchers.delete(watcher);
+    closeUnused();
+    if (result === -errors.EPERM) return undefined;
+    done(result, "epoll_ctl", `wait for descriptor ${fd}`);
+  }
   watched.set(fd, watchers);
-  if (!waiting) goOn();
+  if (!waiting) waitWhileWatched();
   return () => {
     if (!watchers.delete(watcher)) return;
     if (watchers.size > 0) arm(fd, watchers);
     else if (watched.get(fd) === watchers) forget(fd);
-    if (watched.size === 0) { for (const end of ending) end.end(undefined); }
   };
+}
+
+/** Tells all who wait for a descriptor that it is about to be closed. */
+export function closing(fd: number): void {
+  const watchers = watched.get(fd);
+  if (watchers === undefined) return;
+  const message = `Cannot wait for descriptor ${fd} as it was closed`;
+  fail(fd, watchers, new IpcError(message, errors.EBADF, { syscall: "poll" }));
 }
 
 /** Has the kernel tell once, the next time the descriptor is ready for anybody. */
@@ -84,26 +101,45 @@ function arm(fd: number, watchers: ReadonlySet<Watcher>): number {
 function forget(fd: number): void {
   watched.delete(fd);
   control(epoll!, EPOLL_CTL_DEL, fd, 0);
+  if (watched.size === 0) { for (const end of ending) end.end(undefined); }
 }
 
 /** Waits on a thread for as long as somebody waits for a descriptor. */
-async function goOn(): Promise<void> {
+async function waitWhileWatched(): Promise<void> {
   waiting = true;
   while (watched.size > 0) {
     try {
       await wait(new EpollRequest());
     } catch (error) {
-      if (error !== undefined) fail(error);
+      if (error === undefined) continue;
+      for (const [fd, watchers] of [...watched]) fail(fd, watchers, error);
     }
   }
   waiting = false;
+  closeUnused();
 }
 
-/** Tells all that they wait in vain. */
-function fail(error: unknown): void {
-  const watchers = [...watched.values()].flatMap((set) => [...set]);
-  watched.clear();
-  for (const watcher of watchers) watcher.failed(error);
+/**
+ * Closes the epoll if nobody waits, and so no thread is in it: its number may be another file's at once.
+ * The main thread keeps its own. A Worker's would stay when the Worker has ended, until the process does.
+ */
+function closeUnused(): void {
+  if (waiting || epoll === undefined || isMainThread()) return;
+  close(epoll);
+  epoll = undefined;
+}
+
+/** The first thread of a process has its number. */
+function isMainThread(): boolean {
+  return threadNumber() === getpid();
+}
+
+/** Tells all who wait for a descriptor that they wait in vain. */
+function fail(fd: number, watchers: Set<Watcher>, error: unknown): void {
+  forget(fd);
+  const told = [...watchers];
+  watchers.clear();
+  for (const watcher of told) watcher.failed(error);
 }
 
 class EpollOperation implements Operation {
@@ -163,6 +199,3 @@ class EpollRequest implements WaitRequest<void, EpollOperation> {
     throw new TypeError("Cannot time out a wait without a timeout");
   }
 }
-
-/** EPOLLERR and EPOLLHUP, which are told whether one waits for them or not. */
-const ALWAYS_TOLD = 0x8 | 0x10;
