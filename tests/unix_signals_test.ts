@@ -1,4 +1,11 @@
-import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStrictEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import process from "node:process";
@@ -6,6 +13,7 @@ import { test } from "node:test";
 import type { IpcError } from "@sysv/ipc";
 import { alarm, kill, type SignalName, signals, sigwait } from "@sysv/ipc/unix";
 import { type Child, projectFile, run, type Runtime, runtime, until } from "./child.ts";
+import { runWorkers } from "./observe.ts";
 import { onlyRoot, wrong } from "./privilege.ts";
 import { assertIpcError } from "./support.ts";
 
@@ -73,7 +81,6 @@ test("Waiting for a signal ends when the time is up or it is aborted, and loses 
   const { signal } = controller;
   const reason = new Error("enough");
   const waits = [watcher.next({ signal }), watcher.next(), watcher.next({ signal })];
-  await passed(1);
   controller.abort(reason);
   assertStrictEquals(await assertRejects(() => waits[0]!), reason);
   assertStrictEquals(await assertRejects(() => waits[2]!), reason);
@@ -125,6 +132,39 @@ test("Every watcher and every listener of the program gets each signal", async (
   process.off("SIGUSR1", listener);
 });
 
+test("All watchers of a signal are one listener of the process, which so warns of none", async () => {
+  const watchers = Array.from({ length: 12 }, () => signals("SIGUSR2"));
+  assertEquals(process.listenerCount("SIGUSR2"), 1);
+  toSelf("SIGUSR2");
+  for (const watcher of watchers) assertEquals(await watcher.next(), "SIGUSR2");
+  const last = watchers.pop()!;
+  for (const watcher of watchers) watcher[Symbol.dispose]();
+  toSelf("SIGUSR2");
+  assertEquals(await last.next(), "SIGUSR2");
+  last[Symbol.dispose]();
+  assertEquals(process.listenerCount("SIGUSR2"), 0);
+});
+
+test("A Worker hears signals in Deno, and is refused to listen in Bun", async () => {
+  await using child = runWorkers(`
+    const worker = start(\`
+      const { kill, signals } = await import("${new URL("../unix/mod.ts", import.meta.url)}");
+      try {
+        using watcher = signals("SIGUSR2");
+        kill(\${process.pid}, "SIGUSR2");
+        parentPort.postMessage(await watcher.next());
+      } catch (error) {
+        parentPort.postMessage(error.message);
+      }
+    \`);
+    tell(await message(worker));
+    process.exit();
+  `);
+  const told = await child.hear();
+  if (runtime === "deno") assertEquals(told, "SIGUSR2");
+  else assertStringIncludes(told, "listen on the main thread");
+});
+
 test("Iterating over a watcher gives the signals as they come, until it is disposed", async () => {
   const watcher = signals("SIGUSR1", "SIGUSR2");
   const came: SignalName[] = [];
@@ -143,7 +183,6 @@ test("Iterating over a watcher gives the signals as they come, until it is dispo
 test("A disposed watcher throws a ReferenceError, and so do the waits for it", async () => {
   const watcher = signals("SIGUSR1");
   const waits = [watcher.next(), watcher.next({ timeout: 60_000 })];
-  await passed(1);
   watcher[Symbol.dispose]();
   watcher[Symbol.dispose]();
   for (const wait of waits) await assertRejects(() => wait, ReferenceError, "disposed");
@@ -177,6 +216,9 @@ test("signals() refuses what no program can catch, and what is no signal", async
   }
   assertThrows(() => signals(), TypeError);
   await assertRejects(() => sigwait([]), TypeError);
+  for (const names of wrong("SIGUSR1", undefined)) {
+    await assertRejects(() => sigwait(names), TypeError, "expected an array");
+  }
   assertEquals(process.listenerCount("SIGUSR1"), 0);
 });
 

@@ -5,11 +5,10 @@
  * @module
  */
 
-import { checkTimeout, timeoutError, type WaitOptions } from "../check.ts";
-import { checkInteger } from "../check.ts";
+import { checkInteger, checkTimeout, timeoutError, type WaitOptions } from "../check.ts";
 import { kill as killCall } from "../ffi/calls.ts";
 import { handlerOf } from "../ffi/interrupt.ts";
-import { setitimer } from "../ffi/unix_calls.ts";
+import { setitimer, SIG_IGN } from "../ffi/unix_calls.ts";
 import { done } from "./errors.ts";
 
 /** The name of a signal, such as `"SIGUSR1"`. */
@@ -45,15 +44,54 @@ function checkCatchable(signal: string): void {
 /** Keeps a signal ignored that was before somebody listened, which else would be deadly afterwards. */
 function ignore(): void {}
 
+/** What is told of a signal. */
+type Hearer = () => void;
+
+/** Who hears which signal, with the one listener that tells them: runtimes warn of many. */
+const listening = new Map<SignalName, { hearers: Set<Hearer>; listener: () => void }>();
+
+function listen(name: SignalName, hearer: Hearer): void {
+  const known = listening.get(name);
+  if (known !== undefined) {
+    known.hearers.add(hearer);
+    return;
+  }
+  const signal = name as NodeJS.Signals;
+  const before = handlerOf(numberOf(name));
+  const hearers = new Set([hearer]);
+  const listener = () => [...hearers].forEach((hear) => hear());
+  process.on(signal, listener);
+  // A runtime that tells its Workers of no signals leaves it as it was.
+  if (handlerOf(numberOf(name)) <= SIG_IGN) {
+    process.off(signal, listener);
+    throw new Error(
+      `Cannot wait for "${name}" in this Worker as the runtime tells it of no signals: listen on the main thread`,
+    );
+  }
+  if (before === SIG_IGN) process.on(signal, ignore);
+  listening.set(name, { hearers, listener });
+}
+
+function endListening(name: SignalName, hearer: Hearer): void {
+  const { hearers, listener } = listening.get(name)!;
+  hearers.delete(hearer);
+  if (hearers.size > 0) return;
+  process.off(name, listener);
+  listening.delete(name);
+}
+
 /** Listens to signals from its creation until it is disposed, and keeps those that come until they are asked for. */
 export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
-  readonly #listeners = new Map<SignalName, () => void>();
+  readonly #hearers = new Map<SignalName, Hearer>();
   readonly #came: SignalName[] = [];
   readonly #waiting: ((signal: SignalName) => void)[] = [];
   readonly #closing = new AbortController();
 
   /** Begins to listen: see {@linkcode signals}. */
   constructor(names: readonly SignalName[]) {
+    if (!Array.isArray(names)) {
+      throw new TypeError(`Cannot wait for ${names}: expected an array of names of signals`);
+    }
     if (names.length === 0) throw new TypeError("Cannot wait for no signal: expected at least one");
     names.forEach(checkCatchable);
     try {
@@ -65,15 +103,13 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
   }
 
   #listen(name: SignalName): void {
-    const SIG_IGN = 1;
-    const listener = () => {
+    const hearer = () => {
       const waiting = this.#waiting.shift();
       if (waiting === undefined) this.#came.push(name);
       else waiting(name);
     };
-    if (handlerOf(numberOf(name)) === SIG_IGN) process.on(name as NodeJS.Signals, ignore);
-    process.on(name as NodeJS.Signals, listener);
-    this.#listeners.set(name, listener);
+    listen(name, hearer);
+    this.#hearers.set(name, hearer);
   }
 
   /**
@@ -111,7 +147,7 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
       const tick = () => {
         const rest = deadline - performance.now();
         if (rest <= 0) {
-          return fail(timeoutError(`see ${[...this.#listeners.keys()].join(" or ")}`, timeout));
+          return fail(timeoutError(`see ${[...this.#hearers.keys()].join(" or ")}`, timeout));
         }
         timer = setTimeout(tick, Math.min(Math.ceil(rest), 0x7fffffff));
       };
@@ -147,8 +183,8 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
 
   /** Ends listening: the signals do again what they did before. Does nothing the second time. */
   [Symbol.dispose](): void {
-    for (const [name, listener] of this.#listeners) process.off(name, listener);
-    this.#listeners.clear();
+    for (const [name, hearer] of this.#hearers) endListening(name, hearer);
+    this.#hearers.clear();
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new ReferenceError("Cannot wait for signals as the watcher is disposed"));
   }
@@ -160,7 +196,10 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
  * What POSIX lets one rely on: a signal that comes while another of its kind is still on its way is
  * merged with it, so that many sent in a burst are told at least once, and not more often than they
  * were sent; different signals may be told in another order than that in which they were sent. To
- * count, use a semaphore. Deno opens its debugger on SIGUSR1, so SIGUSR2 is the better one to use.
+ * count, use a semaphore. A Deno that runs for half a second also opens its debugger on SIGUSR1,
+ * whoever listens, so SIGUSR2 is the better one to use.
+ *
+ * Workers of Bun are told of no signals: listen on the main thread there.
  *
  * @example
  * ```ts
@@ -176,6 +215,7 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
  * @param names The signals.
  * @throws {RangeError} If one cannot be caught (SIGKILL, SIGSTOP, those of crashes, SIGURG, by which
  * this module ends its waits, and a few that a runtime keeps for itself), or is unknown.
+ * @throws {Error} If this is a Worker that its runtime tells of no signals.
  */
 export function signals(...names: SignalName[]): SignalWatcher {
   return new SignalWatcher(names);
@@ -188,7 +228,8 @@ export function signals(...names: SignalName[]): SignalWatcher {
  * @param names The signals.
  * @param options The signal and the timeout.
  * @returns A promise of the name of the one that came. It rejects with the reason of the signal, with a
- * DOMException "TimeoutError" if the time is up, with a RangeError if one cannot be caught.
+ * DOMException "TimeoutError" if the time is up, with a RangeError if one cannot be caught, with an
+ * Error in a Worker that its runtime tells of no signals.
  * @see https://man7.org/linux/man-pages/man3/sigwait.3.html
  */
 export async function sigwait(
