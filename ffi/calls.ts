@@ -200,9 +200,17 @@ export function shmget(key: number, size: number, flags: number): number {
   return answer((memory ?? loadMemory()).shmget(key, size, flags));
 }
 
-/** Attaches where the kernel finds room, and gives the address. */
+/**
+ * Attaches where the kernel finds room, and gives the address. Deno makes a number of it before errno
+ * can be read, and may allocate meanwhile: a failure counts if it comes twice.
+ */
 export function shmat(id: number, flags: number): number {
-  return answer((memory ?? loadMemory()).shmat(id, 0, flags));
+  const { shmat } = memory ?? loadMemory();
+  for (let before = 0;;) {
+    const result = answer(shmat(id, 0, flags));
+    if (result >= 0 || result === before) return result;
+    before = result;
+  }
 }
 
 export function shmdt(address: number): number {

@@ -79,6 +79,7 @@ const reasons: ReadonlyMap<number, string> = new Map([
   [errors.ENOMEM, "the system has no memory left for it"],
   [errors.EACCES, "its mode does not permit this user to"],
   [errors.EFAULT, "an address is outside the memory of this process"],
+  [errors.EBUSY, "it is in use"],
   [errors.EEXIST, "it exists already"],
   [errors.ENOTDIR, "a part of the path is not a folder"],
   [errors.EINVAL, "the system refuses an argument"],
