@@ -53,5 +53,7 @@ for (const [name, claim] of Object.entries(claims)) {
 }
 
 test("All programs of the Unix classics are run", () => {
-  assertEquals(readdirSync(projectFile(folder)).sort(), Object.keys(claims));
+  const shared = ["talkers.ts"];
+  const programs = readdirSync(projectFile(folder)).filter((name) => !shared.includes(name));
+  assertEquals(programs.sort(), Object.keys(claims));
 });

@@ -8,7 +8,7 @@
  * together are merged. So the parent starts the next child once one has sent SIGUSR2: it listens.
  * Then SIGCONT tells each that it is its turn, and SIGCHLD tells the parent that it has had it.
  *
- * SIGUSR1 would do as well, but it also starts the debugger of Deno.
+ * SIGUSR1 would do as well, but a Deno that runs for half a second also opens its debugger on it.
  *
  * @module
  */
