@@ -6,150 +6,26 @@
  */
 
 import { abi } from "./abi.ts";
-import type { Calls, Prototypes } from "./backend.ts";
+import type { Calls } from "./backend.ts";
 import { addressOf, openLibc, view } from "./calls.ts";
-import { errnoPrototypes } from "./symbols.ts";
+import {
+  descriptorPrototypes,
+  errnoPrototypes,
+  linuxDescriptorPrototypes,
+  vectorPrototypes,
+} from "./symbols.ts";
 
-const prototypes = {
-  ...errnoPrototypes,
-  pipe: {
-    parameters: [
-      "buffer", // int pipefd[2]
-    ],
-    result: "i32",
-  },
-  open: {
-    parameters: [
-      "buffer", // const char *pathname
-      "i32", // int flags
-      "u32", // mode_t mode
-    ],
-    fixed: 2,
-    result: "i32",
-  },
-  mkfifo: {
-    parameters: [
-      "buffer", // const char *pathname
-      "u32", // mode_t mode
-    ],
-    result: "i32",
-  },
-  read: {
-    parameters: [
-      "i32", // int fd
-      "buffer", // void *buf
-      "u32", // size_t count
-    ],
-    result: "i32",
-  },
-  write: {
-    parameters: [
-      "i32", // int fd
-      "buffer", // const void *buf
-      "u32", // size_t count
-    ],
-    result: "i32",
-  },
-  close: {
-    parameters: [
-      "i32", // int fd
-    ],
-    result: "i32",
-  },
-  fcntl: {
-    parameters: [
-      "i32", // int fd
-      "i32", // int op
-      "i32", // int arg
-    ],
-    fixed: 2,
-    result: "i32",
-  },
-  poll: {
-    parameters: [
-      "buffer", // struct pollfd *fds
-      "u32", // nfds_t nfds
-      "i32", // int timeout
-    ],
-    result: "i32",
-  },
-  setitimer: {
-    parameters: [
-      "i32", // int which
-      "buffer", // const struct itimerval *new_value
-      "buffer", // struct itimerval *old_value
-    ],
-    result: "i32",
-  },
-} as const satisfies Prototypes;
-
-const linuxPrototypes = {
-  pipe2: {
-    parameters: [
-      "buffer", // int pipefd[2]
-      "i32", // int flags
-    ],
-    result: "i32",
-  },
-  epoll_create1: {
-    parameters: [
-      "i32", // int flags
-    ],
-    result: "i32",
-  },
-  epoll_ctl: {
-    parameters: [
-      "i32", // int epfd
-      "i32", // int op
-      "i32", // int fd
-      "buffer", // struct epoll_event *event
-    ],
-    result: "i32",
-  },
-  epoll_wait: {
-    parameters: [
-      "i32", // int epfd
-      "buffer", // struct epoll_event *events
-      "i32", // int maxevents
-      "i32", // int timeout
-    ],
-    result: "i32",
-  },
-} as const satisfies Prototypes;
-
-/** Reading and writing that does not block, whatever the file is: not in every libc. */
-const nowPrototypes = {
-  preadv2: {
-    parameters: [
-      "i32", // int fd
-      "buffer", // const struct iovec *iov
-      "i32", // int iovcnt
-      "i64", // off_t offset
-      "i32", // int flags
-    ],
-    result: "i32",
-  },
-  pwritev2: {
-    parameters: [
-      "i32", // int fd
-      "buffer", // const struct iovec *iov
-      "i32", // int iovcnt
-      "i64", // off_t offset
-      "i32", // int flags
-    ],
-    result: "i32",
-  },
-} as const satisfies Prototypes;
-
-type Libc = Calls<typeof prototypes & typeof linuxPrototypes>;
+type Libc = Calls<typeof descriptorPrototypes & typeof linuxDescriptorPrototypes>;
 
 let libc: Libc | undefined;
 let errno = new Int32Array(1);
 
 function load(): Libc {
-  const table = abi.isLinux ? { ...prototypes, ...linuxPrototypes } : prototypes;
+  const table = abi.isLinux
+    ? { ...descriptorPrototypes, ...linuxDescriptorPrototypes }
+    : descriptorPrototypes;
+  errno = new Int32Array(view(openLibc(errnoPrototypes).errnoLocation(), 4));
   libc = openLibc(table) as Libc;
-  errno = new Int32Array(view(libc.errnoLocation(), 4));
   return libc;
 }
 
@@ -158,11 +34,11 @@ function answer(result: number): number {
   return result === -1 ? -errno[0]! : result;
 }
 
-let now: Calls<typeof nowPrototypes> | "missing" | undefined;
+let now: Calls<typeof vectorPrototypes> | "missing" | undefined;
 
-function loadNow(): Calls<typeof nowPrototypes> | "missing" {
+function loadNow(): Calls<typeof vectorPrototypes> | "missing" {
   try {
-    return now = abi.isLinux ? openLibc(nowPrototypes) : "missing";
+    return now = abi.isLinux ? openLibc(vectorPrototypes) : "missing";
   } catch {
     return now = "missing";
   }
