@@ -172,15 +172,21 @@ export class Thread {
     integers[at.count] = given.length;
     integers[at.cancel] = 0;
     integers[at.reversal] = reversal === undefined ? NONE : callNames.indexOf(reversal.call);
-    integers[at.reversalCount] = reversal?.arguments.length ?? 0;
-    this.#floats.set(given, floatAt.arguments);
-    if (reversal !== undefined) this.#floats.set(reversal.arguments, floatAt.reversal);
+    this.#pass(given, floatAt.arguments);
+    if (reversal !== undefined) {
+      integers[at.reversalCount] = reversal.arguments.length;
+      this.#pass(reversal.arguments, floatAt.reversal);
+    }
     this.#ask(callNames.indexOf(call));
     this.#whenAnswered(this.#asked, () => {
       const result = integers[at.result]!;
       Atomics.store(integers, at.reversal, NONE);
       answer(result === -1 ? -integers[at.errno]! : result);
     });
+  }
+
+  #pass(given: readonly number[], first: number): void {
+    for (let i = 0; i < given.length; i++) this.#floats[first + i] = given[i]!;
   }
 
   /** Ends the call with EINTR, unless it ends by itself first: either way it is answered. */

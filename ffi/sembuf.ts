@@ -149,6 +149,9 @@ export class SemopOperation implements Operation {
   readonly #waiting: Packed;
   readonly #trying: Packed;
   readonly #reversed: Packed | undefined;
+  /** The last request, and the address for which it was made: mostly the next is the same. */
+  #request: ThreadRequest | undefined;
+  #address = 0;
   readonly changesNothing: boolean;
 
   constructor(readonly key: string, id: number, { numbers, count }: Packed) {
@@ -181,15 +184,18 @@ export class SemopOperation implements Operation {
   request(memory: ThreadMemory): ThreadRequest {
     const { bytes, count } = this.#waiting;
     const back = this.#reversed;
-    memory.reserve(2 * bytes.length).bytes.set(bytes);
+    const { address } = memory.reserve(2 * bytes.length);
+    memory.bytes.set(bytes);
     if (back !== undefined) memory.bytes.set(back.bytes, bytes.length);
-    return {
-      arguments: [this.#id, memory.address, count],
-      reversal: back && {
-        call: "semop",
-        arguments: [this.#id, memory.address + bytes.length, back.count],
-      },
-    };
+    if (address !== this.#address) {
+      this.#address = address;
+      const reversal = back && {
+        call: "semop" as const,
+        arguments: [this.#id, address + bytes.length, back.count],
+      };
+      this.#request = { arguments: [this.#id, address, count], reversal };
+    }
+    return this.#request!;
   }
 
   reverse(): boolean {
