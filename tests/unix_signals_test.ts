@@ -428,8 +428,7 @@ for (const runs of runtimes) {
   });
 
   test(`alarm() ends a process in ${runs} that does not listen`, async () => {
-    await using child = start(`alarm(0.05); say("set"); setInterval(() => {}, 1000);`, runs);
-    await assertHears(child, "set");
+    await using child = start(`alarm(0.05); setInterval(() => {}, 1000);`, runs);
     assertEquals(await child.exit, { code: null, signal: "SIGALRM" });
   });
 }
