@@ -5,7 +5,7 @@
  */
 
 import { getpid, kill, signal } from "./ffi/calls.ts";
-import { handlerOf } from "./ffi/interrupt.ts";
+import { handlerOf, SIG_DFL, SIG_IGN } from "./ffi/interrupt.ts";
 
 /** What can be removed from the kernel, as semaphores, sets, queues and shared memory can. */
 export interface Removable {
@@ -16,8 +16,6 @@ export interface Removable {
 const registered = new Set<readonly Removable[]>();
 let listening = false;
 
-const SIG_DFL = 0;
-const SIG_IGN = 1;
 // SIGTERM first, as Deno takes all three with the first of them, and ignores none any more.
 const signals = { SIGTERM: 15, SIGINT: 2, SIGHUP: 1 } as const;
 type Signal = keyof typeof signals;

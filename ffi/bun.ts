@@ -92,6 +92,7 @@ function pointerTo(memory: Uint8Array): Pointer {
 export const bun: Backend = {
   platform,
   startsThreadsSlowly: false,
+  tellsWorkersOfSignals: false,
   open,
   view,
   addressOf,

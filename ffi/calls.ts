@@ -36,14 +36,15 @@ let mappings: Calls<typeof mappingPrototypes> | undefined;
 let processes: Calls<typeof processPrototypes> | undefined;
 let errno = new Int32Array(0);
 
-const loadSemaphores = () => semaphores = load(semaphorePrototypes);
-const loadTimed = () => timed = load(timedPrototypes);
-const loadQueues = () => queues = load(queuePrototypes);
-const loadMemory = () => memory = load(memoryPrototypes);
-const loadMappings = () => mappings = load(mappingPrototypes);
-const loadProcesses = () => processes = load(processPrototypes);
+const loadSemaphores = () => semaphores = bind(semaphorePrototypes);
+const loadTimed = () => timed = bind(timedPrototypes);
+const loadQueues = () => queues = bind(queuePrototypes);
+const loadMemory = () => memory = bind(memoryPrototypes);
+const loadMappings = () => mappings = bind(mappingPrototypes);
+const loadProcesses = () => processes = bind(processPrototypes);
 
-function load<Table extends Prototypes>(table: Table): Calls<Table> {
+/** Opens libc, whose calls leave their errno where it is looked for. */
+export function bind<Table extends Prototypes>(table: Table): Calls<Table> {
   if (errno.length === 0) {
     errno = new Int32Array(view(openLibc(errnoPrototypes).errnoLocation(), 4));
   }
@@ -114,7 +115,7 @@ export function pointerTo(memory: Uint8Array): Pointer {
 }
 
 /** Turns what a call gave into the convention of the kernel. */
-function answer(result: number): number {
+export function answer(result: number): number {
   return result === -1 ? -errno[0]! : result;
 }
 

@@ -79,6 +79,7 @@ function pointerTo(memory: Uint8Array): Pointer {
 export const deno: Backend = {
   platform,
   startsThreadsSlowly: true,
+  tellsWorkersOfSignals: true,
   open,
   view,
   addressOf,

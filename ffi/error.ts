@@ -82,6 +82,7 @@ const reasons: ReadonlyMap<number, string> = new Map([
   [errors.EBUSY, "it is in use"],
   [errors.EEXIST, "it exists already"],
   [errors.ENOTDIR, "a part of the path is not a folder"],
+  [errors.EISDIR, "it is a folder"],
   [errors.EINVAL, "the system refuses an argument"],
   [errors.EFBIG, "the set has no semaphore with this index"],
   [errors.ENOSPC, "a limit of the system is reached"],

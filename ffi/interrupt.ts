@@ -17,8 +17,9 @@ import { getpid, openLibc, signal } from "./calls.ts";
 import { interruptPrototypes, timerPrototypes } from "./symbols.ts";
 
 const { SIGURG } = abi.signals;
-const SIG_DFL = 0;
-const SIG_IGN = 1;
+/** The handlers of signals that are left to the system, and of those that are ignored, <signal.h>. */
+export const SIG_DFL = 0;
+export const SIG_IGN = 1;
 
 let libc: Calls<typeof interruptPrototypes> | undefined;
 let handlers = { abs: 0, labs: 0 };
@@ -46,8 +47,8 @@ export function threadNumber(): number {
   return (libc ?? load()).gettid();
 }
 
-/** The first thread of a process has its number. */
-function isMainThread(): boolean {
+/** Whether this is the first thread of the process, which has its number. */
+export function isMainThread(): boolean {
   return threadNumber() === getpid();
 }
 

@@ -7,38 +7,24 @@
 
 import { abi } from "./abi.ts";
 import type { Calls } from "./backend.ts";
-import { addressOf, openLibc, view } from "./calls.ts";
-import {
-  descriptorPrototypes,
-  errnoPrototypes,
-  linuxDescriptorPrototypes,
-  vectorPrototypes,
-} from "./symbols.ts";
+import { addressOf, answer, bind } from "./calls.ts";
+import { descriptorPrototypes, linuxDescriptorPrototypes, vectorPrototypes } from "./symbols.ts";
 
 type Libc = Calls<typeof descriptorPrototypes & typeof linuxDescriptorPrototypes>;
 
 let libc: Libc | undefined;
-let errno = new Int32Array(1);
-
 function load(): Libc {
   const table = abi.isLinux
     ? { ...descriptorPrototypes, ...linuxDescriptorPrototypes }
     : descriptorPrototypes;
-  errno = new Int32Array(view(openLibc(errnoPrototypes).errnoLocation(), 4));
-  libc = openLibc(table) as Libc;
-  return libc;
-}
-
-/** Turns what a call gave into the convention of the kernel. */
-function answer(result: number): number {
-  return result === -1 ? -errno[0]! : result;
+  return libc = bind(table) as Libc;
 }
 
 let now: Calls<typeof vectorPrototypes> | "missing" | undefined;
 
 function loadNow(): Calls<typeof vectorPrototypes> | "missing" {
   try {
-    return now = abi.isLinux ? openLibc(vectorPrototypes) : "missing";
+    return now = abi.isLinux ? bind(vectorPrototypes) : "missing";
   } catch {
     return now = "missing";
   }
@@ -54,7 +40,6 @@ let passed: Uint8Array | undefined;
 function callNow(call: "preadv2" | "pwritev2", fd: number, buffer: Uint8Array): number {
   const calls = now ?? loadNow();
   if (calls === "missing") return -abi.errors.EOPNOTSUPP;
-  if (libc === undefined) load();
   passed = buffer;
   vector[0] = BigInt(addressOf(passed));
   vector[1] = BigInt(buffer.byteLength);
@@ -177,6 +162,3 @@ export function setitimer(seconds: number): number {
   const result = answer(setitimer(ITIMER_REAL, new Uint8Array(timer.buffer), former));
   return result < 0 ? result : Number(formerTimer[2]) + Number(formerTimer[3]) / 1e6;
 }
-
-/** The handler of a signal that is ignored, <signal.h>. */
-export const SIG_IGN = 1;

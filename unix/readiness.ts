@@ -9,7 +9,6 @@
  */
 
 import { abi, errors } from "../ffi/abi.ts";
-import { getpid } from "../ffi/calls.ts";
 import {
   control,
   EPOLL_CTL_ADD,
@@ -19,7 +18,7 @@ import {
   EPOLLONESHOT,
 } from "../ffi/epoll_events.ts";
 import { IpcError, reasonOf } from "../ffi/error.ts";
-import { threadNumber } from "../ffi/interrupt.ts";
+import { isMainThread } from "../ffi/interrupt.ts";
 import { POLLERR, POLLHUP } from "../ffi/pollfd.ts";
 import type { ThreadMemory, ThreadRequest } from "../ffi/pool.ts";
 import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
@@ -127,11 +126,6 @@ function closeUnused(): void {
   if (waiting || epoll === undefined || isMainThread()) return;
   close(epoll);
   epoll = undefined;
-}
-
-/** The first thread of a process has its number. */
-function isMainThread(): boolean {
-  return threadNumber() === getpid();
 }
 
 /** Tells all who wait for a descriptor that they wait in vain. */

@@ -6,9 +6,9 @@
  */
 
 import { checkInteger, checkTimeout, timeoutError, type WaitOptions } from "../check.ts";
-import { kill as killCall } from "../ffi/calls.ts";
-import { handlerOf } from "../ffi/interrupt.ts";
-import { setitimer, SIG_IGN } from "../ffi/unix_calls.ts";
+import { kill as killCall, runtime } from "../ffi/calls.ts";
+import { handlerOf, isMainThread, SIG_IGN } from "../ffi/interrupt.ts";
+import { setitimer } from "../ffi/unix_calls.ts";
 import { done } from "./errors.ts";
 
 /** The name of a signal, such as `"SIGUSR1"`. */
@@ -57,17 +57,15 @@ function listen(name: SignalName, hearer: Hearer): void {
     return;
   }
   const signal = name as NodeJS.Signals;
-  const before = handlerOf(numberOf(name));
-  const hearers = new Set([hearer]);
-  const listener = () => [...hearers].forEach((hear) => hear());
-  process.on(signal, listener);
-  // A runtime that tells its Workers of no signals leaves it as it was.
-  if (handlerOf(numberOf(name)) <= SIG_IGN) {
-    process.off(signal, listener);
+  if (!runtime().tellsWorkersOfSignals && !isMainThread()) {
     throw new Error(
       `Cannot wait for "${name}" in this Worker as the runtime tells it of no signals: listen on the main thread`,
     );
   }
+  const before = handlerOf(numberOf(name));
+  const hearers = new Set([hearer]);
+  const listener = () => [...hearers].forEach((hear) => hear());
+  process.on(signal, listener);
   if (before === SIG_IGN) process.on(signal, ignore);
   listening.set(name, { hearers, listener });
 }
