@@ -159,7 +159,16 @@ export class Child implements AsyncDisposable {
 
   /** Kills it and waits until the kernel has undone what it held. */
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<Exit> {
-    process.kill(this.pid, signal);
+    // Not by its own kill(), which in Deno also closes what it reads.
+    const { exitCode, signalCode } = this.#process;
+    if (exitCode === null && signalCode === null) {
+      try {
+        process.kill(this.pid, signal);
+      } catch (error) {
+        // It may have ended, and nobody has told us yet.
+        if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+      }
+    }
     return await this.exit;
   }
 

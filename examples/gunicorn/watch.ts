@@ -26,6 +26,8 @@ removeOnExit(busy);
 
 const gunicorn = spawn("gunicorn", [
   `--workers=${WORKERS}`,
+  // A worker that is told to stop before it listens to signals is killed after so many seconds.
+  "--graceful-timeout=3",
   "--bind=127.0.0.1:0",
   "--config=gunicorn.conf.py",
   "app:app",
