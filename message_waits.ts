@@ -21,9 +21,9 @@ class ReceiveOperation implements Operation {
   constructor(
     readonly id: number,
     readonly selection: Selection,
-    readonly size: number | undefined,
+    readonly size: number = Infinity,
   ) {
-    this.slot.reserve(size ?? USUAL_LONGEST);
+    this.slot.reserve(Math.min(size, USUAL_LONGEST));
   }
 
   attempt(): number {
@@ -46,8 +46,9 @@ class ReceiveOperation implements Operation {
   }
 
   grow(): boolean {
-    if (this.size !== undefined) return false;
-    this.slot.reserve(2 * this.slot.capacity);
+    const { capacity } = this.slot;
+    if (capacity >= this.size) return false;
+    this.slot.reserve(Math.min(2 * capacity, this.size));
     return true;
   }
 }

@@ -68,8 +68,6 @@ interface WorkerHandle {
 /** What a thread has answered once it has started, and if it cannot. */
 const STARTED = 1;
 const FAILED = -1;
-/** In place of a call that gives back. */
-const NONE = -1;
 
 const { integers: at, floats: floatAt } = slot;
 
@@ -124,7 +122,7 @@ export class Thread {
     this.#floats = new Float64Array(memory, index * slot.size, slot.size / 8);
     this.#integers[at.asked] = this.#asked;
     this.#integers[at.answered] = 0;
-    this.#integers[at.reversal] = NONE;
+    this.#integers[at.reversal] = orders.none;
     this.memory = new ThreadMemory(this.#floats);
   }
 
@@ -171,7 +169,7 @@ export class Thread {
     const integers = this.#integers;
     integers[at.count] = given.length;
     integers[at.cancel] = 0;
-    integers[at.reversal] = reversal === undefined ? NONE : callNames.indexOf(reversal.call);
+    integers[at.reversal] = reversal === undefined ? orders.none : callNames.indexOf(reversal.call);
     this.#pass(given, floatAt.arguments);
     if (reversal !== undefined) {
       integers[at.reversalCount] = reversal.arguments.length;
@@ -180,7 +178,7 @@ export class Thread {
     this.#ask(callNames.indexOf(call));
     this.#whenAnswered(this.#asked, () => {
       const result = integers[at.result]!;
-      Atomics.store(integers, at.reversal, NONE);
+      Atomics.store(integers, at.reversal, orders.none);
       answer(result === -1 ? -integers[at.errno]! : result);
     });
   }
@@ -216,19 +214,11 @@ export class Thread {
   }
 }
 
-/** What a pool tells. */
-export interface PoolEvents {
-  /** There is an idle thread again. */
-  ready(): void;
-  /** No thread can be had. */
-  failed(error: Error): void;
-}
-
 /** The threads of this thread of the program. */
 export class Pool {
   /** How many threads may wait at once. */
   limit = 8;
-  readonly #events: PoolEvents;
+  readonly #ready: () => void;
   readonly #threads = new Map<number, Thread>();
   readonly #workers = new Set<WorkerHandle>();
   #memory: SharedArrayBuffer | undefined;
@@ -239,27 +229,27 @@ export class Pool {
   #toStart: number | undefined;
   /** How many threads are at work, or wanted to be. */
   #busy = 0;
-  /** Whether the system has no more threads for us, as long as these are there. */
+  /** Whether the system had no more threads for us when we asked last. */
   #exhausted = false;
   #lingering = false;
   #idleSince = 0;
 
-  constructor(events: PoolEvents) {
-    this.#events = events;
+  /** Creates a pool without threads; `ready` is called when there may be one to take. */
+  constructor(ready: () => void) {
+    this.#ready = ready;
   }
 
   /** Takes an idle thread, or none; then one may be started, and `ready` tells when it is there. */
   take(): Thread | undefined {
+    if (this.#busy >= this.limit) return undefined;
     for (const thread of this.#threads.values()) {
       if (!thread.idle) continue;
       thread.idle = false;
       this.#hold();
       return thread;
     }
-    const enough = this.#exhausted && this.#threads.size > 0;
-    if (this.#starting === undefined && this.#threads.size < this.limit && !enough) {
-      this.#startNext();
-    }
+    const more = this.#threads.size < this.limit && !this.#exhausted;
+    if (more && this.#starting === undefined) this.#startNext();
     return undefined;
   }
 
@@ -296,6 +286,7 @@ export class Pool {
       this.#hold();
       this.#starting!.started(() => {
         this.#letGo();
+        this.#ready();
         resolve();
       });
     });
@@ -321,7 +312,7 @@ export class Pool {
       thread.idle = alive;
       this.#exhausted = !alive;
       if (!alive) this.#threads.delete(index);
-      this.#events.ready();
+      this.#ready();
       this.#linger();
     });
   }
@@ -332,7 +323,7 @@ export class Pool {
     helper.idle = false;
     helper.start(index, () => {
       helper.idle = true;
-      this.#events.ready();
+      this.#ready();
     });
   }
 
@@ -345,6 +336,7 @@ export class Pool {
       slot,
       orders,
       eintr: errors.EINTR,
+      esrch: errors.ESRCH,
       tgkill: abi.tgkill,
       patience: LINGER,
       haste: HASTE,
@@ -354,13 +346,15 @@ export class Pool {
     // A thread has the signal mask of the one that starts it.
     unblock();
     const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
-    const worker: WorkerHandle = new Worker(url, { workerData });
-    worker.on("error", (cause) => {
-      this.#events.failed(new Error("Cannot wait as the waiter thread failed", { cause }));
+    try {
+      const worker: WorkerHandle = new Worker(url, { workerData });
+      worker.on("error", () => thread.fail());
+      if (this.#busy === 0) worker.unref();
+      this.#workers.add(worker);
+    } catch {
+      // What waits is tried at an interval, as all for which there is no thread.
       thread.fail();
-    });
-    if (this.#busy === 0) worker.unref();
-    this.#workers.add(worker);
+    }
   }
 
   /** Lets the threads go a while after the last wait: all at once, as the first may have started the others. */
@@ -376,7 +370,10 @@ export class Pool {
       this.#threads.clear();
       this.#workers.clear();
       this.#memory = undefined;
+      // Lines that are still tried at an interval may ask again.
+      if (!this.#exhausted) return;
       this.#exhausted = false;
+      this.#ready();
     }, rest).unref();
   }
 }

@@ -90,8 +90,8 @@ export const slot = {
     call: 2,
     count: 3,
     /**
-     * The call that gives back what that one took, -1 if there is none or the owner has it; and how
-     * many arguments it has.
+     * The call that gives back what that one took, none if there is no such call or the owner has it;
+     * and how many arguments it has.
      */
     reversal: 4,
     reversalCount: 5,
@@ -115,8 +115,8 @@ export const slot = {
   },
 } as const;
 
-/** What a thread can be asked for but calls. */
-export const orders = { start: -1, leave: -2 } as const;
+/** What stands in place of the number of a call: that there is none, or what else a thread is asked for. */
+export const orders = { none: -1, start: -2, leave: -3 } as const;
 
 /** What a thread has to know, as plain data. */
 export interface ThreadSettings {
@@ -126,6 +126,7 @@ export interface ThreadSettings {
   slot: typeof slot;
   orders: typeof orders;
   eintr: number;
+  esrch: number;
   /** The number of the system call tgkill, where there is one. */
   tgkill: number;
   /** After how many idle milliseconds it looks whether its owner is still there. */
@@ -161,12 +162,12 @@ export function thread(
     table: Prototypes,
   ) => Record<string, (...given: number[]) => number>,
   view: (address: number, length: number) => ArrayBuffer,
-  { libraries, table, callNames, slot, orders, eintr, tgkill, patience, haste }: ThreadSettings,
+  { libraries, table, callNames, slot, orders, eintr, esrch, tgkill, patience, haste }:
+    ThreadSettings,
 ): void {
   const { workerData, Worker } = process.getBuiltinModule("node:worker_threads");
   const { memory, index, owner, source } = workerData as ThreadData;
   const { integers, floats } = slot;
-  const NONE = -1;
   const integersOf = (index: number) => new Int32Array(memory, index * slot.size, slot.size / 4);
   const own = integersOf(index);
   const numbers = new Float64Array(memory, index * slot.size, slot.size / 8);
@@ -190,9 +191,10 @@ export function thread(
   const pid = calls.getpid!();
   numbers[floats.pthread] = calls.pthread_self!();
 
-  /** Only a thread of ours can have its number here; no signal is sent. */
+  /** No other process's thread counts, and no signal is sent. */
   const ownerIsGone = () =>
-    calls.syscall !== undefined && calls.syscall(tgkill, pid, owner, 0) === -1;
+    calls.syscall !== undefined && calls.syscall(tgkill, pid, owner, 0) === -1 &&
+    errno[0] === esrch;
   /** Gives back what a call took for an owner that is no more. */
   const reverse = (result: number) => {
     const name = callNames[own[integers.reversal]!]!;
@@ -208,10 +210,11 @@ export function thread(
   for (;;) {
     answer(own, asked);
     while (Atomics.load(own, integers.asked) === asked) {
-      const untaken = Atomics.load(own, integers.reversal) !== NONE;
+      const untaken = Atomics.load(own, integers.reversal) !== orders.none;
       const woken = Atomics.wait(own, integers.asked, asked, untaken ? haste : patience);
       if (woken !== "timed-out" || !ownerIsGone()) continue;
-      if (untaken) reverse(own[integers.result]!);
+      // Its last act may have been to take it.
+      if (Atomics.load(own, integers.reversal) !== orders.none) reverse(own[integers.result]!);
       break serving;
     }
     asked = Atomics.load(own, integers.asked);
@@ -235,7 +238,7 @@ export function thread(
     }
     own[integers.result] = result;
     own[integers.errno] = error;
-    if (result === -1) own[integers.reversal] = NONE;
+    if (result === -1) own[integers.reversal] = orders.none;
   }
   if (numbers[floats.memory] !== 0) calls.free!(numbers[floats.memory]!);
 }

@@ -45,7 +45,7 @@ export interface Operation {
   received?(memory: ThreadMemory, result: number): void;
   /** Whether it only waits until something is the case: then that is the case for all in line. */
   readonly changesNothing?: boolean;
-  /** Whether the kernel counts anybody who waits for that; asked of what changes nothing. */
+  /** Whether the kernel counts anybody who waits for the same semaphores; asked of what changes nothing. */
   isAwaited?(): boolean;
   /** Reverses what happened, and tells whether it could. */
   reverse?(): boolean;
@@ -161,6 +161,7 @@ class Line {
    * waited for may not have been the case since they began.
    */
   readonly #late = new Set<AnyWait>();
+  #catchingUp = false;
   readonly #operation: Operation | undefined;
   #thread: Thread | undefined;
   /** The wait that the kernel is serving. */
@@ -191,20 +192,19 @@ class Line {
   /** Begins while the head of the line is in the kernel, or was. */
   #comeLate(wait: AnyWait): void {
     this.#late.add(wait);
-    // The others have a timer already.
-    if (this.#isAwaited()) this.#late.clear();
-    else if (this.#late.size === 1) this.#catchUp();
-  }
-
-  #isAwaited(): boolean {
-    return this.#operation!.isAwaited?.() ?? false;
+    this.#catchUp();
   }
 
   /** Whoever is late no longer is once the head is seen to be in the kernel still. */
   #catchUp(interval = 1): void {
     if (this.#late.size === 0) return;
-    if (this.#isAwaited()) return this.#late.clear();
-    setTimeout(() => this.#catchUp(Math.min(interval + 1, LONGEST_INTERVAL)), interval);
+    if (this.#operation!.isAwaited!()) return this.#late.clear();
+    if (this.#catchingUp) return;
+    this.#catchingUp = true;
+    setTimeout(() => {
+      this.#catchingUp = false;
+      this.#catchUp(Math.min(interval + 1, LONGEST_INTERVAL));
+    }, interval);
   }
 
   /** Waits for a thread. */
@@ -248,7 +248,6 @@ class Line {
     this.#served = undefined;
     if (result >= 0) this.#give(wait, result);
     else if (result !== -errors.EINTR) this.#refuse(wait, -result);
-    this.#late.clear();
     for (const [leaving, reason] of this.#leaving) leaving.reject(reason);
     this.#leaving.clear();
     this.serve();
@@ -290,6 +289,7 @@ class Line {
 
   /** Serves as many as can be without waiting. */
   serve(): void {
+    this.#late.clear();
     for (let wait = this.#first(); wait !== undefined; wait = this.#first()) {
       const result = wait.operation.attempt();
       if (result === -errors.EAGAIN || result === -errors.ENOMSG) return;
@@ -313,13 +313,6 @@ class Line {
     this.#thread!.cancel();
   }
 
-  /** Rejects all waits, as there are no threads for them. */
-  fail(error: Error): void {
-    for (const wait of this.#waits) wait.reject(error);
-    this.#waits.clear();
-    this.#close();
-  }
-
   #close(): void {
     if (this.#waits.size > 0) return;
     threadless.delete(this);
@@ -330,10 +323,7 @@ class Line {
 const lines = new Map<string, Line>();
 /** Lines without a thread, the one that has waited longest first. */
 const threadless = new Set<Line>();
-const pool = new Pool({
-  ready: admit,
-  failed: (error) => [...threadless].forEach((line) => line.fail(error)),
-});
+const pool = new Pool(admit);
 let polling = false;
 
 /** Gives idle threads to lines. */

@@ -143,17 +143,12 @@ test("A process ends by itself soon after its last statement, though threads are
     semaphore.increment(3);
     queue.trySend("");
     await Promise.all(waits);
-    const last = performance.now();
-    process.on("exit", () => tell("ends " + Math.round(performance.now() - last)));
-    tell("last");
+    process.on("exit", () => tell(workers()));
   `);
   child.end();
-  assertEquals(await child.hear(), "last");
-  const last = performance.now();
-  const [, milliseconds] = (await child.hear()).split(" ");
+  // It ends before they do, who stay for a second.
+  assert(Number(await child.hear()) > 0);
   assertEquals(await child.exit, { code: 0, signal: null });
-  assert(Number(milliseconds) < 500, `${milliseconds} ms`);
-  assert(performance.now() - last < 1000, `${performance.now() - last} ms`);
 });
 
 const pending: Record<string, string> = {
@@ -375,12 +370,13 @@ test("The text of a thread names nothing outside itself, and does all it is aske
     slot,
     orders,
     eintr: errors.EINTR,
+    esrch: errors.ESRCH,
     tgkill: abi.tgkill,
     patience: 1000,
     haste: 10,
   });
   let owner = threadNumber();
-  own[integers.reversal] = -1;
+  own[integers.reversal] = orders.none;
   /** Runs it: each step is what its owner does when it is idle. */
   const run = (...steps: (() => string | void)[]) => {
     own[integers.asked] = 1;
@@ -427,7 +423,10 @@ test("The text of a thread names nothing outside itself, and does all it is aske
   owner = process.ppid;
   run(() => operate(0), () => "timed-out");
   assertEquals(set.values, [0, 6, 1]);
-  own[integers.reversal] = -1;
-  run(() => "timed-out");
-  assertEquals(set.values, [0, 6, 1]);
+  // What its owner has taken it does not give back.
+  run(() => operate(0), () => {
+    own[integers.reversal] = orders.none;
+    return "timed-out";
+  });
+  assertEquals(set.values, [0, 9, 1]);
 });
