@@ -439,7 +439,7 @@ test("alarm() sends SIGALRM once, after fractions of a second", async () => {
   assertEquals(alarm(0.0505), 0);
   assertEquals(await watcher.next({ timeout: 5000 }), "SIGALRM");
   const elapsed = performance.now() - start;
-  assert(elapsed >= 50 && elapsed < 1000, `after ${elapsed} ms`);
+  assert(elapsed >= 50, `after ${elapsed} ms`);
   assertEquals(alarm(0), 0);
   alarm(1e-9);
   assertEquals(await watcher.next({ timeout: 5000 }), "SIGALRM");

@@ -151,6 +151,41 @@ test("A process ends by itself soon after its last statement, though threads are
   assertEquals(await child.exit, { code: 0, signal: null });
 });
 
+test("Where no thread can be had, waits are served all the same", async () => {
+  await using child = runObserved(`
+    import { createRequire } from "node:module";
+    const threads = createRequire(import.meta.url)("node:worker_threads");
+    const { Worker } = threads;
+    let refused = 0;
+    threads.Worker = class {
+      constructor() {
+        refused++;
+        throw new Error("no more threads");
+      }
+    };
+    if (process.getBuiltinModule("node:worker_threads").Worker === Worker) tell("cannot refuse");
+    using set = SemaphoreSet.create({ values: [0, 0] });
+    await ipc.prepare();
+    const waits = [set.at(0).decrement(), set.at(0).decrement(), set.at(1).decrement()];
+    const late = set.at(1).decrement(2, { timeout: 10 }).catch(({ name }) => name);
+    set.at(0).increment(2);
+    set.at(1).increment();
+    await Promise.all(waits);
+    tell(await late);
+    const again = set.at(0).decrement();
+    threads.Worker = Worker;
+    // It asks for a thread again after a while.
+    await until(() => set.at(0).waiting.forIncrease === 1);
+    set.at(0).increment();
+    await again;
+    tell(refused > 0);
+  `);
+  child.end();
+  assertEquals(await child.hear(), "TimeoutError");
+  assertEquals(await child.hear(), "true");
+  assertEquals(await child.exit, { code: 0, signal: null });
+});
+
 const pending: Record<string, string> = {
   "one wait": "semaphore.decrement()",
   "a wait with a timeout": "semaphore.decrement(1, { timeout: 1e6 })",
