@@ -13,7 +13,7 @@
 import { abi, errors } from "./abi.ts";
 import type { Calls, Prototypes } from "./backend.ts";
 import { openLibc, runtime, view } from "./calls.ts";
-import { disable, enable, interrupt, threadNumber, unblock } from "./interrupt.ts";
+import { disable, enable, interrupt, isMainThread, threadNumber, unblock } from "./interrupt.ts";
 import { allocationPrototypes, errnoPrototypes } from "./symbols.ts";
 import {
   blockingCalls,
@@ -113,6 +113,8 @@ export class Thread {
   idle = false;
   readonly #integers: Int32Array;
   readonly #floats: Float64Array;
+  /** Whether its owner can end before the process does. */
+  readonly #outlives = !isMainThread();
   /** Counts what the thread was asked for, so that an interrupt meant for one call never meets the next. */
   #asked = STARTED;
 
@@ -169,16 +171,16 @@ export class Thread {
     const integers = this.#integers;
     integers[at.count] = given.length;
     integers[at.cancel] = 0;
-    integers[at.reversal] = reversal === undefined ? orders.none : callNames.indexOf(reversal.call);
     this.#pass(given, floatAt.arguments);
-    if (reversal !== undefined) {
+    if (reversal !== undefined && this.#outlives) {
+      integers[at.reversal] = callNames.indexOf(reversal.call);
       integers[at.reversalCount] = reversal.arguments.length;
       this.#pass(reversal.arguments, floatAt.reversal);
     }
     this.#ask(callNames.indexOf(call));
     this.#whenAnswered(this.#asked, () => {
       const result = integers[at.result]!;
-      Atomics.store(integers, at.reversal, orders.none);
+      if (this.#outlives) Atomics.store(integers, at.reversal, orders.none);
       answer(result === -1 ? -integers[at.errno]! : result);
     });
   }

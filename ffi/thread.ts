@@ -154,7 +154,8 @@ export function threadSource(backend: Backend, settings: ThreadSettings): string
 
 /**
  * Serves its slot until it is told to leave, or its owner is no more: a worker of the program that
- * is terminated can tell nobody, and some runtimes leave the threads of such a worker alone.
+ * is terminated can tell nobody, and some runtimes leave the threads of such a worker alone. With the
+ * first thread, whose number is the process's, the process ends.
  */
 export function thread(
   open: (
@@ -211,7 +212,8 @@ export function thread(
     answer(own, asked);
     while (Atomics.load(own, integers.asked) === asked) {
       const untaken = Atomics.load(own, integers.reversal) !== orders.none;
-      const woken = Atomics.wait(own, integers.asked, asked, untaken ? haste : patience);
+      const timeout = owner === pid ? Infinity : untaken ? haste : patience;
+      const woken = Atomics.wait(own, integers.asked, asked, timeout);
       if (woken !== "timed-out" || !ownerIsGone()) continue;
       // Its last act may have been to take it.
       if (Atomics.load(own, integers.reversal) !== orders.none) reverse(own[integers.result]!);
