@@ -20,11 +20,11 @@
  */
 
 export { IpcError, type IpcErrorOptions } from "./ffi/error.ts";
-export { configure, type ConfigureOptions, prepare } from "./ffi/waiter.ts";
-export type { TimeoutOptions, WaitOptions } from "./check.ts";
-export { ftok, type Key, keyOf } from "./key.ts";
-export { type Removable, removeOnExit } from "./lifetime.ts";
-export { Message, type MessageTypeSelector } from "./message.ts";
+export { configure, type ConfigureOptions, prepare } from "./wait/line.ts";
+export type { TimeoutOptions, WaitOptions } from "./wait/options.ts";
+export { ftok, type Key, keyOf } from "./ipc/key.ts";
+export { type Removable, removeOnExit } from "./ipc/remove_on_exit.ts";
+export { Message, type MessageTypeSelector } from "./ipc/message.ts";
 export {
   type MessageInfo,
   MessageQueue,
@@ -39,15 +39,15 @@ export {
   type SendOptions,
   type SendSyncOptions,
   type SendWaitOptions,
-} from "./message_queue.ts";
-export type { MessageChunk, OutgoingMessage } from "./message_streams.ts";
+} from "./ipc/message_queue.ts";
+export type { MessageChunk, OutgoingMessage } from "./ipc/message_streams.ts";
 export type {
   CreateOptions,
   ObjectInfo,
   OpenOrCreateOptions,
   PermissionOptions,
-} from "./object.ts";
-export type { SemaphoreOperation } from "./operations.ts";
+} from "./ipc/object.ts";
+export type { SemaphoreOperation } from "./ipc/semop.ts";
 export {
   type OperationOptions,
   Permit,
@@ -62,12 +62,12 @@ export {
   type SemaphoreWaiting,
   type SyncOperationOptions,
   type UndoOptions,
-} from "./semaphore.ts";
+} from "./ipc/semaphore.ts";
 export {
   SharedMemory,
   type SharedMemoryCreateOptions,
   type SharedMemoryInfo,
   type SharedMemoryOpenOptions,
   type SharedMemoryOpenOrCreateOptions,
-} from "./shared_memory.ts";
-export type { SetKind } from "./tag.ts";
+} from "./ipc/shared_memory.ts";
+export type { SetKind } from "./ipc/set_tag.ts";

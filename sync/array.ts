@@ -4,8 +4,8 @@
  * @module
  */
 
-import type { WaitOptions } from "../check.ts";
-import type { SemaphoreOperation } from "../operations.ts";
+import type { WaitOptions } from "../wait/options.ts";
+import type { SemaphoreOperation } from "../ipc/semop.ts";
 
 /**
  * Several semaphores that change in one atomic step. {@linkcode SemaphoreSet} is one, in the kernel

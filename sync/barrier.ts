@@ -4,17 +4,12 @@
  * @module
  */
 
-import {
-  checkInteger,
-  checkTimeout,
-  checkWord,
-  type TimeoutOptions,
-  type WaitOptions,
-} from "../check.ts";
-import { errorOf } from "../error_of.ts";
-import type { Key } from "../key.ts";
-import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
-import { SemaphoreSet } from "../semaphore.ts";
+import { checkInteger, checkWord } from "../ffi/check.ts";
+import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { errorOf } from "../ipc/error_of.ts";
+import type { Key } from "../ipc/key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
+import { SemaphoreSet } from "../ipc/semaphore.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { barrier as protocol, type Step } from "./protocols.ts";
 import { type Guard, ignoreRemoval, isRemoved, Structure } from "./structure.ts";

@@ -4,10 +4,10 @@
  * @module
  */
 
-import type { TimeoutOptions, WaitOptions } from "../check.ts";
-import type { Key } from "../key.ts";
-import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
-import { SemaphoreSet } from "../semaphore.ts";
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import type { Key } from "../ipc/key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
+import { SemaphoreSet } from "../ipc/semaphore.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { event as protocol } from "./protocols.ts";
 import { Structure } from "./structure.ts";

@@ -4,10 +4,11 @@
  * @module
  */
 
-import { checkInteger, type TimeoutOptions, type WaitOptions } from "../check.ts";
-import type { Key } from "../key.ts";
-import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
-import { SemaphoreSet } from "../semaphore.ts";
+import { checkInteger } from "../ffi/check.ts";
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import type { Key } from "../ipc/key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
+import { SemaphoreSet } from "../ipc/semaphore.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { latch as protocol } from "./protocols.ts";
 import { Structure } from "./structure.ts";

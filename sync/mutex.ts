@@ -4,11 +4,12 @@
  * @module
  */
 
-import { checkTimeout, checkWord, type TimeoutOptions, type WaitOptions } from "../check.ts";
-import { errorOf } from "../error_of.ts";
-import type { Key } from "../key.ts";
-import type { CreateOptions, OpenOrCreateOptions } from "../object.ts";
-import { SemaphoreSet } from "../semaphore.ts";
+import { checkWord } from "../ffi/check.ts";
+import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { errorOf } from "../ipc/error_of.ts";
+import type { Key } from "../ipc/key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
+import { SemaphoreSet } from "../ipc/semaphore.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { mutex as protocol } from "./protocols.ts";
 import { Guard, Structure } from "./structure.ts";

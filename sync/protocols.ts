@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { SemaphoreOperation } from "../operations.ts";
+import type { SemaphoreOperation } from "../ipc/semop.ts";
 
 /** One atomic step. */
 export type Step = readonly SemaphoreOperation[];

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { SemaphoreSet } from "../semaphore.ts";
-import type { SetKind } from "../tag.ts";
+import { SemaphoreSet } from "../ipc/semaphore.ts";
+import type { SetKind } from "../ipc/set_tag.ts";
 import type { SemaphoreArray } from "./array.ts";
 import type { Step } from "./protocols.ts";
 

@@ -49,7 +49,7 @@ export function command(
 
 const prelude = `
 import * as ipc from ${JSON.stringify(new URL("mod.ts", root).href)};
-import * as libc from ${JSON.stringify(new URL("ffi/libc.ts", root).href)};
+import * as libc from ${JSON.stringify(new URL("ffi/libc/mod.ts", root).href)};
 import process from "node:process";
 const { Semaphore, SemaphoreSet, MessageQueue, SharedMemory, IpcError, removeOnExit } = ipc;
 const args = process.argv.slice(2);

@@ -79,22 +79,37 @@ test("what is published imports nothing but what is published, and what runtimes
   }
 });
 
-test("imports run one way: ffi/ imports nothing outside itself, the classes nothing built on them, and sync/ nothing of ffi/", () => {
-  const built = /^(?:sync|unix|cli|cluster)$/;
+/** The rooms from the ground up: a module imports from its own room and from those below. */
+const floors: Readonly<Record<string, number>> = {
+  ffi: 0,
+  wait: 1,
+  ipc: 2,
+  sync: 3,
+  unix: 3,
+  ".": 4,
+};
+const roomOf = (path: string) => dirname(path).split("/")[0]!;
+
+test("imports run one way: mod.ts, sync/ and unix/ -> ipc/ -> wait/ -> ffi/", () => {
   for (const path of modules) {
-    const folder = dirname(path);
+    const room = roomOf(path);
+    assert(room in floors, `${path} stands in no known room`);
     for (const specifier of importsOf(path).filter((specifier) => specifier.startsWith("."))) {
-      const target = dirname(join(folder, specifier));
-      if (folder === "ffi") assertEquals(target, "ffi", `${path} imports ${specifier}`);
-      if (folder === ".") assert(!built.test(target), `${path} imports ${specifier}`);
-      if (folder === "sync") assert(target !== "ffi", `${path} imports ${specifier}`);
+      const target = roomOf(join(dirname(path), specifier));
+      const isBelow = target === room || floors[target]! < floors[room]!;
+      assert(isBelow, `${path} imports ${specifier}, which is not below it`);
     }
   }
 });
 
+test("the root holds no module but mod.ts", () => {
+  const found = readdirSync(projectFile(".")).filter((name) => name.endsWith(".ts"));
+  assertEquals(found, ["mod.ts"]);
+});
+
 test("ffi/ alone names a runtime", () => {
   const named = /\b(?:Deno|Bun)\s*(?:\?\.|\.|\[)|bun:ffi|"(?:Deno|Bun)" in/;
-  for (const path of modules.filter((path) => dirname(path) !== "ffi")) {
+  for (const path of modules.filter((path) => roomOf(path) !== "ffi")) {
     assertEquals(named.exec(codeOf(path))?.[0], undefined, path);
   }
   // What is looked for is found where it is.

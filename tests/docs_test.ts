@@ -118,10 +118,10 @@ test("The README and each class have programs that show them", () => {
     const file of [
       "README.md",
       "mod.ts",
-      "semaphore.ts",
-      "message_queue.ts",
-      "shared_memory.ts",
-      "ffi/libc.ts",
+      "ipc/semaphore.ts",
+      "ipc/message_queue.ts",
+      "ipc/shared_memory.ts",
+      "ffi/libc/mod.ts",
     ]
   ) assert(shown.has(file), file);
 });

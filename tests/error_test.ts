@@ -421,7 +421,7 @@ test(
         source,
         `
         import { keyOf, Semaphore } from ${JSON.stringify(projectFile("mod.ts"))};
-        import { semget } from ${JSON.stringify(projectFile("ffi/libc.ts"))};
+        import { semget } from ${JSON.stringify(projectFile("ffi/libc/mod.ts"))};
         import { Mutex } from ${JSON.stringify(projectFile("sync/mod.ts"))};
         import { pipe } from ${JSON.stringify(projectFile("unix/mod.ts"))};
         console.log(keyOf("gunicorn"));

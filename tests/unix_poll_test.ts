@@ -504,7 +504,7 @@ test("A wait keeps the process alive, and lets it end afterwards", async () => {
 test("pollSync() fails with EINTR when the program handles a signal, and goes on otherwise", async () => {
   const program = (listen: boolean) => `
     const { pipe, pollSync } = await import(${JSON.stringify(projectFile("unix/mod.ts"))});
-    const { handlesSignals } = await import(${JSON.stringify(projectFile("ffi/interrupt.ts"))});
+    const { handlesSignals } = await import(${JSON.stringify(projectFile("wait/interrupt.ts"))});
     const ends = pipe();
     ${listen ? `process.on("SIGUSR1", () => {});` : ""}
     say("waiting");

@@ -6,7 +6,7 @@ import { runInNewContext } from "node:vm";
 import { configure, MessageQueue, prepare, Semaphore, SemaphoreSet } from "@sysv/ipc";
 import { abi, errors } from "../ffi/abi.ts";
 import { addressOf, runtime } from "../ffi/calls.ts";
-import { threadNumber } from "../ffi/interrupt.ts";
+import { threadNumber } from "../wait/interrupt.ts";
 import {
   blockingCalls,
   callNames,
@@ -16,7 +16,7 @@ import {
   threadCalls,
   type ThreadData,
   threadSource,
-} from "../ffi/thread.ts";
+} from "../wait/worker.ts";
 import { otherRuntime, projectFile, run, until } from "./child.ts";
 import { becomes, runObserved } from "./observe.ts";
 import { assertIpcError } from "./support.ts";

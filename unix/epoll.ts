@@ -4,14 +4,13 @@
  * @module
  */
 
+import { checkInteger, checkWord } from "../ffi/check.ts";
 import {
-  checkInteger,
   checkTimeout,
-  checkWord,
   timeoutError,
   type TimeoutOptions,
   type WaitOptions,
-} from "../check.ts";
+} from "../wait/options.ts";
 import { abi, errors } from "../ffi/abi.ts";
 import {
   control,
@@ -21,7 +20,7 @@ import {
   EPOLLET,
   EpollEvents,
 } from "../ffi/epoll_events.ts";
-import { resume } from "../ffi/interrupt.ts";
+import { resume } from "../wait/interrupt.ts";
 import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
 import { bitsOf, eventsOf, type PollInterest, type PollResult, pollUntil, restOf } from "./poll.ts";

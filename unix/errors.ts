@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkInteger } from "../check.ts";
+import { checkInteger } from "../ffi/check.ts";
 import { IpcError, reasonOf } from "../ffi/error.ts";
 
 /** Gives the result of a call back, and throws if it is the negative number of an error. */

@@ -4,19 +4,17 @@
  * @module
  */
 
-import { encode } from "../bytes.ts";
+import { encode } from "../ffi/bytes.ts";
+import { checkInteger, checkMode, checkWord } from "../ffi/check.ts";
 import {
-  checkInteger,
-  checkMode,
   checkTimeout,
-  checkWord,
   timeoutError,
   type TimeoutOptions,
   type WaitOptions,
-} from "../check.ts";
+} from "../wait/options.ts";
 import { abi, errors } from "../ffi/abi.ts";
 import { IpcError } from "../ffi/error.ts";
-import { resume } from "../ffi/interrupt.ts";
+import { resume } from "../wait/interrupt.ts";
 import * as calls from "../ffi/unix_calls.ts";
 import {
   LARGEST_READ,

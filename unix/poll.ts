@@ -4,10 +4,15 @@
  * @module
  */
 
-import { checkTimeout, timeoutError, type TimeoutOptions, type WaitOptions } from "../check.ts";
+import {
+  checkTimeout,
+  timeoutError,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../wait/options.ts";
 import { errors } from "../ffi/abi.ts";
 import { IpcError } from "../ffi/error.ts";
-import { resume } from "../ffi/interrupt.ts";
+import { resume } from "../wait/interrupt.ts";
 import { POLLERR, PollFds, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI } from "../ffi/pollfd.ts";
 import { poll as pollCall } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";

@@ -18,11 +18,11 @@ import {
   EPOLLONESHOT,
 } from "../ffi/epoll_events.ts";
 import { IpcError, reasonOf } from "../ffi/error.ts";
-import { isMainThread } from "../ffi/interrupt.ts";
+import { isMainThread } from "../wait/interrupt.ts";
 import { POLLERR, POLLHUP } from "../ffi/pollfd.ts";
-import type { ThreadMemory, ThreadRequest } from "../ffi/pool.ts";
+import type { ThreadMemory, ThreadRequest } from "../wait/pool.ts";
 import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
-import { type Ending, type Operation, wait, type WaitRequest } from "../ffi/waiter.ts";
+import { type Ending, type Operation, wait, type WaitRequest } from "../wait/line.ts";
 import { done } from "./errors.ts";
 
 /** The events that are told whether one waits for them or not. */

@@ -5,9 +5,10 @@
  * @module
  */
 
-import { checkInteger, checkTimeout, timeoutError, type WaitOptions } from "../check.ts";
+import { checkInteger } from "../ffi/check.ts";
+import { checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
 import { kill as killCall, runtime } from "../ffi/calls.ts";
-import { handlerOf, isMainThread, SIG_IGN } from "../ffi/interrupt.ts";
+import { handlerOf, isMainThread, SIG_IGN } from "../wait/interrupt.ts";
 import { setitimer } from "../ffi/unix_calls.ts";
 import { done } from "./errors.ts";
 

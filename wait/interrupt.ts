@@ -11,10 +11,10 @@
  * @module
  */
 
-import { abi, errors } from "./abi.ts";
-import type { Calls } from "./backend.ts";
-import { getpid, openLibc, signal } from "./calls.ts";
-import { interruptPrototypes, timerPrototypes } from "./symbols.ts";
+import { abi, errors } from "../ffi/abi.ts";
+import type { Calls } from "../ffi/backend.ts";
+import { getpid, openLibc, signal } from "../ffi/calls.ts";
+import { interruptPrototypes, timerPrototypes } from "../ffi/symbols.ts";
 
 const { SIGURG } = abi.signals;
 /** The handlers of signals that are left to the system, and of those that are ignored, <signal.h>. */

@@ -4,8 +4,8 @@
  * @module
  */
 
-import * as libc from "./ffi/libc.ts";
-import { numberError } from "./check.ts";
+import * as libc from "../ffi/libc/mod.ts";
+import { numberError } from "../ffi/check.ts";
 
 /**
  * What unrelated programs call an object by: a number as C knows it, or a name, which

@@ -13,7 +13,7 @@
  * @module
  */
 
-import { errors } from "./abi.ts";
+import { errors } from "../ffi/abi.ts";
 import {
   type BlockingCall,
   MOST_THREADS,

@@ -15,17 +15,16 @@ import {
   SEM_UNDO,
   seminfo,
   SEMVMX,
-} from "./ffi/abi.ts";
-import { semctl, semctlBuffer, semget } from "./ffi/calls.ts";
-import { attempt, attemptSingle, block, resumeSingle } from "./ffi/sembuf.ts";
+} from "../ffi/abi.ts";
+import { semctl, semctlBuffer, semget } from "../ffi/calls.ts";
+import { attempt, attemptSingle } from "../ffi/sembuf.ts";
+import { checkInteger, checkMode } from "../ffi/check.ts";
 import {
-  checkInteger,
-  checkMode,
   checkTimeout,
   timeoutError,
   type TimeoutOptions,
   type WaitOptions,
-} from "./check.ts";
+} from "../wait/options.ts";
 import { type Key, keyText } from "./key.ts";
 import {
   create,
@@ -41,13 +40,8 @@ import {
   type OpenOrCreateOptions,
   type PermissionOptions,
 } from "./object.ts";
-import {
-  packSeveral,
-  packSingle,
-  perform,
-  type SemaphoreOperation,
-  semopError,
-} from "./operations.ts";
+import { packSeveral, packSingle, perform, type SemaphoreOperation, semopError } from "./semop.ts";
+import { block, resumeSingle } from "./semop_waits.ts";
 import {
   checkKind,
   finish,
@@ -60,7 +54,7 @@ import {
   tooMany,
   UNFINISHED,
   writeAll,
-} from "./tag.ts";
+} from "./set_tag.ts";
 
 /** Whether the kernel reverses an operation when this process ends. */
 export interface UndoOptions {

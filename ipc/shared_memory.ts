@@ -18,11 +18,11 @@ import {
   SHM_LOCKED,
   SHM_RDONLY,
   shminfo,
-} from "./ffi/abi.ts";
-import { shmat, shmctl, shmdt, shmget, view } from "./ffi/calls.ts";
-import { detach } from "./ffi/detach.ts";
-import { encode } from "./bytes.ts";
-import { checkInteger } from "./check.ts";
+} from "../ffi/abi.ts";
+import { shmat, shmctl, shmdt, shmget, view } from "../ffi/calls.ts";
+import { detach } from "../ffi/detach.ts";
+import { encode } from "../ffi/bytes.ts";
+import { checkInteger } from "../ffi/check.ts";
 import type { Key } from "./key.ts";
 import {
   create,

@@ -32,13 +32,13 @@ import {
   SHM_REMAP,
   shminfo,
   writeStruct,
-} from "./abi.ts";
-import type { Pointer } from "./backend.ts";
-import * as calls from "./calls.ts";
-import { detach } from "./detach.ts";
-import { IpcError, reasonOf } from "./error.ts";
+} from "../abi.ts";
+import type { Pointer } from "../backend.ts";
+import * as calls from "../calls.ts";
+import { detach } from "../detach.ts";
+import { IpcError, reasonOf } from "../error.ts";
 
-export { IpcError, type IpcErrorOptions } from "./error.ts";
+export { IpcError, type IpcErrorOptions } from "../error.ts";
 export {
   IPC_CREAT,
   IPC_EXCL,
@@ -57,7 +57,7 @@ export {
   SHM_RDONLY,
   SHM_REMAP,
   SHM_RND,
-} from "./abi.ts";
+} from "../abi.ts";
 
 // The commands are typed by their numbers on Linux, so that a command tells the type of its result;
 // elsewhere the values differ and the types tell the same. -1 where the platform has no such command.

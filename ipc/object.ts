@@ -17,11 +17,11 @@ import {
   type Layout,
   readStruct,
   writeStruct,
-} from "./ffi/abi.ts";
-import { geteuid } from "./ffi/calls.ts";
-import { IpcError, reasonOf } from "./ffi/error.ts";
-import type { Ending } from "./ffi/waiter.ts";
-import { checkId, checkInteger, checkMode } from "./check.ts";
+} from "../ffi/abi.ts";
+import { geteuid } from "../ffi/calls.ts";
+import { IpcError, reasonOf } from "../ffi/error.ts";
+import type { Ending } from "../wait/line.ts";
+import { checkId, checkInteger, checkMode } from "../ffi/check.ts";
 import { type Key, keyNumber, keyText } from "./key.ts";
 
 /** What every `create` takes. */

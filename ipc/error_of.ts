@@ -5,8 +5,8 @@
  * @module
  */
 
-import { errors } from "./ffi/abi.ts";
-import { IpcError, type IpcErrorOptions } from "./ffi/error.ts";
+import { errors } from "../ffi/abi.ts";
+import { IpcError, type IpcErrorOptions } from "../ffi/error.ts";
 
 /** Makes the error with this code. */
 export function errorOf(

@@ -1,24 +1,8 @@
 /**
- * Checks of arguments: wrong ones throw before any system call. And what waits have in common.
+ * Checks of arguments: wrong ones throw before any system call.
  *
  * @module
  */
-
-/** How long a blocking call waits. */
-export interface TimeoutOptions {
-  /**
-   * The most milliseconds to wait; 0 tries once.
-   *
-   * @default {Infinity}
-   */
-  timeout?: number | undefined;
-}
-
-/** How long a promise waits, and until what. */
-export interface WaitOptions extends TimeoutOptions {
-  /** Ends the wait when it is aborted: the promise rejects with the reason of the signal. */
-  signal?: AbortSignal | undefined;
-}
 
 /** Checks for a whole number in a range; `doing` says what was tried, as in "increment by 0". */
 export function checkInteger(value: number, least: number, most: number, doing: string): void {
@@ -53,18 +37,6 @@ export function checkMode(mode: number): void {
     mode,
     `Cannot use ${shown} as a mode: expected octal permissions from 0 to 0o777`,
   );
-}
-
-/** Checks a timeout in milliseconds and gives it back, Infinity where there is none. */
-export function checkTimeout(timeout: number | undefined): number {
-  if (timeout === undefined) return Infinity;
-  if (timeout >= 0 && typeof timeout === "number") return timeout;
-  throw numberError(timeout, `Cannot wait for ${timeout} milliseconds: expected 0 or more`);
-}
-
-/** Makes the error of a wait whose time is up. */
-export function timeoutError(doing: string, timeout: number): DOMException {
-  return new DOMException(`Cannot ${doing} within ${timeout} milliseconds`, "TimeoutError");
 }
 
 /** Checks the identifier of a kernel object. macOS has negative ones too, but for what tells failure. */

@@ -4,10 +4,10 @@
  * @module
  */
 
-import { abi, errors } from "./ffi/abi.ts";
-import type { Slot } from "./ffi/msgbuf.ts";
-import { encode } from "./bytes.ts";
-import { checkInteger } from "./check.ts";
+import { abi, errors } from "../ffi/abi.ts";
+import type { Slot } from "../ffi/msgbuf.ts";
+import { encode } from "../ffi/bytes.ts";
+import { checkInteger } from "../ffi/check.ts";
 import type { Handle } from "./object.ts";
 
 /** Which messages: of this type; of the lowest type up to a number; of any type but one (Linux). */

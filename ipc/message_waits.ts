@@ -1,15 +1,15 @@
 /**
- * Sending and receiving that waits in line: see ffi/waiter.ts.
+ * Sending and receiving that waits in line: see wait/line.ts.
  *
  * @module
  */
 
-import { errors, IPC_NOWAIT } from "./ffi/abi.ts";
-import { msgrcv, msgsnd } from "./ffi/calls.ts";
-import { Slot, USUAL_LONGEST } from "./ffi/msgbuf.ts";
-import type { ThreadMemory, ThreadRequest } from "./ffi/pool.ts";
-import type { Ending, Operation, WaitRequest } from "./ffi/waiter.ts";
-import { timeoutError } from "./check.ts";
+import { errors, IPC_NOWAIT } from "../ffi/abi.ts";
+import { msgrcv, msgsnd } from "../ffi/calls.ts";
+import { Slot, USUAL_LONGEST } from "../ffi/msgbuf.ts";
+import type { ThreadMemory, ThreadRequest } from "../wait/pool.ts";
+import type { Ending, Operation, WaitRequest } from "../wait/line.ts";
+import { timeoutError } from "../wait/options.ts";
 import type { Selection } from "./message.ts";
 import { type Handle, ipcError } from "./object.ts";
 

@@ -4,20 +4,13 @@
  * @module
  */
 
-import { errors, SEM_UNDO, SEMVMX } from "./ffi/abi.ts";
-import {
-  attempt,
-  operationOf,
-  type Packed,
-  packMany,
-  packOne,
-  put,
-  type SemopOperation,
-  textOf,
-} from "./ffi/sembuf.ts";
-import { anyWaiting, type Ending, isWaiting, wait, type WaitRequest } from "./ffi/waiter.ts";
-import { checkInteger, checkTimeout, timeoutError, type WaitOptions } from "./check.ts";
+import { errors, SEM_UNDO, SEMVMX } from "../ffi/abi.ts";
+import { attempt, type Packed, packMany, packOne, put, textOf } from "../ffi/sembuf.ts";
+import { anyWaiting, type Ending, isWaiting, wait, type WaitRequest } from "../wait/line.ts";
+import { checkInteger } from "../ffi/check.ts";
+import { checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
 import { type Handle, ipcError } from "./object.ts";
+import { operationOf, type SemopOperation } from "./semop_waits.ts";
 
 /** One operation of several that happen together or not at all. */
 export interface SemaphoreOperation {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { IpcError } from "./ffi/error.ts";
+import { IpcError } from "../ffi/error.ts";
 import { Message } from "./message.ts";
 
 /** A message with its type, as a stream takes it. */

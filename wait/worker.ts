@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { Backend, Prototypes } from "./backend.ts";
+import type { Backend, Prototypes } from "../ffi/backend.ts";
 
 /** What a waiter thread can do: each call as the thread knows it, buffers by their address. */
 export const blockingCalls = {

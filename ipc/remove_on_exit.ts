@@ -4,8 +4,8 @@
  * @module
  */
 
-import { getpid, kill, signal } from "./ffi/calls.ts";
-import { handlerOf, SIG_DFL, SIG_IGN } from "./ffi/interrupt.ts";
+import { getpid, kill, signal } from "../ffi/calls.ts";
+import { handlerOf, SIG_DFL, SIG_IGN } from "../wait/interrupt.ts";
 
 /** What can be removed from the kernel, as semaphores, sets, queues and shared memory can. */
 export interface Removable {

@@ -12,10 +12,10 @@
  * @module
  */
 
-import { abi, errors, IPC_NOWAIT, IPC_SET, IPC_STAT, readStruct, writeStruct } from "./ffi/abi.ts";
-import { semctlBuffer } from "./ffi/calls.ts";
-import { attempt, pack } from "./ffi/sembuf.ts";
-import { checkWord } from "./check.ts";
+import { abi, errors, IPC_NOWAIT, IPC_SET, IPC_STAT, readStruct, writeStruct } from "../ffi/abi.ts";
+import { semctlBuffer } from "../ffi/calls.ts";
+import { attempt, pack } from "../ffi/sembuf.ts";
+import { checkWord } from "../ffi/check.ts";
 import { type Handle, ipcError } from "./object.ts";
 
 /** What a semaphore set is. Each is a class of this module, but for `"set"`, which any values are. */

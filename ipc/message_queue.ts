@@ -4,20 +4,20 @@
  * @module
  */
 
-import { abi, errors, IPC_NOWAIT, msginfo, readStruct } from "./ffi/abi.ts";
-import { msgctl, msgget, msgrcv, msgsnd } from "./ffi/calls.ts";
-import { IpcError } from "./ffi/error.ts";
-import { limited, resume } from "./ffi/interrupt.ts";
-import { Slot, USUAL_LONGEST } from "./ffi/msgbuf.ts";
-import { anyWaiting, isWaiting, wait } from "./ffi/waiter.ts";
-import { bytesOf } from "./bytes.ts";
+import { abi, errors, IPC_NOWAIT, msginfo, readStruct } from "../ffi/abi.ts";
+import { msgctl, msgget, msgrcv, msgsnd } from "../ffi/calls.ts";
+import { IpcError } from "../ffi/error.ts";
+import { limited, resume } from "../wait/interrupt.ts";
+import { Slot, USUAL_LONGEST } from "../ffi/msgbuf.ts";
+import { anyWaiting, isWaiting, wait } from "../wait/line.ts";
+import { bytesOf } from "../ffi/bytes.ts";
+import { checkInteger } from "../ffi/check.ts";
 import {
-  checkInteger,
   checkTimeout,
   timeoutError,
   type TimeoutOptions,
   type WaitOptions,
-} from "./check.ts";
+} from "../wait/options.ts";
 import type { Key } from "./key.ts";
 import {
   type Message,

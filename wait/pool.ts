@@ -10,11 +10,11 @@
  * @module
  */
 
-import { abi, errors } from "./abi.ts";
-import type { Calls, Prototypes } from "./backend.ts";
-import { openLibc, runtime, view } from "./calls.ts";
+import { abi, errors } from "../ffi/abi.ts";
+import type { Calls, Prototypes } from "../ffi/backend.ts";
+import { openLibc, runtime, view } from "../ffi/calls.ts";
 import { disable, enable, interrupt, isMainThread, threadNumber, unblock } from "./interrupt.ts";
-import { allocationPrototypes, errnoPrototypes } from "./symbols.ts";
+import { allocationPrototypes, errnoPrototypes } from "../ffi/symbols.ts";
 import {
   blockingCalls,
   callNames,
@@ -24,7 +24,7 @@ import {
   threadCalls,
   type ThreadData,
   threadSource,
-} from "./thread.ts";
+} from "./worker.ts";
 
 /** The calls that a thread can make. */
 export type BlockingCall = keyof typeof blockingCalls;

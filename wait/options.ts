@@ -1,0 +1,35 @@
+/**
+ * What waits have in common for their callers: how long, until when, and how they end.
+ *
+ * @module
+ */
+
+import { numberError } from "../ffi/check.ts";
+
+/** How long a blocking call waits. */
+export interface TimeoutOptions {
+  /**
+   * The most milliseconds to wait; 0 tries once.
+   *
+   * @default {Infinity}
+   */
+  timeout?: number | undefined;
+}
+
+/** How long a promise waits, and until what. */
+export interface WaitOptions extends TimeoutOptions {
+  /** Ends the wait when it is aborted: the promise rejects with the reason of the signal. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Checks a timeout in milliseconds and gives it back, Infinity where there is none. */
+export function checkTimeout(timeout: number | undefined): number {
+  if (timeout === undefined) return Infinity;
+  if (timeout >= 0 && typeof timeout === "number") return timeout;
+  throw numberError(timeout, `Cannot wait for ${timeout} milliseconds: expected 0 or more`);
+}
+
+/** Makes the error of a wait whose time is up. */
+export function timeoutError(doing: string, timeout: number): DOMException {
+  return new DOMException(`Cannot ${doing} within ${timeout} milliseconds`, "TimeoutError");
+}
