@@ -7,15 +7,14 @@
  */
 
 import {
-  abi,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_NORESERVE,
   MAP_PRIVATE,
   PROT_READ,
   PROT_WRITE,
-  supported,
-} from "./abi.ts";
+} from "./constants.ts";
+import { abi, supported } from "./platforms.ts";
 import type { Backend, Calls, Pointer, Prototype, Prototypes } from "./backend.ts";
 import { backend } from "./load.ts";
 import {

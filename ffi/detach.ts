@@ -8,7 +8,8 @@
  * @module
  */
 
-import { abi, errors } from "./abi.ts";
+import { errors } from "./constants.ts";
+import { abi } from "./platforms.ts";
 import { mmapOver, munmap, shmdt } from "./calls.ts";
 
 /** Empty memory in the place of a segment. */

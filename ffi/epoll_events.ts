@@ -4,7 +4,7 @@
  * @module
  */
 
-import { abi } from "./abi.ts";
+import { abi } from "./platforms.ts";
 import { epollControl } from "./unix_calls.ts";
 
 // The operations of epoll_ctl, <sys/epoll.h>.

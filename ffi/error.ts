@@ -4,7 +4,7 @@
  * @module
  */
 
-import { errors } from "./abi.ts";
+import { errors } from "./constants.ts";
 
 /** What an {@linkcode IpcError} is about. */
 export interface IpcErrorOptions extends ErrorOptions {

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { abi } from "./abi.ts";
+import { abi } from "./platforms.ts";
 import type { Prototypes } from "./backend.ts";
 
 /** Where errno stands. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { abi } from "./abi.ts";
+import { abi } from "./platforms.ts";
 import type { Calls } from "./backend.ts";
 import { addressOf, answer, bind } from "./calls.ts";
 import { descriptorPrototypes, linuxDescriptorPrototypes, vectorPrototypes } from "./symbols.ts";

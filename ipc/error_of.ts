@@ -5,7 +5,7 @@
  * @module
  */
 
-import { errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
 import { IpcError, type IpcErrorOptions } from "../ffi/error.ts";
 
 /** Makes the error with this code. */

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { abi, errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
 import type { Slot } from "../ffi/msgbuf.ts";
 import { encode } from "../ffi/bytes.ts";
 import { checkInteger } from "../ffi/check.ts";

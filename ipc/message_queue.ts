@@ -4,7 +4,9 @@
  * @module
  */
 
-import { abi, errors, IPC_NOWAIT, msginfo, readStruct } from "../ffi/abi.ts";
+import { errors, IPC_NOWAIT } from "../ffi/constants.ts";
+import { abi, msginfo } from "../ffi/platforms.ts";
+import { readStruct } from "../ffi/struct.ts";
 import { msgctl, msgget, msgrcv, msgsnd } from "../ffi/calls.ts";
 import { IpcError } from "../ffi/error.ts";
 import { limited, resume } from "../wait/interrupt.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { errors, IPC_NOWAIT } from "../ffi/abi.ts";
+import { errors, IPC_NOWAIT } from "../ffi/constants.ts";
 import { msgrcv, msgsnd } from "../ffi/calls.ts";
 import { Slot, USUAL_LONGEST } from "../ffi/msgbuf.ts";
 import type { ThreadMemory, ThreadRequest } from "../wait/pool.ts";

@@ -6,7 +6,6 @@
  */
 
 import {
-  abi,
   errors,
   IPC_CREAT,
   IPC_EXCL,
@@ -14,10 +13,9 @@ import {
   IPC_RMID,
   IPC_SET,
   IPC_STAT,
-  type Layout,
-  readStruct,
-  writeStruct,
-} from "../ffi/abi.ts";
+} from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
+import { type Layout, readStruct, writeStruct } from "../ffi/struct.ts";
 import { geteuid } from "../ffi/calls.ts";
 import { IpcError, reasonOf } from "../ffi/error.ts";
 import type { Ending } from "../wait/line.ts";

@@ -5,17 +5,9 @@
  * @module
  */
 
-import {
-  abi,
-  errors,
-  IPC_CREAT,
-  IPC_NOWAIT,
-  IPC_PRIVATE,
-  readStruct,
-  SEM_UNDO,
-  seminfo,
-  SEMVMX,
-} from "../ffi/abi.ts";
+import { errors, IPC_CREAT, IPC_NOWAIT, IPC_PRIVATE, SEM_UNDO, SEMVMX } from "../ffi/constants.ts";
+import { abi, seminfo } from "../ffi/platforms.ts";
+import { readStruct } from "../ffi/struct.ts";
 import { semctl, semctlBuffer, semget } from "../ffi/calls.ts";
 import { attempt, attemptSingle } from "../ffi/sembuf.ts";
 import { checkInteger, checkMode } from "../ffi/check.ts";

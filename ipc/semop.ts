@@ -4,7 +4,7 @@
  * @module
  */
 
-import { errors, SEM_UNDO, SEMVMX } from "../ffi/abi.ts";
+import { errors, SEM_UNDO, SEMVMX } from "../ffi/constants.ts";
 import { attempt, type Packed, packMany, packOne, put, textOf } from "../ffi/sembuf.ts";
 import { anyWaiting, type Ending, isWaiting, wait, type WaitRequest } from "../wait/line.ts";
 import { checkInteger } from "../ffi/check.ts";

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { abi, errors, IPC_NOWAIT, SEM_UNDO } from "../ffi/abi.ts";
+import { errors, IPC_NOWAIT, SEM_UNDO } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
 import { semctl, semtimedop, timespec } from "../ffi/calls.ts";
 import { attempt, attemptAgain, pack, type Packed, point, reserve } from "../ffi/sembuf.ts";
 import { resume } from "../wait/interrupt.ts";

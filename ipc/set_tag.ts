@@ -12,7 +12,9 @@
  * @module
  */
 
-import { abi, errors, IPC_NOWAIT, IPC_SET, IPC_STAT, readStruct, writeStruct } from "../ffi/abi.ts";
+import { errors, IPC_NOWAIT, IPC_SET, IPC_STAT } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
+import { readStruct, writeStruct } from "../ffi/struct.ts";
 import { semctlBuffer } from "../ffi/calls.ts";
 import { attempt, pack } from "../ffi/sembuf.ts";
 import { checkWord } from "../ffi/check.ts";

@@ -5,20 +5,18 @@
  */
 
 import {
-  abi,
   errors,
   IPC_CREAT,
   IPC_PRIVATE,
   IPC_RMID,
   IPC_STAT,
-  readStruct,
   SHM_DEST,
   SHM_HUGETLB,
-  shm_info,
   SHM_LOCKED,
   SHM_RDONLY,
-  shminfo,
-} from "../ffi/abi.ts";
+} from "../ffi/constants.ts";
+import { abi, shm_info, shminfo } from "../ffi/platforms.ts";
+import { readStruct } from "../ffi/struct.ts";
 import { shmat, shmctl, shmdt, shmget, view } from "../ffi/calls.ts";
 import { detach } from "../ffi/detach.ts";
 import { encode } from "../ffi/bytes.ts";

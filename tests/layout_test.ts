@@ -7,22 +7,17 @@ import process from "node:process";
 import { test } from "node:test";
 import { MessageQueue, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
-import * as abiModule from "../ffi/abi.ts";
+import * as constants from "../ffi/constants.ts";
+import { errors, SEMVMX } from "../ffi/constants.ts";
+import { abi, msginfo, seminfo, shm_info, shminfo } from "../ffi/platforms.ts";
 import {
-  abi,
-  errors,
   type Field,
   type Layout,
-  msginfo,
   readField,
   readStruct,
-  seminfo,
-  SEMVMX,
-  shm_info,
-  shminfo,
   writeField,
   writeStruct,
-} from "../ffi/abi.ts";
+} from "../ffi/struct.ts";
 import { testWhere, testWith, tool } from "./peer.ts";
 
 /** The structs by their names in C. */
@@ -34,7 +29,7 @@ const structs: Record<string, Layout> = {
   ...(abi.isLinux ? { seminfo, msginfo, shminfo, shm_info } : {}),
 };
 
-const shared = Object.entries(abiModule).flatMap(([name, value]): [string, number][] =>
+const shared = Object.entries(constants).flatMap(([name, value]): [string, number][] =>
   typeof value === "number" && /^(IPC|SEM|MSG|SHM)_/.test(name) ? [[name, value]] : []
 );
 const linuxOnly = /^SHM_(REMAP|EXEC|HUGETLB|NORESERVE|DEST|LOCKED)$/;
@@ -83,7 +78,7 @@ return 0;
 const testC = (name: string, body: () => void) =>
   testWhere(compiler === undefined ? "no C compiler" : undefined, name, body);
 
-testC("the layouts of abi.ts are those of the C compiler", () => {
+testC("the layouts of platforms.ts are those of the C compiler", () => {
   const statements = Object.entries(structs).flatMap((
     [struct, { fields }],
   ) => [
@@ -139,25 +134,28 @@ testC("the structs that are written without a layout are as the C compiler lays 
   assertEquals(inC, members.map((row) => row.map(String)));
 });
 
-testC("the constants and error numbers of abi.ts are those of the C headers", () => {
-  const names = { ...constants, ...errors };
-  const inC = runC(
-    Object.keys(names).map((name) =>
-      `#ifdef ${name}\nprintf("${name} %d\\n", (int) ${name});\n#else\nprintf("${name} missing\\n");\n#endif`
-    ),
-  );
-  // musl leaves this one out.
-  const known = inC.filter(([name, value]) => !(name === "MSG_COPY" && value === "missing"));
-  assertEquals(
-    known,
-    Object.entries(names).flatMap(([name, value]) =>
-      known.some(([other]) => other === name) ? [[name, `${value}`]] : []
-    ),
-  );
-  assert(known.length > 60);
-});
+testC(
+  "the constants and error numbers of constants.ts and platforms.ts are those of the C headers",
+  () => {
+    const names = { ...constants, ...errors };
+    const inC = runC(
+      Object.keys(names).map((name) =>
+        `#ifdef ${name}\nprintf("${name} %d\\n", (int) ${name});\n#else\nprintf("${name} missing\\n");\n#endif`
+      ),
+    );
+    // musl leaves this one out.
+    const known = inC.filter(([name, value]) => !(name === "MSG_COPY" && value === "missing"));
+    assertEquals(
+      known,
+      Object.entries(names).flatMap(([name, value]) =>
+        known.some(([other]) => other === name) ? [[name, `${value}`]] : []
+      ),
+    );
+    assert(known.length > 60);
+  },
+);
 
-test("libc has every constant of abi.ts, of the same value", () => {
+test("libc has every constant of constants.ts, of the same value", () => {
   const inLibc: Record<string, unknown> = { ...libc };
   for (const [name, value] of [...shared, ...Object.entries(abi.constants)]) {
     assertEquals(inLibc[name], value, name);

@@ -4,7 +4,8 @@ import process from "node:process";
 import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 import { configure, MessageQueue, prepare, Semaphore, SemaphoreSet } from "@sysv/ipc";
-import { abi, errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
 import { addressOf, runtime } from "../ffi/calls.ts";
 import { threadNumber } from "../wait/interrupt.ts";
 import {

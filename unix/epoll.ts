@@ -11,7 +11,8 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
-import { abi, errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
 import {
   control,
   EPOLL_CTL_ADD,

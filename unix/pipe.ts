@@ -12,7 +12,8 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
-import { abi, errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
 import { IpcError } from "../ffi/error.ts";
 import { resume } from "../wait/interrupt.ts";
 import * as calls from "../ffi/unix_calls.ts";

@@ -10,7 +10,7 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
-import { errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
 import { IpcError } from "../ffi/error.ts";
 import { resume } from "../wait/interrupt.ts";
 import { POLLERR, PollFds, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI } from "../ffi/pollfd.ts";

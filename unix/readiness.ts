@@ -8,7 +8,8 @@
  * @module
  */
 
-import { abi, errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
 import {
   control,
   EPOLL_CTL_ADD,

@@ -11,7 +11,8 @@
  * @module
  */
 
-import { abi, errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
 import type { Calls } from "../ffi/backend.ts";
 import { getpid, openLibc, signal } from "../ffi/calls.ts";
 import { interruptPrototypes, timerPrototypes } from "../ffi/symbols.ts";

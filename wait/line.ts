@@ -13,7 +13,7 @@
  * @module
  */
 
-import { errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
 import {
   type BlockingCall,
   MOST_THREADS,

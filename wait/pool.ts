@@ -10,7 +10,8 @@
  * @module
  */
 
-import { abi, errors } from "../ffi/abi.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
 import type { Calls, Prototypes } from "../ffi/backend.ts";
 import { openLibc, runtime, view } from "../ffi/calls.ts";
 import { disable, enable, interrupt, isMainThread, threadNumber, unblock } from "./interrupt.ts";

@@ -17,22 +17,9 @@
  * @module
  */
 
-import {
-  abi,
-  errors,
-  IPC_RMID,
-  IPC_SET,
-  IPC_STAT,
-  type Layout,
-  msginfo,
-  readStruct,
-  seminfo,
-  shm_info,
-  SHM_RDONLY,
-  SHM_REMAP,
-  shminfo,
-  writeStruct,
-} from "../abi.ts";
+import { errors, IPC_RMID, IPC_SET, IPC_STAT, SHM_RDONLY, SHM_REMAP } from "../constants.ts";
+import { abi, msginfo, seminfo, shm_info, shminfo } from "../platforms.ts";
+import { type Layout, readStruct, writeStruct } from "../struct.ts";
 import type { Pointer } from "../backend.ts";
 import * as calls from "../calls.ts";
 import { detach } from "../detach.ts";
@@ -57,7 +44,7 @@ export {
   SHM_RDONLY,
   SHM_REMAP,
   SHM_RND,
-} from "../abi.ts";
+} from "../constants.ts";
 
 // The commands are typed by their numbers on Linux, so that a command tells the type of its result;
 // elsewhere the values differ and the types tell the same. -1 where the platform has no such command.

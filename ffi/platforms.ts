@@ -8,15 +8,7 @@
  */
 
 import { backend } from "./load.ts";
-
-/** Where a member of a C struct stands: offset and size in bytes; `signed` where it can be negative. */
-export type Field = readonly [offset: number, size: 2 | 4 | 8, sign?: "signed"];
-
-/** A C struct: its size in bytes and its members by their names in C. */
-export interface Layout {
-  readonly size: number;
-  readonly fields: Readonly<Record<string, Field>>;
-}
+import type { Layout } from "./struct.ts";
 
 /** What differs between platforms. */
 export interface Abi {
@@ -346,87 +338,6 @@ export const supported: boolean = backend !== undefined &&
 /** What holds on this platform; elsewhere something to name constants by. */
 export const abi: Abi = platforms[backend?.platform() ?? ""] ?? linuxX86;
 
-// The values that are the same everywhere.
-
-/** The key of an object without a key: each call makes another. */
-export const IPC_PRIVATE = 0;
-/** Creates the object if its key is free. */
-export const IPC_CREAT = 0o1000;
-/** With `IPC_CREAT`, fails if the key is taken. */
-export const IPC_EXCL = 0o2000;
-/** Fails instead of waiting. */
-export const IPC_NOWAIT = 0o4000;
-/** Removes an object. */
-export const IPC_RMID = 0;
-/** Changes owner, group and mode. */
-export const IPC_SET = 1;
-/** Describes an object. */
-export const IPC_STAT = 2;
-/** Reverses the operation when the process ends. */
-export const SEM_UNDO = 0x1000;
-/** Cuts a message that is too long, instead of failing. */
-export const MSG_NOERROR = 0o10000;
-/** Attaches for reading only. */
-export const SHM_RDONLY = 0o10000;
-/** Rounds the address down. */
-export const SHM_RND = 0o20000;
-/** Replaces what is mapped at the address (Linux). */
-export const SHM_REMAP = 0o40000;
-/** Lets the memory be executed (Linux). */
-export const SHM_EXEC = 0o100000;
-/** Takes the memory from the huge pages (Linux). */
-export const SHM_HUGETLB = 0o4000;
-/** Reserves no swap space for the memory (Linux). */
-export const SHM_NORESERVE = 0o10000;
-/** In a segment's mode: it goes with its last attachment (Linux). */
-export const SHM_DEST = 0o1000;
-/** In a segment's mode: it is locked in memory (Linux). */
-export const SHM_LOCKED = 0o2000;
-
-// <sys/mman.h>, used on Linux alone.
-
-export const PROT_READ = 1;
-export const PROT_WRITE = 2;
-export const MAP_PRIVATE = 2;
-/** Takes the address given, in the place of what is mapped there. */
-export const MAP_FIXED = 0x10;
-/** Maps no file. */
-export const MAP_ANONYMOUS = 0x20;
-/** Sets no memory aside for the mapping. */
-export const MAP_NORESERVE = 0x4000;
-
-/** The numbers of the errors that the calls may give, by name. */
-export const errors = {
-  EPERM: 1,
-  ENOENT: 2,
-  ESRCH: 3,
-  EINTR: 4,
-  EIO: 5,
-  ENXIO: 6,
-  E2BIG: 7,
-  EBADF: 9,
-  ECHILD: 10,
-  ENOMEM: 12,
-  EACCES: 13,
-  EFAULT: 14,
-  EBUSY: 16,
-  EEXIST: 17,
-  ENOTDIR: 20,
-  EISDIR: 21,
-  EINVAL: 22,
-  ENFILE: 23,
-  EMFILE: 24,
-  EFBIG: 27,
-  ENOSPC: 28,
-  EROFS: 30,
-  EPIPE: 32,
-  ERANGE: 34,
-  ...abi.errors,
-} as const;
-
-/** The largest value of a semaphore (SEMVMX), on every platform. */
-export const SEMVMX = 32767;
-
 // struct seminfo, <linux/sem.h>: int each
 export const seminfo: Layout = {
   size: 40,
@@ -483,56 +394,3 @@ export const shm_info: Layout = {
     swap_successes: [40, 8],
   },
 };
-
-/** Reads one member of a struct. Unsigned values above 2^53 come out rounded. */
-export function readField(
-  memory: DataView,
-  [offset, size, sign]: Field,
-): number {
-  if (size === 2) return memory.getUint16(offset, true);
-  if (size === 4) {
-    return sign ? memory.getInt32(offset, true) : memory.getUint32(offset, true);
-  }
-  return Number(
-    sign ? memory.getBigInt64(offset, true) : memory.getBigUint64(offset, true),
-  );
-}
-
-/** Writes one member of a struct. */
-export function writeField(
-  memory: DataView,
-  [offset, size]: Field,
-  value: number,
-): void {
-  if (size === 2) memory.setUint16(offset, value, true);
-  else if (size === 4) memory.setUint32(offset, value, true);
-  else memory.setBigUint64(offset, BigInt.asUintN(64, BigInt(value)), true);
-}
-
-/** Reads the members of a struct. */
-export function readStruct(
-  layout: Layout,
-  bytes: Uint8Array,
-): Record<string, number> {
-  const memory = new DataView(bytes.buffer, bytes.byteOffset, layout.size);
-  return Object.fromEntries(
-    Object.entries(layout.fields).map((
-      [name, field],
-    ) => [name, readField(memory, field)]),
-  );
-}
-
-/** Writes those members of a struct that are given and known. */
-export function writeStruct(
-  layout: Layout,
-  bytes: Uint8Array,
-  values: Readonly<Record<string, unknown>>,
-): void {
-  const memory = new DataView(bytes.buffer, bytes.byteOffset, layout.size);
-  for (const [name, value] of Object.entries(values)) {
-    const field = layout.fields[name];
-    if (field !== undefined && typeof value === "number") {
-      writeField(memory, field, value);
-    }
-  }
-}
