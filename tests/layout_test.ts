@@ -7,7 +7,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { MessageQueue, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
-import * as constants from "../ffi/constants.ts";
+import * as commonConstants from "../ffi/constants.ts";
 import { errors, SEMVMX } from "../ffi/constants.ts";
 import { abi, msginfo, seminfo, shm_info, shminfo } from "../ffi/platforms.ts";
 import {
@@ -29,7 +29,7 @@ const structs: Record<string, Layout> = {
   ...(abi.isLinux ? { seminfo, msginfo, shminfo, shm_info } : {}),
 };
 
-const shared = Object.entries(constants).flatMap(([name, value]): [string, number][] =>
+const shared = Object.entries(commonConstants).flatMap(([name, value]): [string, number][] =>
   typeof value === "number" && /^(IPC|SEM|MSG|SHM)_/.test(name) ? [[name, value]] : []
 );
 const linuxOnly = /^SHM_(REMAP|EXEC|HUGETLB|NORESERVE|DEST|LOCKED)$/;
