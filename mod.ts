@@ -48,21 +48,23 @@ export type {
   PermissionOptions,
 } from "./ipc/object.ts";
 export type { SemaphoreOperation } from "./ipc/semop.ts";
+export { Permit } from "./ipc/permit.ts";
 export {
   type OperationOptions,
-  Permit,
   Semaphore,
   type SemaphoreCreateOptions,
-  type SemaphoreInfo,
   type SemaphoreOpenOrCreateOptions,
-  SemaphoreSet,
-  type SemaphoreSetCreateOptions,
-  type SemaphoreSetOpenOptions,
-  type SemaphoreSetOpenOrCreateOptions,
   type SemaphoreWaiting,
   type SyncOperationOptions,
   type UndoOptions,
 } from "./ipc/semaphore.ts";
+export {
+  SemaphoreSet,
+  type SemaphoreSetCreateOptions,
+  type SemaphoreSetOpenOptions,
+  type SemaphoreSetOpenOrCreateOptions,
+} from "./ipc/semaphore_set.ts";
+export type { SemaphoreInfo } from "./ipc/set_handle.ts";
 export {
   SharedMemory,
   type SharedMemoryCreateOptions,

@@ -36,6 +36,15 @@ export function packSingle(handle: Handle, index: number, delta: number, flags: 
   return packOne(index, delta, flags);
 }
 
+/** Packs the test for a value of at least so much, which changes nothing, until others are packed. */
+export function packTest(handle: Handle, index: number, least: number, flags: number): Packed {
+  if (handle.state !== "open") throw handle.refusal();
+  const packed = packMany(2);
+  put(packed, 0, index, -least, flags);
+  put(packed, 1, index, least, flags);
+  return packed;
+}
+
 /** Packs operations, until the next are packed. */
 export function packSeveral(
   handle: Handle,

@@ -7,7 +7,7 @@
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { SemaphoreSet } from "../ipc/semaphore.ts";
+import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { event as protocol } from "./protocols.ts";
 import { Structure } from "./structure.ts";

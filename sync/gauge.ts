@@ -8,7 +8,7 @@ import { checkInteger } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { SemaphoreSet } from "../ipc/semaphore.ts";
+import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { gauge as protocol, type Step } from "./protocols.ts";
 import { type Guard, Structure } from "./structure.ts";

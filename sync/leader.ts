@@ -8,7 +8,7 @@ import { checkInteger } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { SemaphoreSet } from "../ipc/semaphore.ts";
+import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { leader as protocol } from "./protocols.ts";
 import { checkFunction, type Guard, isRemoved, Structure } from "./structure.ts";

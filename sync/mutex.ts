@@ -9,7 +9,7 @@ import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/opt
 import { errorOf } from "../ipc/error_of.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { SemaphoreSet } from "../ipc/semaphore.ts";
+import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { mutex as protocol } from "./protocols.ts";
 import { Guard, Structure } from "./structure.ts";

@@ -8,7 +8,7 @@ import { checkWord } from "../ffi/check.ts";
 import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { SemaphoreSet } from "../ipc/semaphore.ts";
+import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { rwlock as protocol } from "./protocols.ts";
 import { type Guard, Structure } from "./structure.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { SemaphoreSet } from "../ipc/semaphore.ts";
+import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { SetKind } from "../ipc/set_tag.ts";
 import type { SemaphoreArray } from "./array.ts";
 import type { Step } from "./protocols.ts";

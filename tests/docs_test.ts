@@ -119,6 +119,8 @@ test("The README and each class have programs that show them", () => {
       "README.md",
       "mod.ts",
       "ipc/semaphore.ts",
+      "ipc/semaphore_set.ts",
+      "ipc/permit.ts",
       "ipc/message_queue.ts",
       "ipc/shared_memory.ts",
       "ffi/libc/mod.ts",

@@ -1,0 +1,83 @@
+/**
+ * What was acquired of a semaphore: {@linkcode Permit}.
+ *
+ * @module
+ */
+
+import { errors, SEM_UNDO } from "../ffi/constants.ts";
+import { attemptSingle } from "../ffi/sembuf.ts";
+import { checkInternal } from "./internal.ts";
+import type { Handle } from "./object.ts";
+import { semopError } from "./semop.ts";
+
+/** Names one semaphore of a set in messages. */
+export function semaphoreName(handle: Handle, index: number): string {
+  return `semaphore ${index} of ${handle.name}`;
+}
+
+/**
+ * What was acquired of a {@linkcode Semaphore}. Releasing gives back exactly that, once, with the
+ * same undo. If its process dies first, the kernel gives it back, unless it was acquired with
+ * `{ undo: false }`.
+ *
+ * A permit belongs to the process: any of its threads may release it, and the end of a thread
+ * releases nothing.
+ *
+ * @example
+ * ```ts
+ * import { Semaphore } from "@sysv/ipc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using connections = Semaphore.create({ value: 2 });
+ * {
+ *   using _permit = connections.acquireSync();
+ *   assertEquals(connections.value, 1);
+ * }
+ * assertEquals(connections.value, 2);
+ * ```
+ */
+export class Permit implements Disposable {
+  /** How much was acquired. */
+  readonly count: number;
+  readonly #index: number;
+  readonly #flags: number;
+  /** Undefined once it is released. */
+  #handle: Handle | undefined;
+
+  /** @ignore */
+  constructor(token: symbol, handle: Handle, index: number, count: number, undo: boolean) {
+    checkInternal(token, "semaphore.acquire()");
+    this.#handle = handle;
+    this.#index = index;
+    this.count = count;
+    this.#flags = undo ? SEM_UNDO : 0;
+  }
+
+  /**
+   * Gives back what was acquired; never waits. Does nothing the second time, nor once the semaphore
+   * is removed. It works after the semaphore's handle is disposed, too.
+   *
+   * @throws {IpcError} ERANGE if the value would pass 32767, as others have added meanwhile.
+   */
+  release(): void {
+    const handle = this.#handle;
+    if (handle === undefined) return;
+    const result = attemptSingle(handle.id, this.#index, this.count, this.#flags);
+    if (result < 0) this.#fail(handle, result);
+    this.#handle = undefined;
+  }
+
+  #fail(handle: Handle, result: number): void {
+    if (result === -errors.EINVAL || result === -errors.EIDRM) return;
+    throw semopError(
+      handle,
+      -result,
+      `release ${this.count} to ${semaphoreName(handle, this.#index)}`,
+    );
+  }
+
+  /** Releases, so that `using` does. */
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
