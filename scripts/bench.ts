@@ -15,7 +15,7 @@ import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { keyOf, MessageQueue, removeOnExit, SemaphoreSet } from "../mod.ts";
-import { Child } from "../tests/child.ts";
+import { Child } from "../tests/support/child.ts";
 import type { Numbers } from "./bench/contender.ts";
 import { findBun } from "./bun.ts";
 

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { test } from "node:test";
-import { projectFile } from "./child.ts";
+import { projectFile } from "./support/child.ts";
 
 const read = (path: string) => readFileSync(projectFile(path), "utf8");
 const deno = JSON.parse(read("deno.json")) as {

@@ -1,14 +1,16 @@
 import { assert, assertEquals } from "@std/assert";
 import { execFile, type ExecFileException, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { after, test } from "node:test";
 import { keyOf, MessageQueue, Semaphore } from "@sysv/ipc";
-import { command, projectFile } from "./child.ts";
-import { c, perl, php, python, testWith } from "./peer.ts";
+import { command, projectFile } from "./support/child.ts";
+import { c, perl, php, python } from "./support/languages.ts";
+import { testWith } from "./support/peer.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 /** A block of code in a document. */
 interface Block {
@@ -57,11 +59,11 @@ const withOwnNames = (code: string) =>
   code.replaceAll(hex("my-app/busy"), hex(`${app}/busy`)).replaceAll("my-app/", `${app}/`);
 
 // Within the project, so that "@sysv/ipc" means there what it means to a user.
-const folder = mkdtempSync(projectFile("tests/.docs-"));
-after(() => rmSync(folder, { recursive: true }));
+const folder = temporaryFolder(projectFile("tests/.docs-"));
+after(() => folder[Symbol.dispose]());
 
 function write({ file, line, code }: Block, ending: string): string {
-  const path = join(folder, `${file.replaceAll(/\W/g, "_")}_${line}.${ending}`);
+  const path = join(folder.path, `${file.replaceAll(/\W/g, "_")}_${line}.${ending}`);
   // Errors then tell the lines of the document.
   const above = ending === "ts" ? "\n".repeat(line) : "";
   writeFileSync(path, above + withOwnNames(code));

@@ -1,14 +1,15 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { IpcError, keyOf, MessageQueue, Semaphore, SharedMemory } from "@sysv/ipc";
-import { Child, command, projectFile, run } from "./child.ts";
-import { onlyRoot, privileges } from "./privilege.ts";
-import { assertIpcError, freshName } from "./support.ts";
+import { assertIpcError } from "./support/assert.ts";
+import { Child, command, projectFile, run } from "./support/child.ts";
+import { freshName } from "./support/objects.ts";
+import { onlyRoot, privileges } from "./support/privilege.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 const kinds = [
   { Kind: Semaphore, name: "Semaphore", noun: "semaphore set", call: "sem", options: {} },
@@ -414,12 +415,11 @@ test(
   "Importing works in Node too, and the first call says which runtimes will do",
   { skip: skipNode },
   () => {
-    const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-node-"));
-    try {
-      const [source, bundle] = [join(folder, "program.ts"), join(folder, "program.mjs")];
-      writeFileSync(
-        source,
-        `
+    using folder = temporaryFolder();
+    const [source, bundle] = [join(folder.path, "program.ts"), join(folder.path, "program.mjs")];
+    writeFileSync(
+      source,
+      `
         import { keyOf, Semaphore } from ${JSON.stringify(projectFile("mod.ts"))};
         import { semget } from ${JSON.stringify(projectFile("ffi/libc/mod.ts"))};
         import { Mutex } from ${JSON.stringify(projectFile("sync/mod.ts"))};
@@ -433,16 +433,13 @@ test(
           }
         }
       `,
-      );
-      const [bun] = command(source, "bun");
-      const built = spawnSync(bun!, ["build", source, "--target=node", `--outfile=${bundle}`]);
-      assertEquals(built.status, 0, String(built.stderr));
-      const { stdout, stderr } = spawnSync("node", [bundle], { encoding: "utf8" });
-      const refusal = "Cannot call libc in this runtime: run with Deno or Bun\n";
-      assertEquals(stdout, `${keyOf("gunicorn")}\n${refusal.repeat(4)}`, stderr);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    );
+    const [bun] = command(source, "bun");
+    const built = spawnSync(bun!, ["build", source, "--target=node", `--outfile=${bundle}`]);
+    assertEquals(built.status, 0, String(built.stderr));
+    const { stdout, stderr } = spawnSync("node", [bundle], { encoding: "utf8" });
+    const refusal = "Cannot call libc in this runtime: run with Deno or Bun\n";
+    assertEquals(stdout, `${keyOf("gunicorn")}\n${refusal.repeat(4)}`, stderr);
   },
 );
 
@@ -454,10 +451,10 @@ function runLimited(limit: string, value: string, program: string): Child {
 
 /** Lets another command run a program, which imports what it needs. */
 function runBy(words: readonly string[], program: string): Child {
-  const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-limited-"));
-  const file = join(folder, "program.ts");
+  const folder = temporaryFolder();
+  const file = join(folder.path, "program.ts");
   writeFileSync(file, program);
   const child = new Child([...words, ...command(file)]);
-  child.exit.finally(() => rmSync(folder, { recursive: true }));
+  child.exit.finally(() => folder[Symbol.dispose]());
   return child;
 }

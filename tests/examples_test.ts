@@ -1,6 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { test } from "node:test";
-import { Child, command, projectFile, runtime } from "./child.ts";
+import { Child, command, projectFile, runtime } from "./support/child.ts";
 
 test("The busy workers are counted right, whoever is killed or crashes", async () => {
   await using example = new Child(

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import process from "node:process";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { projectFile, runtime } from "./child.ts";
+import { projectFile, runtime } from "./support/child.ts";
 
 const folder = "examples/unix";
 

@@ -2,8 +2,9 @@ import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { IpcError, Semaphore } from "@sysv/ipc";
-import { Child, command, projectFile, until } from "./child.ts";
-import { testWhere } from "./peer.ts";
+import { Child, command, projectFile } from "./support/child.ts";
+import { testWhere } from "./support/peer.ts";
+import { until } from "./support/time.ts";
 
 const example = projectFile("examples/gunicorn/watch.ts");
 const permissions = ["--allow-ffi", "--allow-run", "--allow-env", "--allow-net=127.0.0.1"];

@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { IpcError, SharedMemory } from "@sysv/ipc";
-import { c, Name, perl, php, python, start, testWith } from "./peer.ts";
+import { c, perl, php, python } from "./support/languages.ts";
+import { Name, start, testWith } from "./support/peer.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();

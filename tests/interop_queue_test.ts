@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { MessageQueue } from "@sysv/ipc";
-import { run } from "./child.ts";
-import { c, Name, perl, php, python, start, testWith } from "./peer.ts";
+import { run } from "./support/child.ts";
+import { c, perl, php, python } from "./support/languages.ts";
+import { Name, start, testWith } from "./support/peer.ts";
 
 for (const language of [c, python, perl, php]) {
   testWith(

@@ -1,7 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { ftok, keyOf, Semaphore, SemaphoreSet } from "@sysv/ipc";
-import { projectFile, run, until } from "./child.ts";
-import { c, Name, perl, php, python, start, testWith } from "./peer.ts";
+import { projectFile, run } from "./support/child.ts";
+import { c, perl, php, python } from "./support/languages.ts";
+import { Name, start, testWith } from "./support/peer.ts";
+import { until } from "./support/time.ts";
 
 for (const language of [python, perl, php]) {
   testWith(

@@ -1,8 +1,10 @@
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import { IpcError, keyOf, MessageQueue, SemaphoreSet, SharedMemory } from "@sysv/ipc";
-import { run, until } from "./child.ts";
-import { Name, testWith, tool } from "./peer.ts";
+import { run } from "./support/child.ts";
+import { tool } from "./support/languages.ts";
+import { Name, testWith } from "./support/peer.ts";
+import { until } from "./support/time.ts";
 
 const [ipcs, ipcrm, ipcmk] = [tool("ipcs"), tool("ipcrm"), tool("ipcmk")];
 

@@ -1,30 +1,23 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { createHash } from "node:crypto";
-import {
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { linkSync, mkdirSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { ftok, keyOf, MessageQueue, Semaphore, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
-import { otherRuntime, run } from "./child.ts";
-import { onlyRoot, privileges, wrong } from "./privilege.ts";
-import { assertIpcError, freshName } from "./support.ts";
+import { assertIpcError, wrong } from "./support/assert.ts";
+import { otherRuntime, run } from "./support/child.ts";
+import { freshName } from "./support/objects.ts";
+import { onlyRoot, privileges } from "./support/privilege.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 /** A folder with a file in it, removed at the end of the block. */
 function newFolder(): { folder: string; file: string } & Disposable {
-  const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-key-"));
-  const file = join(folder, "file");
+  const folder = temporaryFolder();
+  const file = join(folder.path, "file");
   writeFileSync(file, "");
-  return { folder, file, [Symbol.dispose]: () => rmSync(folder, { recursive: true }) };
+  return { folder: folder.path, file, [Symbol.dispose]: () => folder[Symbol.dispose]() };
 }
 
 test("keyOf() gives what any language computes", () => {

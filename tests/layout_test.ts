@@ -1,7 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
@@ -18,7 +17,9 @@ import {
   writeField,
   writeStruct,
 } from "../ffi/struct.ts";
-import { testWhere, testWith, tool } from "./peer.ts";
+import { tool } from "./support/languages.ts";
+import { testWhere, testWith } from "./support/peer.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 /** The structs by their names in C. */
 const structs: Record<string, Layout> = {
@@ -43,12 +44,11 @@ const compiler = ["cc", "gcc"].find((command) => spawnSync(command, ["--version"
 
 /** Compiles and runs the statements of a C program, and gives what it prints as words in lines. */
 function runC(statements: readonly string[]): string[][] {
-  const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-layout-"));
-  try {
-    const [source, program] = [join(folder, "layout.c"), join(folder, "layout")];
-    writeFileSync(
-      source,
-      `#define _GNU_SOURCE
+  using folder = temporaryFolder();
+  const [source, program] = [join(folder.path, "layout.c"), join(folder.path, "layout")];
+  writeFileSync(
+    source,
+    `#define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
@@ -63,16 +63,13 @@ ${statements.join("\n")}
 return 0;
 }
 `,
-    );
-    // macOS spells the private members of ipc_perm with one underscore.
-    const names = abi.isLinux ? [] : ["-D__key=_key", "-D__seq=_seq"];
-    const compiled = spawnSync(compiler!, ["-w", ...names, "-o", program, source]);
-    assertEquals(compiled.status, 0, `${compiled.stderr}`);
-    const { stdout } = spawnSync(program);
-    return `${stdout}`.trim().split("\n").map((line) => line.split(" "));
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
+  );
+  // macOS spells the private members of ipc_perm with one underscore.
+  const names = abi.isLinux ? [] : ["-D__key=_key", "-D__seq=_seq"];
+  const compiled = spawnSync(compiler!, ["-w", ...names, "-o", program, source]);
+  assertEquals(compiled.status, 0, `${compiled.stderr}`);
+  const { stdout } = spawnSync(program);
+  return `${stdout}`.trim().split("\n").map((line) => line.split(" "));
 }
 
 const testC = (name: string, body: () => void) =>

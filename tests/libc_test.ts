@@ -61,9 +61,11 @@ import {
   shmdt,
   shmget,
 } from "@sysv/ipc/libc";
-import { run, until } from "./child.ts";
-import { onlyRoot, onlyUnshared, privileges, untilIn, wrong } from "./privilege.ts";
-import { assertIpcError, freshName } from "./support.ts";
+import { assertIpcError, wrong } from "./support/assert.ts";
+import { run } from "./support/child.ts";
+import { freshName } from "./support/objects.ts";
+import { onlyRoot, onlyUnshared, privileges, untilIn } from "./support/privilege.ts";
+import { until } from "./support/time.ts";
 
 /** An object of the kernel that goes at the end of the block. */
 function kept(id: number, remove: (id: number) => void): { id: number } & Disposable {

@@ -1,13 +1,15 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { MessageQueue, Semaphore, SharedMemory } from "@sysv/ipc";
-import { Child, command, type Exit, projectFile, run, runtime, until } from "./child.ts";
-import { assertIpcError, removing } from "./support.ts";
+import { assertIpcError } from "./support/assert.ts";
+import { Child, command, type Exit, projectFile, run, runtime, told } from "./support/child.ts";
+import { removing } from "./support/objects.ts";
+import { until } from "./support/time.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 const create = `
   const semaphore = Semaphore.create({ owner: false });
@@ -194,28 +196,24 @@ test(
   "removeOnExit() ends the first process of a container on a signal",
   onlyNamespace,
   async () => {
-    const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-init-"));
-    try {
-      const file = join(folder, "init.ts");
-      writeFileSync(
-        file,
-        `
+    using folder = temporaryFolder();
+    const file = join(folder.path, "init.ts");
+    writeFileSync(
+      file,
+      `
         import { removeOnExit, Semaphore } from "${projectFile("mod.ts")}";
         const semaphore = Semaphore.create({ owner: false });
         removeOnExit(semaphore);
         setTimeout(() => {}, 10_000);
         console.log(semaphore.id);
       `,
-      );
-      await using child = new Child([...namespace, ...command(file)]);
-      const id = Number(await child.hear());
-      const init = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8");
-      process.kill(Number(init), "SIGTERM");
-      assertEquals(await child.exit, { code: 143, signal: null }, child.stderr);
-      assertIsGone(id);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
+    );
+    await using child = new Child([...namespace, ...command(file)]);
+    const id = Number(await child.hear());
+    const init = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8");
+    process.kill(Number(init), "SIGTERM");
+    assertEquals(await child.exit, { code: 143, signal: null }, child.stderr);
+    assertIsGone(id);
   },
 );
 
@@ -482,13 +480,6 @@ test("removeOnExit() does not keep the program alive", async () => {
   assertEquals(await child.exit, { code: 0, signal: null });
   assertIsGone(id);
 });
-
-/** Tells a child to go on to its end, and waits for it. */
-async function told(child: Child): Promise<Exit> {
-  child.say("end");
-  child.end();
-  return await child.exit;
-}
 
 function assertIsGone(id: number): void {
   assertIpcError(() => Semaphore.fromId(id), "EIDRM", "semctl");

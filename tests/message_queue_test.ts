@@ -9,9 +9,11 @@ import process from "node:process";
 import { test } from "node:test";
 import { keyOf, type Message, MessageQueue, SharedMemory } from "@sysv/ipc";
 import { IPC_INFO, msgctl } from "@sysv/ipc/libc";
-import { otherRuntime, run, until } from "./child.ts";
-import { onlyRoot, onlyUnshared, privileges, untilIn, wrong } from "./privilege.ts";
-import { assertIpcError, freshName, removing } from "./support.ts";
+import { assertIpcError, wrong } from "./support/assert.ts";
+import { otherRuntime, run } from "./support/child.ts";
+import { freshName, removing } from "./support/objects.ts";
+import { onlyRoot, onlyUnshared, privileges, untilIn } from "./support/privilege.ts";
+import { until } from "./support/time.ts";
 
 const { msgmax, msgmnb } = msgctl(0, IPC_INFO);
 

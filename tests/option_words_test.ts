@@ -2,8 +2,8 @@ import { assert, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { SemaphoreSet } from "@sysv/ipc";
 import { Barrier, Bulkhead, Mutex, RwLock } from "@sysv/ipc/sync";
-import { wrong } from "./privilege.ts";
-import { assertIpcError, freshName } from "./support.ts";
+import { assertIpcError, wrong } from "./support/assert.ts";
+import { freshName } from "./support/objects.ts";
 
 /** What takes one of several words. */
 const uses: Record<string, (key: string, word: never) => unknown> = {

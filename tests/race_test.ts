@@ -3,11 +3,11 @@ import { test } from "node:test";
 import process from "node:process";
 import { keyOf, MessageQueue, Semaphore, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
-import { type Child, run, type Runtime, until } from "./child.ts";
-import { onlyRoot, privileges } from "./privilege.ts";
-import { assertIpcError, freshName, removing } from "./support.ts";
-
-const runtimes: readonly Runtime[] = ["deno", "bun"];
+import { assertIpcError } from "./support/assert.ts";
+import { type Child, run, runtimes } from "./support/child.ts";
+import { freshName, removing } from "./support/objects.ts";
+import { onlyRoot, privileges } from "./support/privilege.ts";
+import { passed, until } from "./support/time.ts";
 
 /** The mode bits of a set that its creator has not initialised. */
 const MARK = 0o010;
@@ -381,6 +381,3 @@ function started(count: number, start: (index: number) => Child) {
 }
 
 /** A random moment of somebody else's work is a matter of time, not of a condition. */
-function passed(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}

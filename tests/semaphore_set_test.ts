@@ -9,9 +9,11 @@ import {
   type SetKind,
 } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
-import { run, until } from "./child.ts";
-import { onlyUnshared, privileges } from "./privilege.ts";
-import { assertIpcError, assertTimeout, freshName, removing } from "./support.ts";
+import { assertIpcError, assertTimeout } from "./support/assert.ts";
+import { run } from "./support/child.ts";
+import { freshName, removing } from "./support/objects.ts";
+import { onlyUnshared, privileges } from "./support/privilege.ts";
+import { until } from "./support/time.ts";
 
 test("SemaphoreSet.create() makes as many semaphores as there are values", () => {
   using set = SemaphoreSet.create({ values: [3, 0, 32767] });

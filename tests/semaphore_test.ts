@@ -2,8 +2,10 @@ import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert
 import { test } from "node:test";
 import process from "node:process";
 import { keyOf, Permit, Semaphore } from "@sysv/ipc";
-import { run, until } from "./child.ts";
-import { assertIpcError, assertTimeout, freshName, removing } from "./support.ts";
+import { assertIpcError, assertTimeout } from "./support/assert.ts";
+import { run } from "./support/child.ts";
+import { freshName, removing } from "./support/objects.ts";
+import { until } from "./support/time.ts";
 
 test("Semaphore.create() makes a private semaphore of value 0", () => {
   using semaphore = Semaphore.create();

@@ -10,9 +10,11 @@ import process from "node:process";
 import { test } from "node:test";
 import { keyOf, SharedMemory } from "@sysv/ipc";
 import { IPC_STAT, shmctl } from "@sysv/ipc/libc";
-import { otherRuntime, projectFile, run, runtime, until } from "./child.ts";
-import { onlyRoot, onlyUnshared, privileges, wrong } from "./privilege.ts";
-import { assertIpcError, freshName, removing } from "./support.ts";
+import { assertIpcError, wrong } from "./support/assert.ts";
+import { otherRuntime, projectFile, run, runtime } from "./support/child.ts";
+import { freshName, removing } from "./support/objects.ts";
+import { onlyRoot, onlyUnshared, privileges } from "./support/privilege.ts";
+import { until } from "./support/time.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 

@@ -22,8 +22,10 @@ import {
   mutex,
   rwlock,
 } from "../sync/protocols.ts";
-import { until } from "./child.ts";
-import { assertRejectsWith, assertTimesOut, runSync, runtimes } from "./sync.ts";
+import { assertRejectsWith, assertTimesOut } from "./support/assert.ts";
+import { runtimes } from "./support/child.ts";
+import { runSync } from "./support/sync.ts";
+import { until } from "./support/time.ts";
 
 /** Semaphores in the memory of this program, which answer later. */
 class Memory implements SemaphoreArray {

@@ -3,20 +3,24 @@ import { test } from "node:test";
 import { IpcError, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import { Barrier, type BarrierParty, BrokenBarrierError } from "@sysv/ipc/sync";
 import { barrier as protocol } from "../sync/protocols.ts";
-import { type Child, otherRuntime, runtime, until } from "./child.ts";
-import { wrong } from "./privilege.ts";
-import { assertIpcError, assertTimeout, freshName, removing } from "./support.ts";
 import {
+  assertIpcError,
   assertRejectsWith,
+  assertTimeout,
   assertTimesOut,
+  wrong,
+} from "./support/assert.ts";
+import { type Child, ending, otherRuntime, runtime, runtimes } from "./support/child.ts";
+import { freshName, removing } from "./support/objects.ts";
+import {
   runSync,
-  runtimes,
   semaphoresOf,
   testOpening,
   untilWaiting,
   valuesOf,
   waitersOf,
-} from "./sync.ts";
+} from "./support/sync.ts";
+import { until } from "./support/time.ts";
 
 type OnDeath = "break" | "shrink";
 const rules: readonly OnDeath[] = ["break", "shrink"];
@@ -507,15 +511,6 @@ test("Barrier: who retreats as another joins has retreated, or the round is comp
     assertEquals([retreated, complete], [true, false]);
   }
 });
-
-/** Kills processes at the end of a block. */
-function ending(...children: Child[]): AsyncDisposable {
-  return {
-    async [Symbol.asyncDispose]() {
-      await Promise.all(children.map((child) => child[Symbol.asyncDispose]()));
-    },
-  };
-}
 
 test("Barrier.join() fails with ERANGE when a process is too many parties for the kernel to undo", () => {
   using barrier = Barrier.create({ parties: 10000 });

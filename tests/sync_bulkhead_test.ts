@@ -1,20 +1,18 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { Bulkhead, type BulkheadCreateOptions, type BulkheadPermit } from "@sysv/ipc/sync";
-import { type Child, otherRuntime, until } from "./child.ts";
-import { wrong } from "./privilege.ts";
-import { freshName } from "./support.ts";
+import { assertRejectsWith, assertTimesOut, wrong } from "./support/assert.ts";
+import { type Child, otherRuntime, runtimes } from "./support/child.ts";
+import { freshName } from "./support/objects.ts";
 import {
-  assertRejectsWith,
-  assertTimesOut,
   runSync,
-  runtimes,
   testOpening,
   testTaking,
   testWaits,
   untilWaiting,
   valuesOf,
-} from "./sync.ts";
+} from "./support/sync.ts";
+import { until } from "./support/time.ts";
 
 testOpening({
   name: "Bulkhead",

@@ -1,8 +1,9 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { Gauge } from "@sysv/ipc/sync";
-import { type Child, otherRuntime, until } from "./child.ts";
-import { runSync, runtimes, testOpening, testWaits, untilWaiting, valuesOf } from "./sync.ts";
+import { type Child, otherRuntime, runtimes } from "./support/child.ts";
+import { runSync, testOpening, testWaits, untilWaiting, valuesOf } from "./support/sync.ts";
+import { until } from "./support/time.ts";
 
 testOpening({
   name: "Gauge",

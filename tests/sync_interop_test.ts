@@ -1,9 +1,4 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
 import {
   Barrier,
   BrokenBarrierError,
@@ -13,51 +8,16 @@ import {
   Mutex,
   RwLock,
 } from "@sysv/ipc/sync";
-import { projectFile } from "./child.ts";
-import { type Language, type Peer, start, testWith } from "./peer.ts";
-import { type Primitive, untilWaiting, valuesOf } from "./sync.ts";
-
-const file = (ending: string) => projectFile(`tests/peers/steps.${ending}`);
-const finds = (
-  name: string,
-  command: string,
-  check: readonly string[],
-  ending: string,
-): Language => ({
-  name,
-  find: () =>
-    spawnSync(command, [...check]).status === 0
-      ? { command: [command, file(ending)] }
-      : { missing: `no ${name}` },
-});
-
-/** The languages whose programs perform, with semop alone, the steps that the documentation states. */
-const languages: readonly Language[] = [
-  finds("Python", process.env.IPC_TEST_PYTHON ?? "python3", ["-c", "import ctypes"], "py"),
-  finds("Perl", "perl", ["-MIPC::SysV", "-e", "1"], "pl"),
-  {
-    name: "C",
-    find() {
-      const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-steps-"));
-      const remove = () => rmSync(folder, { recursive: true, force: true });
-      process.on("exit", remove);
-      // deno test fires this one alone.
-      globalThis.addEventListener?.("unload", remove);
-      const program = join(folder, "steps");
-      const { error, status, stderr } = spawnSync("cc", ["-o", program, file("c")]);
-      if (error !== undefined) return { missing: "no C compiler" };
-      if (status !== 0) throw new Error(`Cannot compile the peer:\n${stderr}`);
-      return { command: [program] };
-    },
-  },
-];
+import { stepLanguages } from "./support/languages.ts";
+import { type Peer, start, testWith } from "./support/peer.ts";
+import { type Primitive, untilWaiting, valuesOf } from "./support/sync.ts";
 
 /** Has a peer perform a step, waiting until it can. */
 const operate = (peer: Peer, { id }: Primitive, step: string) => peer.ask("operate", id, step);
 /** Has a peer try a step. */
 const attempt = (peer: Peer, { id }: Primitive, step: string) => peer.ask("try", id, step);
 
-for (const language of languages) {
+for (const language of stepLanguages) {
   const { name } = language;
 
   testWith([language], `Mutex: ${name} locks and unlocks, and keeps others out`, async () => {

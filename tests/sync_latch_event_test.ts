@@ -1,17 +1,17 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { Event, Latch } from "@sysv/ipc/sync";
-import { otherRuntime } from "./child.ts";
-import { assertIpcError, freshName } from "./support.ts";
+import { assertIpcError } from "./support/assert.ts";
+import { otherRuntime, runtimes } from "./support/child.ts";
+import { freshName } from "./support/objects.ts";
 import {
   runSync,
-  runtimes,
   testOpening,
   testWaits,
   untilWaiting,
   valuesOf,
   waitersOf,
-} from "./sync.ts";
+} from "./support/sync.ts";
 
 testOpening({
   name: "Latch",

@@ -3,19 +3,18 @@ import process from "node:process";
 import { test } from "node:test";
 import { SemaphoreSet } from "@sysv/ipc";
 import { Leader, type Leadership } from "@sysv/ipc/sync";
-import { type Child, otherRuntime, until } from "./child.ts";
-import { wrong } from "./privilege.ts";
+import { assertRejectsWith, wrong } from "./support/assert.ts";
+import { type Child, ending, otherRuntime, runtimes } from "./support/child.ts";
 import {
-  assertRejectsWith,
   runSync,
-  runtimes,
   testOpening,
   testTaking,
   testWaits,
   untilWaiting,
   valuesOf,
   waitersOf,
-} from "./sync.ts";
+} from "./support/sync.ts";
+import { until } from "./support/time.ts";
 
 testOpening({
   name: "Leader",
@@ -67,15 +66,6 @@ function candidate({ id }: Leader, runs = otherRuntime, campaign = "campaign()")
     await hear();`,
     { args: [id], runtime: runs },
   );
-}
-
-/** Kills processes at the end of a block. */
-function ending(...children: Child[]): AsyncDisposable {
-  return {
-    async [Symbol.asyncDispose]() {
-      await Promise.all(children.map((child) => child[Symbol.asyncDispose]()));
-    },
-  };
 }
 
 const campaigns: Record<string, (leader: Leader) => Leadership | undefined | Promise<Leadership>> =

@@ -1,25 +1,28 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { Mutex, type MutexGuard } from "@sysv/ipc/sync";
-import { Child, otherRuntime, runtime, until } from "./child.ts";
-import { assertIpcError, assertTimeout } from "./support.ts";
 import {
+  assertIpcError,
   assertRejectsWith,
+  assertTimeout,
   assertTimesOut,
+} from "./support/assert.ts";
+import { Child, otherRuntime, runtime, runtimes } from "./support/child.ts";
+import {
   runSync,
-  runtimes,
   semaphoresOf,
   testOpening,
   testTaking,
   testWaits,
   untilWaiting,
   valuesOf,
-} from "./sync.ts";
+} from "./support/sync.ts";
+import { until } from "./support/time.ts";
+import { temporaryFolder } from "./support/folder.ts";
 
 testOpening({
   name: "Mutex",
@@ -498,9 +501,8 @@ const noStrace = spawnSync("strace", ["-f", "-e", "trace=semop", "true"]).status
 
 test("Mutex costs two system calls a lock and unlock", { skip: noStrace }, async () => {
   using mutex = Mutex.create();
-  const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-strace-"));
-  using _ = { [Symbol.dispose]: () => rmSync(folder, { recursive: true }) };
-  const log = join(folder, "log");
+  using folder = temporaryFolder();
+  const log = join(folder.path, "log");
   await using child = runSync(
     `await hear();
     const mutex = Mutex.fromId(Number(args[0]));

@@ -1,18 +1,17 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { type Guard, RwLock } from "@sysv/ipc/sync";
-import { type Child, otherRuntime, runtime, until } from "./child.ts";
+import { assertTimeout, assertTimesOut } from "./support/assert.ts";
+import { type Child, otherRuntime, runtime, runtimes } from "./support/child.ts";
 import {
-  assertTimesOut,
   runSync,
-  runtimes,
   testOpening,
   testTaking,
   testWaits,
   untilWaiting,
   valuesOf,
-} from "./sync.ts";
-import { assertTimeout } from "./support.ts";
+} from "./support/sync.ts";
+import { until } from "./support/time.ts";
 
 testOpening({
   name: "RwLock",

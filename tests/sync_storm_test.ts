@@ -4,9 +4,9 @@ import process from "node:process";
 import { test } from "node:test";
 import { SharedMemory } from "@sysv/ipc";
 import { Barrier, Bulkhead, Event, Gauge, Latch, Leader, Mutex, RwLock } from "@sysv/ipc/sync";
-import type { Child } from "./child.ts";
-import { freshName, removing } from "./support.ts";
-import { type Primitive, runSync, runtimes, valuesOf, waitersOf } from "./sync.ts";
+import { type Child, runtimes } from "./support/child.ts";
+import { freshName, removing } from "./support/objects.ts";
+import { type Primitive, runSync, valuesOf, waitersOf } from "./support/sync.ts";
 
 /** How many are killed in the storms on a mutex, and half as many in the others: more in a soak. */
 const KILLS = process.env.IPC_TEST_SOAK === "1" ? 500 : 20;

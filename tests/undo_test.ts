@@ -1,9 +1,8 @@
 import { assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { test } from "node:test";
 import { Semaphore, SemaphoreSet } from "@sysv/ipc";
-import { type Child, type Exit, projectFile, run, type Runtime, until } from "./child.ts";
-
-const runtimes: readonly Runtime[] = ["deno", "bun"];
+import { type Child, type Exit, projectFile, run, runtimes, told } from "./support/child.ts";
+import { until } from "./support/time.ts";
 
 interface End {
   /** What the program does last. */
@@ -314,13 +313,6 @@ test("A process that crashes says why, and loses nothing by it", async () => {
   assertStringIncludes(child.stderr, "a reason to crash");
   assertEquals(semaphore.value, 1);
 });
-
-/** Tells a child to end, and waits until it has. */
-async function told(child: Child): Promise<Exit> {
-  child.say("end");
-  child.end();
-  return await child.exit;
-}
 
 /** Runs statements on `semaphore` in a process of their own, to its end. */
 async function ended(semaphore: Semaphore, statements: string, says?: string): Promise<void> {

@@ -5,32 +5,10 @@ import { devNull } from "node:os";
 import { test } from "node:test";
 import { IpcError } from "@sysv/ipc";
 import { Epoll, type Pipe, pipe, poll, type PollResult } from "@sysv/ipc/unix";
-import { until } from "./child.ts";
-import { untilWatched } from "./observe.ts";
-import { wrong } from "./privilege.ts";
-import { assertIpcError, assertTimeout } from "./support.ts";
-
-const passed = (milliseconds: number) =>
-  new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/** Many pipes, closed at the end of the block. */
-function pipes(count: number): Pipe[] & Disposable {
-  const all = Array.from({ length: count }, () => pipe());
-  return Object.assign(all, {
-    [Symbol.dispose]() {
-      for (const ends of all) ends[Symbol.dispose]();
-    },
-  });
-}
-
-function fill({ writer }: Pipe): void {
-  while (writer.tryWrite(new Uint8Array(4096)) !== undefined);
-}
-
-async function assertTimesOut(wait: () => Promise<unknown>): Promise<void> {
-  const error = await assertRejects(wait, DOMException);
-  assertEquals(error.name, "TimeoutError");
-}
+import { assertIpcError, assertTimeout, assertTimesOut, wrong } from "./support/assert.ts";
+import { untilWatched } from "./support/observe.ts";
+import { fill, pipes } from "./support/pipes.ts";
+import { passed, until } from "./support/time.ts";
 
 const readable = ({ reader: { fd } }: Pipe): PollResult => ({ fd, events: ["readable"] });
 

@@ -1,22 +1,7 @@
-import {
-  assert,
-  assertEquals,
-  assertMatch,
-  assertRejects,
-  assertStrictEquals,
-  assertThrows,
-} from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { spawn } from "node:child_process";
-import {
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
-import { devNull, tmpdir } from "node:os";
+import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
+import { devNull } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
@@ -32,19 +17,16 @@ import {
   poll,
   setNonblocking,
 } from "@sysv/ipc/unix";
-import { Child, command, projectFile, type Runtime, runtime, until } from "./child.ts";
-import { untilWatched } from "./observe.ts";
-import { wrong } from "./privilege.ts";
-import { assertIpcError, assertTimeout } from "./support.ts";
+import { assertIpcError, assertTimeout, assertTimesOut, wrong } from "./support/assert.ts";
+import { Child, command, projectFile, type Runtime, runtime, runtimes } from "./support/child.ts";
+import { temporaryFolder } from "./support/folder.ts";
+import { untilWatched } from "./support/observe.ts";
+import { passed, settles, until } from "./support/time.ts";
 
-const runtimes: readonly Runtime[] = ["deno", "bun"];
 /** How much a pipe holds, as Linux makes them. */
 const CAPACITY = 65536;
 
-const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-pipe-"));
-const removeFolder = () => rmSync(folder, { recursive: true, force: true });
-process.on("exit", removeFolder);
-globalThis.addEventListener?.("unload", removeFolder);
+const folder = temporaryFolder().path;
 let files = 0;
 const freshPath = (suffix = "") => join(folder, `${files++}${suffix}`);
 
@@ -73,16 +55,6 @@ const text = (bytes: Uint8Array | null | undefined) => bytes && new TextDecoder(
 const sequence = (length: number, start = 0) =>
   Uint8Array.from({ length }, (_, i) => (start + i) % 251);
 const openDescriptors = () => readdirSync("/proc/self/fd").length;
-const passed = (milliseconds: number) =>
-  new Promise((resolve) => setTimeout(resolve, milliseconds));
-
-/** Whether a promise settles before one has to think that it never will. */
-async function settles(promise: Promise<unknown>): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<boolean>((resolve) => timer = setTimeout(resolve, 20_000, false));
-  return await Promise.race([promise.then(() => true), late]).finally(() => clearTimeout(timer));
-}
-
 async function assertReferenceError(run: () => unknown): Promise<void> {
   await assertRejects(async () => await run(), ReferenceError, "closed");
 }
@@ -94,12 +66,6 @@ async function assertIpcRejection(
 ): Promise<void> {
   const error = await assertRejects(run, IpcError);
   assertEquals([error.code, error.syscall], [code, syscall]);
-}
-
-async function assertTimesOut(run: () => Promise<unknown>): Promise<void> {
-  const error = await assertRejects(run, DOMException);
-  assertEquals(error.name, "TimeoutError");
-  assertMatch(error.message, /^Cannot (read|write|open) .* within \d+ milliseconds$/);
 }
 
 /** Reads all until the end. */

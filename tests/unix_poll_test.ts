@@ -21,13 +21,11 @@ import {
 import { POLLIN } from "../ffi/pollfd.ts";
 import { close } from "../ffi/unix_calls.ts";
 import { watch } from "../unix/readiness.ts";
-import { projectFile, run, until } from "./child.ts";
-import { runWorkers, untilWatched } from "./observe.ts";
-import { wrong } from "./privilege.ts";
-import { assertTimeout } from "./support.ts";
-
-const passed = (milliseconds: number) =>
-  new Promise((resolve) => setTimeout(resolve, milliseconds));
+import { assertTimeout, assertTimesOut, wrong } from "./support/assert.ts";
+import { projectFile, run } from "./support/child.ts";
+import { runWorkers, untilWatched } from "./support/observe.ts";
+import { fill, pipes } from "./support/pipes.ts";
+import { passed, until } from "./support/time.ts";
 
 const forms = {
   poll: async (requests: readonly PollRequest[], options?: { timeout: number }) =>
@@ -43,30 +41,6 @@ const selectForms = {
   selectSync: (request: Parameters<typeof select>[0], options?: { timeout: number }) =>
     selectSync(request, options),
 };
-
-async function assertTimesOut(wait: () => unknown): Promise<void> {
-  const error = await assertRejects(async () => await wait(), DOMException);
-  assertEquals(error.name, "TimeoutError");
-}
-
-/** Many pipes, closed at the end of the block. */
-function pipes(count: number): Pipe[] & Disposable {
-  const all: Pipe[] = [];
-  const close = () => {
-    for (const ends of all) ends[Symbol.dispose]();
-  };
-  try {
-    while (all.length < count) all.push(pipe());
-  } catch (error) {
-    close();
-    throw error;
-  }
-  return Object.assign(all, { [Symbol.dispose]: close });
-}
-
-function fill({ writer }: Pipe): void {
-  while (writer.tryWrite(new Uint8Array(4096)) !== undefined);
-}
 
 for (const [name, look] of Object.entries(forms)) {
   test(`${name}() tells which of several pipes are ready, and for what`, async () => {

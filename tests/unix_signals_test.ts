@@ -12,12 +12,12 @@ import process from "node:process";
 import { test } from "node:test";
 import type { IpcError } from "@sysv/ipc";
 import { alarm, kill, type SignalName, signals, sigwait } from "@sysv/ipc/unix";
-import { type Child, projectFile, run, type Runtime, runtime, until } from "./child.ts";
-import { runWorkers } from "./observe.ts";
-import { onlyRoot, wrong } from "./privilege.ts";
-import { assertIpcError } from "./support.ts";
+import { assertIpcError, assertTimesOut, wrong } from "./support/assert.ts";
+import { type Child, projectFile, run, type Runtime, runtime, runtimes } from "./support/child.ts";
+import { runWorkers } from "./support/observe.ts";
+import { onlyRoot } from "./support/privilege.ts";
+import { passed, until } from "./support/time.ts";
 
-const runtimes: readonly Runtime[] = ["deno", "bun"];
 const soak = process.env.IPC_TEST_SOAK === "1";
 
 const prelude = `
@@ -28,16 +28,8 @@ const prelude = `
 const start = (program: string, runs: Runtime = runtime, args: readonly (string | number)[] = []) =>
   run(prelude + program, { runtime: runs, args });
 
-const passed = (milliseconds: number) =>
-  new Promise((resolve) => setTimeout(resolve, milliseconds));
-
 /** Sends this process a signal; it comes when the event loop goes on. */
 const toSelf = (signal: SignalName) => kill(process.pid, signal);
-
-async function assertTimesOut(wait: () => Promise<unknown>): Promise<void> {
-  const error = await assertRejects(wait, DOMException);
-  assertEquals(error.name, "TimeoutError");
-}
 
 /** Fails with what a child complained of, if it says something else. */
 async function assertHears(child: Child, line: string): Promise<void> {

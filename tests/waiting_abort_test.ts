@@ -3,7 +3,8 @@ import { getEventListeners } from "node:events";
 import process from "node:process";
 import { test } from "node:test";
 import { MessageQueue, Semaphore, SemaphoreSet } from "@sysv/ipc";
-import { otherRuntime, run, until } from "./child.ts";
+import { otherRuntime, run } from "./support/child.ts";
+import { until } from "./support/time.ts";
 
 /** How many waits are ended at random moments: more of them with IPC_TEST_SOAK=1. */
 const ROUNDS = process.env.IPC_TEST_SOAK === "1" ? 20_000 : 2_000;

@@ -1,9 +1,10 @@
 import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { prepare, Semaphore, SemaphoreSet } from "@sysv/ipc";
-import { otherRuntime, run, runtime, until } from "./child.ts";
-import { runObserved, runWorkers } from "./observe.ts";
-import { assertTimesOut } from "./sync.ts";
+import { assertTimesOut } from "./support/assert.ts";
+import { otherRuntime, run, runtime } from "./support/child.ts";
+import { runObserved, runWorkers } from "./support/observe.ts";
+import { until } from "./support/time.ts";
 
 /** Keeps the event loop from running until something is the case. */
 function blockUntil(condition: () => boolean): void {

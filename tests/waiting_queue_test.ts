@@ -15,8 +15,9 @@ import {
   type SendWaitOptions,
   type WaitOptions,
 } from "@sysv/ipc";
-import { run, type Runtime, until } from "./child.ts";
-import { assertTimeout } from "./support.ts";
+import { assertTimeout, assertTimesOut } from "./support/assert.ts";
+import { run, type Runtime } from "./support/child.ts";
+import { until } from "./support/time.ts";
 
 const ROOM = 64;
 
@@ -116,11 +117,6 @@ function assertBlocked(form: Form, queue: MessageQueue): void {
   const { messages, bytes } = fresh.stat();
   const { messages: now, bytes: bytesNow } = queue.stat();
   assertEquals([now, bytesNow], [messages, bytes]);
-}
-
-async function assertTimesOut(wait: Promise<unknown>): Promise<void> {
-  const error: DOMException = await assertRejects(() => wait, DOMException);
-  assertEquals(error.name, "TimeoutError");
 }
 
 /** What a wait ends with, be it a result or a reason. */

@@ -7,7 +7,9 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { IpcError, type Permit, Semaphore, SemaphoreSet, type WaitOptions } from "@sysv/ipc";
-import { run, type Runtime, until } from "./child.ts";
+import { assertTimesOut } from "./support/assert.ts";
+import { run, type Runtime } from "./support/child.ts";
+import { until } from "./support/time.ts";
 
 /** A form of waiting, on the first semaphore of a set of two. */
 interface Form {
@@ -74,11 +76,6 @@ const untilWaiting = (set: SemaphoreSet, count = 1) => until(() => waiters(set) 
 async function assertRemoved(wait: Promise<unknown>): Promise<void> {
   const error: IpcError = await assertRejects(() => wait, IpcError);
   assertEquals(error.code, "EIDRM");
-}
-
-async function assertTimesOut(wait: Promise<unknown>): Promise<void> {
-  const error: DOMException = await assertRejects(() => wait, DOMException);
-  assertEquals(error.name, "TimeoutError");
 }
 
 for (const [name, form] of Object.entries(forms)) {

@@ -7,8 +7,9 @@ import {
 } from "@std/assert";
 import { test } from "node:test";
 import { IpcError, type Message, MessageQueue } from "@sysv/ipc";
-import { otherRuntime, run, until } from "./child.ts";
-import { wrong } from "./privilege.ts";
+import { wrong } from "./support/assert.ts";
+import { otherRuntime, run } from "./support/child.ts";
+import { until } from "./support/time.ts";
 
 const text = (message: Message | undefined) => message?.text();
 

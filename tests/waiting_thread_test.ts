@@ -18,9 +18,10 @@ import {
   type ThreadData,
   threadSource,
 } from "../wait/worker.ts";
-import { otherRuntime, projectFile, run, until } from "./child.ts";
-import { becomes, runObserved } from "./observe.ts";
-import { assertIpcError } from "./support.ts";
+import { assertIpcError } from "./support/assert.ts";
+import { otherRuntime, projectFile, run } from "./support/child.ts";
+import { runObserved } from "./support/observe.ts";
+import { becomes, until } from "./support/time.ts";
 
 const zeros = (size: number) => SemaphoreSet.create({ values: Array<number>(size).fill(0) });
 

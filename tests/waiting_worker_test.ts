@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { MessageQueue, Semaphore, SemaphoreSet } from "@sysv/ipc";
-import { runtime, until } from "./child.ts";
-import { becomes, runWorkers } from "./observe.ts";
+import { runtime } from "./support/child.ts";
+import { runWorkers } from "./support/observe.ts";
+import { becomes, until } from "./support/time.ts";
 
 test("Waits work in several Workers at once, and beside those of the main thread", async () => {
   using set = SemaphoreSet.create({ values: [0, 0] });

@@ -15,14 +15,13 @@ import {
   type SetKind,
   type WaitOptions,
 } from "@sysv/ipc";
-import { type Child, otherRuntime, run, type RunOptions, runtime, until } from "./child.ts";
-import { assertIpcError, freshName, removing } from "./support.ts";
-
-/** This runtime and the other one. */
-export const runtimes = [runtime, otherRuntime] as const;
+import { assertIpcError, assertRejectsWith, assertTimeout, assertTimesOut } from "./assert.ts";
+import { type Child, otherRuntime, run, type RunOptions } from "./child.ts";
+import { freshName, removing } from "./objects.ts";
+import { until } from "./time.ts";
 
 const names = ["Barrier", "Bulkhead", "Event", "Gauge", "Latch", "Leader", "Mutex", "RwLock"];
-const module = new URL("../sync/mod.ts", import.meta.url).href;
+const module = new URL("../../sync/mod.ts", import.meta.url).href;
 
 const prelude = `
 import { ${names.join(", ")} } from ${JSON.stringify(module)};
@@ -86,19 +85,6 @@ export function waitersOf(primitive: Primitive): number {
 /** Waits until so many wait in the kernel. */
 export function untilWaiting(primitive: Primitive, count = 1): Promise<void> {
   return until(() => waitersOf(primitive) === count);
-}
-
-/** Asserts that a promise rejects with an error of that code. */
-export async function assertRejectsWith(code: string, wait: Promise<unknown>): Promise<IpcError> {
-  const error: IpcError = await assertRejects(() => wait, Error);
-  assertEquals(error.code, code, String(error));
-  return error;
-}
-
-/** Asserts that a wait is given up as its time is up. */
-export async function assertTimesOut(wait: Promise<unknown>): Promise<void> {
-  const error: DOMException = await assertRejects(() => wait, DOMException);
-  assertEquals(error.name, "TimeoutError");
 }
 
 /** How a class makes and finds its primitives. */
@@ -228,11 +214,7 @@ export function testWaits<P extends Primitive>(form: Form<P>): void {
   test(`${name}, blocking, throws when its time is up, and has changed nothing`, () => {
     using primitive = create();
     for (const timeout of [0, 5]) {
-      const error: DOMException = assertThrows(
-        () => waitSync(primitive, { timeout }),
-        DOMException,
-      );
-      assertEquals(error.name, "TimeoutError");
+      assertTimeout(() => waitSync(primitive, { timeout }));
     }
     assertEquals(valuesOf(primitive), blocked);
   });

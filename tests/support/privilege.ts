@@ -8,7 +8,8 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import { projectFile, until } from "./child.ts";
+import { projectFile } from "./child.ts";
+import { until } from "./time.ts";
 
 const root = process.geteuid?.() === 0;
 
@@ -59,9 +60,4 @@ export const privileges = `
 /** Waits until the main thread of a process waits in a function of the kernel for this call, such as `msgrcv`. */
 export async function untilIn(pid: number, syscall: string): Promise<void> {
   await until(() => readFileSync(`/proc/${pid}/wchan`, "utf8").includes(syscall));
-}
-
-/** Values that TypeScript refuses but JavaScript may hand over. */
-export function wrong(...values: unknown[]): never[] {
-  return values as never[];
 }

@@ -5,10 +5,10 @@
  */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { type Folder, temporaryFolder } from "./folder.ts";
 
 /** The runtimes of the suite. */
 export type Runtime = "deno" | "bun";
@@ -16,15 +16,13 @@ export type Runtime = "deno" | "bun";
 /** The runtime that runs this test, and the other one. */
 export const runtime: Runtime = "Bun" in globalThis ? "bun" : "deno";
 export const otherRuntime: Runtime = runtime === "bun" ? "deno" : "bun";
+export const runtimes: readonly [Runtime, Runtime] = [runtime, otherRuntime];
 
 const paths: Record<Runtime, string> = { deno: "deno", bun: "bun", [runtime]: process.execPath };
 
-const root = new URL("../", import.meta.url);
-const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-test-"));
-const removeFolder = () => rmSync(folder, { recursive: true, force: true });
-process.on("exit", removeFolder);
-// deno test fires this one alone.
-globalThis.addEventListener?.("unload", removeFolder);
+const root = new URL("../../", import.meta.url);
+/** Where programs are written, once there is one. */
+let programs: Folder | undefined;
 let files = 0;
 
 /** The command that runs a TypeScript file with no permission but `--allow-ffi`. */
@@ -195,7 +193,8 @@ export function run(
   program: string,
   { runtime: runs, args = [], permissions }: RunOptions = {},
 ): Child {
-  const file = join(folder, `${files++}.ts`);
+  programs ??= temporaryFolder();
+  const file = join(programs.path, `${files++}.ts`);
   writeFileSync(file, prelude + program);
   return new Child([...command(file, runs, permissions, "--no-config"), ...args.map(String)]);
 }
@@ -205,13 +204,18 @@ export function projectFile(path: string): string {
   return new URL(path, root).pathname;
 }
 
-/** Waits until something is true, and fails if it does not become so. */
-export async function until(condition: () => boolean, milliseconds = 20_000): Promise<void> {
-  const start = performance.now();
-  while (!condition()) {
-    if (performance.now() - start > milliseconds) {
-      throw new Error(`Not within ${milliseconds} ms: ${condition}`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+/** Ends children at the end of the block. */
+export function ending(...children: readonly Child[]): AsyncDisposable {
+  return {
+    async [Symbol.asyncDispose]() {
+      await Promise.all(children.map((child) => child[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+/** Lets a child that waits for a line go on to its end. */
+export async function told(child: Child): Promise<Exit> {
+  child.say("end");
+  child.end();
+  return await child.exit;
 }

@@ -5,7 +5,8 @@
  */
 
 import { readdirSync, readFileSync } from "node:fs";
-import { type Child, run, type RunOptions, until } from "./child.ts";
+import { type Child, run, type RunOptions } from "./child.ts";
+import { until } from "./time.ts";
 
 /** Runs a program that reads /proc, with functions to do so. */
 export function runObserved(program: string, options: RunOptions = {}): Child {
@@ -41,7 +42,7 @@ export function runWorkers(program: string, options: RunOptions = {}): Child {
     const start = (code) => {
       const worker = new Worker(new URL("data:text/javascript," + encodeURIComponent(
         "import { parentPort } from 'node:worker_threads';" +
-        "import * as ipc from '${new URL("../mod.ts", import.meta.url)}';" +
+        "import * as ipc from '${new URL("../../mod.ts", import.meta.url)}';" +
         "const { Semaphore, SemaphoreSet, MessageQueue, configure, prepare } = ipc;" + code
       )));
       worker.on("error", (error) => tell("error: " + error));
@@ -75,9 +76,4 @@ function isWatched(fd: number): boolean {
 /** Waits until a thread of this process waits in the kernel for a descriptor. */
 export async function untilWatched(fd: number): Promise<void> {
   await until(() => isWatched(fd));
-}
-
-/** Whether something becomes true within a tenth of a second. */
-export async function becomes(condition: () => boolean): Promise<boolean> {
-  return await until(condition, 100).then(() => true, () => false);
 }

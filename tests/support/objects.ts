@@ -1,0 +1,29 @@
+/**
+ * Objects of tests: names that nobody uses, and removal at the end of a block.
+ *
+ * @module
+ */
+
+import { assert } from "@std/assert";
+import process from "node:process";
+import { IpcError, type Removable } from "@sysv/ipc";
+
+let names = 0;
+
+/** Returns a name that no other test and no other process uses. */
+export function freshName(): string {
+  return `test ${process.pid} ${Date.now()} ${names++}`;
+}
+
+/** Removes an object that nobody owns at the end of the block, if it is still there. */
+export function removing(object: Removable): Disposable {
+  return {
+    [Symbol.dispose]() {
+      try {
+        object.remove();
+      } catch (error) {
+        assert(error instanceof IpcError && error.code === "EIDRM", String(error));
+      }
+    },
+  };
+}
