@@ -18,6 +18,33 @@ export function numberError(value: unknown, message: string): Error {
   );
 }
 
+/** Checks that options are an object, or left out: anything else would be ignored in silence. */
+export function checkOptions(options: unknown): void {
+  if (options === undefined) return;
+  if (typeof options === "object" && options !== null && !Array.isArray(options)) return;
+  throw new TypeError(`Cannot use ${described(options)} as options: expected an object`);
+}
+
+/** Checks for a boolean, or undefined, and returns it; `name` is that of the option. */
+export function checkFlag(value: boolean | undefined, name: string): boolean | undefined {
+  if (value === undefined || typeof value === "boolean") return value;
+  throw new TypeError(`Cannot use ${described(value)} as ${name}: expected a boolean`);
+}
+
+/** Checks for a function. */
+export function checkFunction(value: unknown, name: string): void {
+  if (typeof value === "function") return;
+  throw new TypeError(`Cannot use ${described(value)} as ${name}: expected a function`);
+}
+
+/** Describes a wrong argument, for a message. */
+export function described(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  if (value === null || typeof value === "number" || typeof value === "boolean") return `${value}`;
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a value of type ${typeof value}`;
+}
+
 /** Checks for one of several words and gives it back; `name` is that of the option. */
 export function checkWord<Word extends string>(
   value: Word,
@@ -26,7 +53,7 @@ export function checkWord<Word extends string>(
 ): Word {
   if (words.includes(value)) return value;
   const expected = words.map((word) => `"${word}"`).join(" or ");
-  throw new TypeError(`Cannot use "${value}" as ${name}: expected ${expected}`);
+  throw new TypeError(`Cannot use ${described(value)} as ${name}: expected ${expected}`);
 }
 
 /** Checks a mode, such as 0o660. */

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { numberError } from "../ffi/check.ts";
+import { described, numberError } from "../ffi/check.ts";
 
 /** How long a blocking call waits. */
 export interface TimeoutOptions {
@@ -27,6 +27,12 @@ export function checkTimeout(timeout: number | undefined): number {
   if (timeout === undefined) return Infinity;
   if (timeout >= 0 && typeof timeout === "number") return timeout;
   throw numberError(timeout, `Cannot wait for ${timeout} milliseconds: expected 0 or more`);
+}
+
+/** Checks for an AbortSignal, or undefined, and returns it. */
+export function checkSignal(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined || signal instanceof AbortSignal) return signal;
+  throw new TypeError(`Cannot use ${described(signal)} as signal: expected an AbortSignal`);
 }
 
 /** Makes the error of a wait whose time is up. */
