@@ -14,9 +14,9 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from "./constants.ts";
-import { abi, supported } from "./platforms.ts";
+import { abi } from "./platforms.ts";
 import type { Backend, Calls, Pointer, Prototype, Prototypes } from "./backend.ts";
-import { backend } from "./load.ts";
+import { runtime, view } from "./memory.ts";
 import {
   errnoPrototypes,
   mappingPrototypes,
@@ -50,19 +50,6 @@ export function bind<Table extends Prototypes>(table: Table): Calls<Table> {
   return openLibc(table);
 }
 
-/** Tells the runtime, or why there is none for this module. */
-export function runtime(): Backend {
-  if (backend === undefined) {
-    throw new Error("Cannot call libc in this runtime: run with Deno or Bun");
-  }
-  if (!supported) {
-    throw new Error(
-      `Cannot call libc on ${backend.platform()}: Linux and macOS on x86_64 and aarch64 are known`,
-    );
-  }
-  return backend;
-}
-
 /** Opens libc and binds the functions of the table. */
 export function openLibc<Table extends Prototypes>(table: Table): Calls<Table> {
   const { open } = runtime();
@@ -88,29 +75,6 @@ function openPadded<Table extends Prototypes>(open: Backend["open"], table: Tabl
     return [key, (...given) => call(...given.toSpliced(fixed, 0, ...zeros))];
   });
   return Object.fromEntries(unpadded) as unknown as Calls<Table>;
-}
-
-/** Shows memory that is not ours: see {@linkcode Backend.view}. */
-export function view(address: number, length: number): ArrayBuffer {
-  try {
-    return runtime().view(address, length);
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error;
-    throw new RangeError(
-      `Cannot show ${length} bytes of memory as an ArrayBuffer of this runtime holds fewer (in Bun 4 GiB at most): use smaller segments`,
-      { cause: error },
-    );
-  }
-}
-
-/** Tells where memory of ours stands. */
-export function addressOf(memory: Uint8Array): number {
-  return runtime().addressOf(memory);
-}
-
-/** Tells where memory of ours stands, to be passed in its place. It costs Deno less. */
-export function pointerTo(memory: Uint8Array): Pointer {
-  return runtime().pointerTo(memory);
 }
 
 /** Turns what a call gave into the convention of the kernel. */

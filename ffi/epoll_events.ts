@@ -5,7 +5,6 @@
  */
 
 import { abi } from "./platforms.ts";
-import { epollControl } from "./unix_calls.ts";
 
 // The operations of epoll_ctl, <sys/epoll.h>.
 export const EPOLL_CTL_ADD = 1;
@@ -42,11 +41,4 @@ export class EpollEvents {
     this.#memory.setInt32(index * abi.epollEvent.size + abi.epollEvent.data, fd, true);
     return this;
   }
-}
-
-const single = new EpollEvents(1);
-
-/** Tells an epoll about a descriptor. */
-export function control(epoll: number, operation: number, fd: number, events: number): number {
-  return epollControl(epoll, operation, fd, single.set(0, events >>> 0, fd).bytes);
 }

@@ -5,7 +5,7 @@
  */
 
 import type { Pointer } from "./backend.ts";
-import { addressOf, pointerTo } from "./calls.ts";
+import { addressOf, pointerTo } from "./memory.ts";
 
 const encoder = new TextEncoder();
 

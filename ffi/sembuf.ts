@@ -5,7 +5,7 @@
  */
 
 import type { Pointer } from "./backend.ts";
-import { pointerTo, semop } from "./calls.ts";
+import { pointerTo } from "./memory.ts";
 
 /**
  * Operations as semop takes them: an array of struct sembuf, <sys/sem.h>, 6 bytes each: unsigned
@@ -42,7 +42,8 @@ export function pack(numbers: readonly number[]): Packed {
 }
 
 // One buffer serves every single operation and one every array, as a call is over before the next begins.
-const single = reserve(1);
+/** The operation that was packed last as a single one. */
+export const single: Packed = reserve(1);
 let several = reserve(16);
 
 /** Packs one operation, until the next is packed. */
@@ -73,21 +74,4 @@ export function put(packed: Packed, i: number, index: number, delta: number, fla
 export function textOf({ numbers, count }: Packed): string {
   const first = `${numbers[0]},${numbers[1]},${numbers[2]}`;
   return count === 1 ? first : `${first},${numbers.subarray(3, 3 * count).join()}`;
-}
-
-/** Performs packed operations once; gives the negative number of what went wrong. */
-export function attempt(id: number, packed: Packed): number {
-  const { pointer, count } = packed;
-  return semop(id, pointer ?? point(packed), count);
-}
-
-/** Performs one operation once; gives the negative number of what went wrong. */
-export function attemptSingle(id: number, index: number, delta: number, flags: number): number {
-  packOne(index, delta, flags);
-  return semop(id, single.pointer ?? point(single), 1);
-}
-
-/** Performs the operation that was packed last as a single one, once more. */
-export function attemptAgain(id: number): number {
-  return attempt(id, single);
 }

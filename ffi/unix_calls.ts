@@ -7,7 +7,9 @@
 
 import { abi } from "./platforms.ts";
 import type { Calls } from "./backend.ts";
-import { addressOf, answer, bind } from "./calls.ts";
+import { answer, bind } from "./calls.ts";
+import { EpollEvents } from "./epoll_events.ts";
+import { addressOf } from "./memory.ts";
 import { descriptorPrototypes, linuxDescriptorPrototypes, vectorPrototypes } from "./symbols.ts";
 
 type Libc = Calls<typeof descriptorPrototypes & typeof linuxDescriptorPrototypes>;
@@ -129,13 +131,13 @@ export function epollCreate(): number {
   return answer((libc ?? load()).epoll_create1(abi.flags.O_CLOEXEC));
 }
 
-export function epollControl(
-  epoll: number,
-  operation: number,
-  fd: number,
-  event: Uint8Array,
-): number {
-  return answer((libc ?? load()).epoll_ctl(epoll, operation, fd, event));
+let single: EpollEvents | undefined;
+
+/** Tells an epoll about a descriptor. */
+export function epollControl(epoll: number, operation: number, fd: number, events: number): number {
+  single ??= new EpollEvents(1);
+  const { bytes } = single.set(0, events >>> 0, fd);
+  return answer((libc ?? load()).epoll_ctl(epoll, operation, fd, bytes));
 }
 
 export function epollWait(

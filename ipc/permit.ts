@@ -5,7 +5,7 @@
  */
 
 import { errors, SEM_UNDO } from "../ffi/constants.ts";
-import { attemptSingle } from "../ffi/sembuf.ts";
+import { attemptSingle } from "../ffi/attempt.ts";
 import { checkInternal } from "./internal.ts";
 import type { Handle } from "./object.ts";
 import { semopError } from "./semop.ts";

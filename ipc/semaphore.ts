@@ -7,7 +7,8 @@
 import { errors, IPC_NOWAIT, SEM_UNDO, SEMVMX } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import { semctl } from "../ffi/calls.ts";
-import { attemptSingle, type Packed } from "../ffi/sembuf.ts";
+import { attemptSingle } from "../ffi/attempt.ts";
+import type { Packed } from "../ffi/sembuf.ts";
 import { checkInteger } from "../ffi/check.ts";
 import {
   checkTimeout,

@@ -5,7 +5,7 @@
  */
 
 import { errors, IPC_NOWAIT } from "../ffi/constants.ts";
-import { attempt } from "../ffi/sembuf.ts";
+import { attempt } from "../ffi/attempt.ts";
 import { checkInteger } from "../ffi/check.ts";
 import {
   checkTimeout,

@@ -5,7 +5,8 @@
  */
 
 import { errors, SEM_UNDO, SEMVMX } from "../ffi/constants.ts";
-import { attempt, type Packed, packMany, packOne, put, textOf } from "../ffi/sembuf.ts";
+import { attempt } from "../ffi/attempt.ts";
+import { type Packed, packMany, packOne, put, textOf } from "../ffi/sembuf.ts";
 import { anyWaiting, type Ending, isWaiting, wait, type WaitRequest } from "../wait/line.ts";
 import { checkInteger } from "../ffi/check.ts";
 import { checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";

@@ -7,7 +7,8 @@
 import { errors, IPC_NOWAIT, SEM_UNDO } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import { semctl, semtimedop, timespec } from "../ffi/calls.ts";
-import { attempt, attemptAgain, pack, type Packed, point, reserve } from "../ffi/sembuf.ts";
+import { attempt, attemptAgain } from "../ffi/attempt.ts";
+import { pack, type Packed, point, reserve } from "../ffi/sembuf.ts";
 import { resume } from "../wait/interrupt.ts";
 import type { Operation } from "../wait/line.ts";
 import type { ThreadMemory, ThreadRequest } from "../wait/pool.ts";

@@ -16,7 +16,8 @@ import { errors, IPC_NOWAIT, IPC_SET, IPC_STAT } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import { readStruct, writeStruct } from "../ffi/struct.ts";
 import { semctlBuffer } from "../ffi/calls.ts";
-import { attempt, pack } from "../ffi/sembuf.ts";
+import { attempt } from "../ffi/attempt.ts";
+import { pack } from "../ffi/sembuf.ts";
 import { checkWord } from "../ffi/check.ts";
 import { type Handle, ipcError } from "./object.ts";
 

@@ -17,7 +17,8 @@ import {
 } from "../ffi/constants.ts";
 import { abi, shm_info, shminfo } from "../ffi/platforms.ts";
 import { readStruct } from "../ffi/struct.ts";
-import { shmat, shmctl, shmdt, shmget, view } from "../ffi/calls.ts";
+import { shmat, shmctl, shmdt, shmget } from "../ffi/calls.ts";
+import { view } from "../ffi/memory.ts";
 import { detach } from "../ffi/detach.ts";
 import { encode } from "../ffi/bytes.ts";
 import { checkInteger } from "../ffi/check.ts";

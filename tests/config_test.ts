@@ -102,6 +102,26 @@ test("imports run one way: mod.ts, sync/ and unix/ -> ipc/ -> wait/ -> ffi/", ()
   }
 });
 
+/** What packs and unpacks the structs of C, and what that may know: no call. */
+const codecs = ["bytes", "epoll_events", "msgbuf", "pollfd", "sembuf", "struct"];
+const belowCodecs = [...codecs, "backend", "constants", "load", "memory", "platforms"];
+
+test("what packs and unpacks structs imports no call", () => {
+  for (const name of codecs) {
+    for (const specifier of importsOf(`ffi/${name}.ts`)) {
+      assert(belowCodecs.some((below) => specifier === `./${below}.ts`), `${name}: ${specifier}`);
+    }
+  }
+  assert(importsOf("ffi/attempt.ts").includes("./calls.ts"));
+});
+
+test("no module has more than 500 lines but for documentation", () => {
+  for (const path of modules) {
+    const lines = codeOf(path).split("\n").filter((line) => line.trim() !== "").length;
+    assert(lines <= 500, `${path} has ${lines} lines`);
+  }
+});
+
 test("the root holds no module but mod.ts", () => {
   const found = readdirSync(projectFile(".")).filter((name) => name.endsWith(".ts"));
   assertEquals(found, ["mod.ts"]);

@@ -6,7 +6,7 @@ import { runInNewContext } from "node:vm";
 import { configure, MessageQueue, prepare, Semaphore, SemaphoreSet } from "@sysv/ipc";
 import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
-import { addressOf, runtime } from "../ffi/calls.ts";
+import { addressOf, runtime } from "../ffi/memory.ts";
 import { threadNumber } from "../wait/interrupt.ts";
 import {
   blockingCalls,

@@ -14,7 +14,6 @@ import {
 import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import {
-  control,
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
   EPOLL_CTL_MOD,
@@ -22,7 +21,7 @@ import {
   EpollEvents,
 } from "../ffi/epoll_events.ts";
 import { resume } from "../wait/interrupt.ts";
-import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
+import { close, epollControl, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
 import { bitsOf, eventsOf, type PollInterest, type PollResult, pollUntil, restOf } from "./poll.ts";
 import { closing } from "./readiness.ts";
@@ -233,7 +232,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
 
   #control(operation: number, fd: number, events: number, doing: string): void {
     checkFd(fd);
-    done(control(this.fd, operation, fd, events), "epoll_ctl", doing);
+    done(epollControl(this.fd, operation, fd, events), "epoll_ctl", doing);
   }
 
   #wait(max = 64, timeout: () => number): PollResult[] {

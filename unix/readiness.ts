@@ -11,7 +11,6 @@
 import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import {
-  control,
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
   EPOLL_CTL_MOD,
@@ -22,7 +21,7 @@ import { IpcError, reasonOf } from "../ffi/error.ts";
 import { isMainThread } from "../wait/interrupt.ts";
 import { POLLERR, POLLHUP } from "../ffi/pollfd.ts";
 import type { ThreadMemory, ThreadRequest } from "../wait/pool.ts";
-import { close, epollCreate, epollWait } from "../ffi/unix_calls.ts";
+import { close, epollControl, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { type Ending, type Operation, wait, type WaitRequest } from "../wait/line.ts";
 import { done } from "./errors.ts";
 
@@ -93,14 +92,14 @@ export function closing(fd: number): void {
 function arm(fd: number, watchers: ReadonlySet<Watcher>): number {
   let events = EPOLLONESHOT;
   for (const watcher of watchers) events |= watcher.events;
-  const result = control(epoll!, EPOLL_CTL_MOD, fd, events);
-  return result === -errors.ENOENT ? control(epoll!, EPOLL_CTL_ADD, fd, events) : result;
+  const result = epollControl(epoll!, EPOLL_CTL_MOD, fd, events);
+  return result === -errors.ENOENT ? epollControl(epoll!, EPOLL_CTL_ADD, fd, events) : result;
 }
 
 /** The descriptor may be closed, or another file's, by now. */
 function forget(fd: number): void {
   watched.delete(fd);
-  control(epoll!, EPOLL_CTL_DEL, fd, 0);
+  epollControl(epoll!, EPOLL_CTL_DEL, fd, 0);
   if (watched.size === 0) { for (const end of ending) end.end(undefined); }
 }
 

@@ -7,7 +7,8 @@
 
 import { checkInteger } from "../ffi/check.ts";
 import { checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
-import { kill as killCall, runtime } from "../ffi/calls.ts";
+import { kill as killCall } from "../ffi/calls.ts";
+import { runtime } from "../ffi/memory.ts";
 import { handlerOf, isMainThread, SIG_IGN } from "../wait/interrupt.ts";
 import { setitimer } from "../ffi/unix_calls.ts";
 import { done } from "./errors.ts";

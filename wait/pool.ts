@@ -13,7 +13,8 @@
 import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import type { Calls, Prototypes } from "../ffi/backend.ts";
-import { openLibc, runtime, view } from "../ffi/calls.ts";
+import { openLibc } from "../ffi/calls.ts";
+import { runtime, view } from "../ffi/memory.ts";
 import { disable, enable, interrupt, isMainThread, threadNumber, unblock } from "./interrupt.ts";
 import { allocationPrototypes, errnoPrototypes } from "../ffi/symbols.ts";
 import {

@@ -22,6 +22,7 @@ import { abi, msginfo, seminfo, shm_info, shminfo } from "../platforms.ts";
 import { type Layout, readStruct, writeStruct } from "../struct.ts";
 import type { Pointer } from "../backend.ts";
 import * as calls from "../calls.ts";
+import { pointerTo, view } from "../memory.ts";
 import { detach } from "../detach.ts";
 import { IpcError, reasonOf } from "../error.ts";
 
@@ -350,7 +351,7 @@ let passed: Uint8Array | undefined;
 
 function pass(memory: Uint8Array): Pointer {
   passed = memory;
-  return calls.pointerTo(passed);
+  return pointerTo(passed);
 }
 
 /** Packs operations as an array of `struct sembuf { unsigned short sem_num; short sem_op; short sem_flg; }`. */
@@ -657,7 +658,7 @@ export function shmat(shmid: number, shmaddr: null = null, shmflg = 0): ArrayBuf
   const address = done(calls.shmat(int(shmid, "shmid"), shmflg), "shmat", { id: shmid });
   try {
     const length = shmctl(shmid, IPC_STAT).shm_segsz;
-    const memory = calls.view(address, length);
+    const memory = view(address, length);
     attached.set(memory, { address, length });
     return memory;
   } catch (error) {
