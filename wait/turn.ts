@@ -35,12 +35,6 @@ export function turn(): Promise<void> | undefined {
   return --left > 0 ? undefined : look();
 }
 
-/** Resolves with a value: at once, or after the loop's turn. */
-export function resolveInTurn<Value>(value: Value): Promise<Value> {
-  const due = turn();
-  return due === undefined ? Promise.resolve(value) : due.then(() => value);
-}
-
 function look(): Promise<void> | undefined {
   // All that is asked for meanwhile resolves after the turn too, in the order of the calls.
   if (turning !== undefined) return turning;
