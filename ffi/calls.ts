@@ -146,12 +146,11 @@ export function msgrcv(
   return answer((queues ?? loadQueues()).msgrcv(id, message, length, type, flags));
 }
 
-/** Receives by a type of any sign and size. */
-export function msgrcvLong(
+function msgrcvLong(
   id: number,
   message: Pointer,
   length: number,
-  type: number | bigint,
+  type: number,
   flags: number,
 ): number {
   return answer((queues ?? loadQueues()).msgrcvLong(id, message, length, type, flags));

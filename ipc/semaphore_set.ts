@@ -4,13 +4,21 @@
  * @module
  */
 
+import { errors, IPC_NOWAIT } from "../ffi/constants.ts";
+import { attempt } from "../ffi/attempt.ts";
 import { checkInteger } from "../ffi/check.ts";
-import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import {
+  checkTimeout,
+  timeoutError,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../wait/options.ts";
 import { checkInternal, internal } from "./internal.ts";
 import type { Key } from "./key.ts";
 import type { CreateOptions, Handle, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
 import { Semaphore } from "./semaphore.ts";
-import type { SemaphoreOperation } from "./semop.ts";
+import { packSeveral, perform, type SemaphoreOperation, semopError } from "./semop.ts";
+import { block } from "./semop_waits.ts";
 import {
   checkValues,
   createSet,
@@ -21,8 +29,7 @@ import {
   setFromId,
   setInfo,
 } from "./set_handle.ts";
-import { type SetKind, writeAll } from "./set_tag.ts";
-import { operate, operateSync, readValues, tryOperate } from "./steps.ts";
+import { readAll, type SetKind, writeAll } from "./set_tag.ts";
 
 /** Options of {@linkcode SemaphoreSet.open} and {@linkcode SemaphoreSet.fromId}. */
 export interface SemaphoreSetOpenOptions {
@@ -47,7 +54,7 @@ export interface SemaphoreSetOpenOrCreateOptions
   values: readonly number[];
 }
 
-const action = (name: string) => `operate on ${name}`;
+function nothing(): void {}
 
 /**
  * Several semaphores that change together: any number of operations in one atomic step, which waits
@@ -74,20 +81,14 @@ export class SemaphoreSet implements Disposable {
   /** The number of semaphores. */
   readonly size: number;
   readonly #handle: Handle;
-  readonly #found: FoundSet;
+  readonly #tag: number | undefined;
 
   /** @ignore */
-  constructor(token: symbol, found: FoundSet) {
+  constructor(token: symbol, { handle, shape: { size, tag } }: FoundSet) {
     checkInternal(token, "SemaphoreSet.create() or its like");
-    this.#handle = found.handle;
-    this.#found = found;
-    this.size = found.shape.size;
-  }
-
-  /** @ignore */
-  found(token: symbol): FoundSet {
-    checkInternal(token, "a method of the set");
-    return this.#found;
+    this.#handle = handle;
+    this.size = size;
+    this.#tag = tag;
   }
 
   /**
@@ -193,19 +194,24 @@ export class SemaphoreSet implements Disposable {
    * @throws {RangeError} If there are more or fewer than `size`, or one is not a whole number from 0 to 32767.
    */
   get values(): number[] {
-    return readValues(this.#found);
+    this.#handle.check();
+    return [
+      ...readAll(this.#handle, this.#tag === undefined ? this.size : this.size + 1).subarray(
+        0,
+        this.size,
+      ),
+    ];
   }
 
   set values(values: readonly number[]) {
     checkValues(values);
-    const { handle, shape: { size, tag } } = this.#found;
-    if (values.length !== size) {
+    if (values.length !== this.size) {
       throw new RangeError(
-        `Cannot set the values of ${handle.name}: expected ${size} numbers, got ${values.length}`,
+        `Cannot set the values of ${this.#handle.name}: expected ${this.size} numbers, got ${values.length}`,
       );
     }
-    handle.check();
-    writeAll(handle, tag === undefined ? values : [...values, tag]);
+    this.#handle.check();
+    writeAll(this.#handle, this.#tag === undefined ? values : [...values, this.#tag]);
   }
 
   /**
@@ -229,7 +235,9 @@ export class SemaphoreSet implements Disposable {
    * more than the system allows (SEMOPM, 500), EACCES.
    */
   async operate(operations: readonly SemaphoreOperation[], options?: WaitOptions): Promise<void> {
-    return await operate(this.#found, operations, options, action);
+    const packed = packSeveral(this.#handle, operations, this.size, IPC_NOWAIT);
+    const doing = () => `operate on ${this.#handle.name}`;
+    return await perform(this.#handle, packed, options, doing, nothing);
   }
 
   /**
@@ -242,7 +250,14 @@ export class SemaphoreSet implements Disposable {
    * value would pass 32767, E2BIG if they are more than the system allows (SEMOPM, 500), EACCES.
    */
   operateSync(operations: readonly SemaphoreOperation[], options?: TimeoutOptions): void {
-    operateSync(this.#found, operations, options, action);
+    const limit = checkTimeout(options?.timeout);
+    const packed = packSeveral(this.#handle, operations, this.size, 0);
+    const result = block(this.#handle.id, packed, limit);
+    if (result >= 0) return;
+    if (result === -errors.EAGAIN) {
+      throw timeoutError(`operate on ${this.#handle.name}`, limit);
+    }
+    throw semopError(this.#handle, -result, `operate on ${this.#handle.name}`);
   }
 
   /**
@@ -253,7 +268,11 @@ export class SemaphoreSet implements Disposable {
    * @throws {IpcError} EIDRM if it is removed, ERANGE if a value would pass 32767, E2BIG, EACCES.
    */
   tryOperate(operations: readonly SemaphoreOperation[]): boolean {
-    return tryOperate(this.#found, operations, action);
+    const packed = packSeveral(this.#handle, operations, this.size, IPC_NOWAIT);
+    const result = attempt(this.#handle.id, packed);
+    if (result >= 0) return true;
+    if (result === -errors.EAGAIN) return false;
+    throw semopError(this.#handle, -result, `operate on ${this.#handle.name}`);
   }
 
   /**

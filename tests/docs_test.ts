@@ -8,6 +8,7 @@ import process from "node:process";
 import { after, test } from "node:test";
 import { keyOf, MessageQueue, Semaphore } from "@sysv/ipc";
 import { command, projectFile } from "./support/child.ts";
+import { documents } from "./support/documents.ts";
 import { c, perl, php, python } from "./support/languages.ts";
 import { testWith } from "./support/peer.ts";
 import { temporaryFolder } from "./support/folder.ts";
@@ -49,7 +50,7 @@ const modules = new Set<string>();
 for (const file of Object.values<string>(exports)) {
   modulesOf(join(file), modules);
 }
-const blocks = ["README.md", ...[...modules].sort()].flatMap(blocksOf);
+const blocks = [...documents, ...[...modules].sort()].flatMap(blocksOf);
 const programs = blocks.filter(({ language }) => language === "ts");
 
 // Names belong to the whole machine, so each run of the tests has names of its own.
@@ -68,6 +69,11 @@ function write({ file, line, code }: Block, ending: string): string {
   const above = ending === "ts" ? "\n".repeat(line) : "";
   writeFileSync(path, above + withOwnNames(code));
   return path;
+}
+
+/** The permissions that the first line of a program names; just `--allow-ffi` for most. */
+function permissionsOf({ code }: Block): string[] | undefined {
+  return /^\/\/ deno run ((?:--\S+ )+)/.exec(code)?.[1]?.trim().split(" ");
 }
 
 /** Runs a command, and gives what it prints. */
@@ -98,7 +104,8 @@ const alone = spawnSync("unshare", ["--ipc", "true"]).status === 0
 // They are many and mostly start: a lane for each processor.
 const lanes = Array.from({ length: availableParallelism() }, () => Promise.resolve(""));
 const outcomes = programs.map((block, number) => {
-  const run = () => execute([...alone, ...command(write(block, "ts"))]);
+  const permissions = permissionsOf(block);
+  const run = () => execute([...alone, ...command(write(block, "ts"), undefined, permissions)]);
   const lane = number % lanes.length;
   const outcome = lanes[lane]!.then(run);
   lanes[lane] = outcome.catch(() => "");
@@ -114,11 +121,14 @@ for (const [number, { file, line, code }] of programs.entries()) {
   });
 }
 
-test("The README and each class have programs that show them", () => {
+test("The README, most pages and each class have programs that show them", () => {
   const shown = new Set(programs.map(({ file }) => file));
   for (
     const file of [
       "README.md",
+      ..."getting-started semaphores queues memory waiting sync unix libc recipes".split(" ").map((
+        page,
+      ) => `docs/${page}.md`),
       "mod.ts",
       "ipc/semaphore.ts",
       "ipc/semaphore_set.ts",
