@@ -32,7 +32,7 @@ export type Prototypes = Readonly<Record<string, Prototype>>;
 interface Values {
   i32: number;
   u32: number;
-  i64: number;
+  i64: number | bigint;
   address: number;
   buffer: Uint8Array | null;
   pointer: Pointer;

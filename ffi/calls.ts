@@ -146,11 +146,12 @@ export function msgrcv(
   return answer((queues ?? loadQueues()).msgrcv(id, message, length, type, flags));
 }
 
-function msgrcvLong(
+/** Receives by a type of any sign and size. */
+export function msgrcvLong(
   id: number,
   message: Pointer,
   length: number,
-  type: number,
+  type: number | bigint,
   flags: number,
 ): number {
   return answer((queues ?? loadQueues()).msgrcvLong(id, message, length, type, flags));

@@ -28,8 +28,6 @@ export const SEM_UNDO = 0x1000;
 export const MSG_NOERROR = 0o10000;
 /** Attaches for reading only. */
 export const SHM_RDONLY = 0o10000;
-/** Rounds the address down. */
-export const SHM_RND = 0o20000;
 /** Replaces what is mapped at the address (Linux). */
 export const SHM_REMAP = 0o40000;
 /** Lets the memory be executed (Linux). */
@@ -38,6 +36,10 @@ export const SHM_EXEC = 0o100000;
 export const SHM_HUGETLB = 0o4000;
 /** Reserves no swap space for the memory (Linux). */
 export const SHM_NORESERVE = 0o10000;
+/** In a segment's mode: its owner may attach it to read. */
+export const SHM_R = 0o400;
+/** In a segment's mode: its owner may attach it to write. */
+export const SHM_W = 0o200;
 /** In a segment's mode: it goes with its last attachment (Linux). */
 export const SHM_DEST = 0o1000;
 /** In a segment's mode: it is locked in memory (Linux). */

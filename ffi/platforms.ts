@@ -83,7 +83,8 @@ type PlatformConstant =
   | "SHM_UNLOCK"
   | "SHM_STAT"
   | "SHM_INFO"
-  | "SHM_STAT_ANY";
+  | "SHM_STAT_ANY"
+  | "SHMLBA";
 
 const linuxConstants = {
   GETPID: 11,
@@ -177,11 +178,11 @@ const linux = {
   SIG_UNBLOCK: 1,
   defaultSymbols: 0,
   variadicOnStack: false,
-  constants: linuxConstants,
 } as const;
 
 const linuxX86: Abi = {
   ...linux,
+  constants: { ...linuxConstants, SHMLBA: 4096 },
   libraries: ["libc.so.6", "libc.musl-x86_64.so.1"],
   tgkill: 234,
   epollEvent: { size: 12, data: 4 }, // packed on x86_64 alone
@@ -203,6 +204,7 @@ const linuxX86: Abi = {
 
 const linuxArm: Abi = {
   ...linux,
+  constants: { ...linuxConstants, SHMLBA: 4 * 4096 }, // four pages, which can also be larger
   libraries: ["libc.so.6", "libc.musl-aarch64.so.1"],
   tgkill: 131,
   epollEvent: { size: 16, data: 8 },
@@ -270,6 +272,7 @@ const macos: Omit<Abi, "variadicOnStack"> = {
     SHM_STAT: -1,
     SHM_INFO: -1,
     SHM_STAT_ANY: -1,
+    SHMLBA: 4096,
   },
   layouts: {
     // struct __ipc_perm_new, <sys/ipc.h>, macOS, packed to 4 bytes as all below
@@ -328,7 +331,11 @@ const platforms: Readonly<Record<string, Abi>> = {
   "linux x86_64": linuxX86,
   "linux aarch64": linuxArm,
   "darwin x86_64": { ...macos, variadicOnStack: false },
-  "darwin aarch64": { ...macos, variadicOnStack: true },
+  "darwin aarch64": {
+    ...macos,
+    constants: { ...macos.constants, SHMLBA: 4 * 4096 },
+    variadicOnStack: true,
+  },
 };
 
 /** Whether this platform has an entry. Importing never fails: the first call does. */

@@ -12,6 +12,7 @@ import { IpcError } from "../ffi/error.ts";
 import { limited, resume } from "../wait/interrupt.ts";
 import { Slot, USUAL_LONGEST } from "../ffi/msgbuf.ts";
 import { anyWaiting, isWaiting, wait } from "../wait/line.ts";
+import { turn } from "../wait/turn.ts";
 import { bytesOf } from "../ffi/bytes.ts";
 import { checkInteger } from "../ffi/check.ts";
 import {
@@ -292,6 +293,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     options?.signal?.throwIfAborted();
     if (timeout === 0 || !anyWaiting() || !isWaiting(sendLine(this.#handle))) {
       const result = msgsnd(this.#handle.id, outgoing.pointer, length, IPC_NOWAIT);
+      if (result !== -errors.EAGAIN || timeout === 0) await turn();
       if (result >= 0) return;
       if (result !== -errors.EAGAIN) throw this.#sendError(-result, length);
       if (timeout === 0) throw this.#sendTimeout(length, 0);
@@ -551,7 +553,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
       : undefined;
     if (timeout === 0 || request === undefined || !isWaiting(request.key)) {
       const length = this.#tryReceive(selection, size);
-      if (length >= 0) return take(incoming, length);
+      const taken = length >= 0 ? take(incoming, length) : undefined;
+      if (length >= 0 || timeout === 0) await turn();
+      if (taken !== undefined) return taken;
       if (timeout === 0) throw timeoutError(`receive from ${this.#handle.name}`, 0);
     }
     return await wait(

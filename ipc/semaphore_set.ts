@@ -4,21 +4,13 @@
  * @module
  */
 
-import { errors, IPC_NOWAIT } from "../ffi/constants.ts";
-import { attempt } from "../ffi/attempt.ts";
 import { checkInteger } from "../ffi/check.ts";
-import {
-  checkTimeout,
-  timeoutError,
-  type TimeoutOptions,
-  type WaitOptions,
-} from "../wait/options.ts";
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { checkInternal, internal } from "./internal.ts";
 import type { Key } from "./key.ts";
 import type { CreateOptions, Handle, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
 import { Semaphore } from "./semaphore.ts";
-import { packSeveral, perform, type SemaphoreOperation, semopError } from "./semop.ts";
-import { block } from "./semop_waits.ts";
+import type { SemaphoreOperation } from "./semop.ts";
 import {
   checkValues,
   createSet,
@@ -29,7 +21,8 @@ import {
   setFromId,
   setInfo,
 } from "./set_handle.ts";
-import { readAll, type SetKind, writeAll } from "./set_tag.ts";
+import { type SetKind, writeAll } from "./set_tag.ts";
+import { operate, operateSync, readValues, tryOperate } from "./steps.ts";
 
 /** Options of {@linkcode SemaphoreSet.open} and {@linkcode SemaphoreSet.fromId}. */
 export interface SemaphoreSetOpenOptions {
@@ -54,7 +47,7 @@ export interface SemaphoreSetOpenOrCreateOptions
   values: readonly number[];
 }
 
-function nothing(): void {}
+const action = (name: string) => `operate on ${name}`;
 
 /**
  * Several semaphores that change together: any number of operations in one atomic step, which waits
@@ -81,14 +74,20 @@ export class SemaphoreSet implements Disposable {
   /** The number of semaphores. */
   readonly size: number;
   readonly #handle: Handle;
-  readonly #tag: number | undefined;
+  readonly #found: FoundSet;
 
   /** @ignore */
-  constructor(token: symbol, { handle, shape: { size, tag } }: FoundSet) {
+  constructor(token: symbol, found: FoundSet) {
     checkInternal(token, "SemaphoreSet.create() or its like");
-    this.#handle = handle;
-    this.size = size;
-    this.#tag = tag;
+    this.#handle = found.handle;
+    this.#found = found;
+    this.size = found.shape.size;
+  }
+
+  /** @ignore */
+  found(token: symbol): FoundSet {
+    checkInternal(token, "a method of the set");
+    return this.#found;
   }
 
   /**
@@ -194,24 +193,19 @@ export class SemaphoreSet implements Disposable {
    * @throws {RangeError} If there are more or fewer than `size`, or one is not a whole number from 0 to 32767.
    */
   get values(): number[] {
-    this.#handle.check();
-    return [
-      ...readAll(this.#handle, this.#tag === undefined ? this.size : this.size + 1).subarray(
-        0,
-        this.size,
-      ),
-    ];
+    return readValues(this.#found);
   }
 
   set values(values: readonly number[]) {
     checkValues(values);
-    if (values.length !== this.size) {
+    const { handle, shape: { size, tag } } = this.#found;
+    if (values.length !== size) {
       throw new RangeError(
-        `Cannot set the values of ${this.#handle.name}: expected ${this.size} numbers, got ${values.length}`,
+        `Cannot set the values of ${handle.name}: expected ${size} numbers, got ${values.length}`,
       );
     }
-    this.#handle.check();
-    writeAll(this.#handle, this.#tag === undefined ? values : [...values, this.#tag]);
+    handle.check();
+    writeAll(handle, tag === undefined ? values : [...values, tag]);
   }
 
   /**
@@ -235,9 +229,7 @@ export class SemaphoreSet implements Disposable {
    * more than the system allows (SEMOPM, 500), EACCES.
    */
   async operate(operations: readonly SemaphoreOperation[], options?: WaitOptions): Promise<void> {
-    const packed = packSeveral(this.#handle, operations, this.size, IPC_NOWAIT);
-    const doing = () => `operate on ${this.#handle.name}`;
-    return await perform(this.#handle, packed, options, doing, nothing);
+    return await operate(this.#found, operations, options, action);
   }
 
   /**
@@ -250,14 +242,7 @@ export class SemaphoreSet implements Disposable {
    * value would pass 32767, E2BIG if they are more than the system allows (SEMOPM, 500), EACCES.
    */
   operateSync(operations: readonly SemaphoreOperation[], options?: TimeoutOptions): void {
-    const limit = checkTimeout(options?.timeout);
-    const packed = packSeveral(this.#handle, operations, this.size, 0);
-    const result = block(this.#handle.id, packed, limit);
-    if (result >= 0) return;
-    if (result === -errors.EAGAIN) {
-      throw timeoutError(`operate on ${this.#handle.name}`, limit);
-    }
-    throw semopError(this.#handle, -result, `operate on ${this.#handle.name}`);
+    operateSync(this.#found, operations, options, action);
   }
 
   /**
@@ -268,11 +253,7 @@ export class SemaphoreSet implements Disposable {
    * @throws {IpcError} EIDRM if it is removed, ERANGE if a value would pass 32767, E2BIG, EACCES.
    */
   tryOperate(operations: readonly SemaphoreOperation[]): boolean {
-    const packed = packSeveral(this.#handle, operations, this.size, IPC_NOWAIT);
-    const result = attempt(this.#handle.id, packed);
-    if (result >= 0) return true;
-    if (result === -errors.EAGAIN) return false;
-    throw semopError(this.#handle, -result, `operate on ${this.#handle.name}`);
+    return tryOperate(this.#found, operations, action);
   }
 
   /**

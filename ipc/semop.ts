@@ -10,6 +10,7 @@ import { type Packed, packMany, packOne, put, textOf } from "../ffi/sembuf.ts";
 import { anyWaiting, type Ending, isWaiting, wait, type WaitRequest } from "../wait/line.ts";
 import { checkInteger } from "../ffi/check.ts";
 import { checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
+import { turn } from "../wait/turn.ts";
 import { type Handle, ipcError } from "./object.ts";
 import { operationOf, type SemopOperation } from "./semop_waits.ts";
 
@@ -102,11 +103,25 @@ export function perform<Result>(
   options?.signal?.throwIfAborted();
   if (timeout === 0 || !anyWaiting() || !isWaiting(lineOf(handle, packed))) {
     const result = attempt(handle.id, packed);
-    if (result >= 0) return take();
-    if (result !== -errors.EAGAIN) throw semopError(handle, -result, doing());
-    if (timeout === 0) throw timeoutError(doing(), 0);
+    if (result !== -errors.EAGAIN || timeout === 0) {
+      const due = turn();
+      if (due === undefined) return conclude(handle, result, doing, take);
+      return due.then(() => conclude(handle, result, doing, take));
+    }
   }
   return wait(new SemopRequest(handle, packed, timeout, options?.signal, doing, take));
+}
+
+/** Makes a value or an error of what a try without waiting gave. */
+function conclude<Result>(
+  handle: Handle,
+  result: number,
+  doing: () => string,
+  take: () => Result,
+): Result {
+  if (result >= 0) return take();
+  if (result === -errors.EAGAIN) throw timeoutError(doing(), 0);
+  throw semopError(handle, -result, doing());
 }
 
 /** The line of a set's equal operations. */

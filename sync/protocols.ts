@@ -29,6 +29,16 @@ const replace = (
   ...(to === 0 ? [] : [add(index, to)]),
 ];
 
+/** Whether a step can be performed on these values, whoever performs it. */
+export function isPossible(step: Step, values: readonly number[]): boolean {
+  const left = [...values];
+  return step.every(({ index = 0, delta }) => {
+    const value = left[index]!;
+    left[index] = value + delta;
+    return delta === 0 ? value === 0 : value + delta >= 0;
+  });
+}
+
 // The semaphores of a mutex.
 const lock = 0, dirty = 1;
 
@@ -82,6 +92,8 @@ export const latch = {
   count,
   values: (from: number): number[] => [from],
   countDown: (by: number): Step => [add(count, -by)],
+  /** Begins anew, unless the count has changed meanwhile. */
+  reset: (from: number, to: number): Step => replace(count, from, to),
   wait: [isZero(count)],
 } as const;
 

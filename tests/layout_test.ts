@@ -152,10 +152,11 @@ testC(
   },
 );
 
-test("libc has every constant of constants.ts, of the same value", () => {
+test("libc has every constant of constants.ts that a call takes, of the same value", () => {
   const inLibc: Record<string, unknown> = { ...libc };
+  const refused = ["SHM_RDONLY", "SHM_REMAP"];
   for (const [name, value] of [...shared, ...Object.entries(abi.constants)]) {
-    assertEquals(inLibc[name], value, name);
+    assertEquals(inLibc[name], refused.includes(name) ? undefined : value, name);
   }
 });
 

@@ -51,8 +51,6 @@ import {
   SHM_LOCK,
   SHM_LOCKED,
   SHM_NORESERVE,
-  SHM_RDONLY,
-  SHM_REMAP,
   SHM_STAT,
   SHM_STAT_ANY,
   SHM_UNLOCK,
@@ -234,6 +232,23 @@ test("semop() keeps the undo of a process within its range", () => {
   assertEquals(semctl(set.id, 0, GETVAL), 2);
 });
 
+test("semop() refuses arrays with holes, and operations of another shape", () => {
+  using set = newSet(2);
+  // deno-lint-ignore no-sparse-arrays
+  const holed = [, [0, 1]];
+  const shapes = [holed, [[0]], [[0, 1, 0, 0]], [{ 0: 0, 1: 1 }], [undefined], "01", { length: 1 }];
+  for (const sops of wrong(...shapes)) {
+    assertThrows(() => semop(set.id, sops), TypeError);
+    assertThrows(() => semtimedop(set.id, sops, 0), TypeError);
+  }
+  // deno-lint-ignore no-sparse-arrays
+  for (const array of wrong([, 1], "11", { length: 2, 0: 1, 1: 1 }, undefined)) {
+    assertThrows(() => semctl(set.id, 0, SETALL, array), TypeError);
+  }
+  assertThrows(() => semctl(set.id, wrong("0")[0]!, IPC_RMID), TypeError);
+  assertEquals(values(set.id), [0, 0]);
+});
+
 test("semop() refuses what C would cut to 16 bits, before any call", () => {
   using set = newSet();
   for (
@@ -404,6 +419,34 @@ test("semctl() sets and gets all values", () => {
   semctl(large.id, 0, SETALL, many);
   assertEquals(values(large.id), many);
 });
+
+test(
+  "semctl() sets all values without permission to read, and no more or fewer",
+  onlyRoot,
+  async () => {
+    using set = newSet(3);
+    semctl(set.id, 0, IPC_SET, { sem_perm: { mode: 0o602 } });
+    await using child = run(
+      `${privileges}
+    becomeNobody();
+    const id = Number(args[0]);
+    say(failure(() => libc.semctl(id, 0, libc.GETALL)));
+    say(failure(() => libc.semctl(id, 0, libc.SETALL, [4, 5])));
+    say(String(failure(() => libc.semctl(id, 0, libc.SETALL, [4, 5, 6]))));
+    await hear();
+    say(failure(() => libc.semctl(id, 0, libc.SETALL, [1, 1, 1])));`,
+      { args: [set.id], permissions: ["-A"] },
+    );
+    assertEquals(await child.hear(), "EACCES semctl");
+    assertEquals(await child.hear(), "ERANGE semctl");
+    assertEquals(await child.hear(), "undefined", child.stderr);
+    assertEquals(values(set.id), [4, 5, 6]);
+    semctl(set.id, 0, IPC_SET, { sem_perm: { mode: 0o604 } });
+    child.say("go");
+    assertEquals(await child.hear(), "EACCES semctl");
+    assertEquals(values(set.id), [4, 5, 6]);
+  },
+);
 
 test("semctl() with SETVAL or SETALL wipes the undo", async () => {
   using set = newSet(2);
@@ -783,6 +826,24 @@ test("msgrcv() copies with MSG_COPY the message at a position, and leaves it", (
   assertEquals([msg_qnum, msg_lrpid, msg_rtime], [2, 0, 0]);
 });
 
+test("msgsnd() and msgrcv() carry all 64 bits of a type", () => {
+  using queue = newQueue();
+  const types = [2 ** 53 - 1, 2n ** 53n, 2n ** 53n + 1n, 2n ** 63n - 1n];
+  for (const mtype of types) msgsnd(queue.id, { mtype, mtext: bytes("") });
+  const [safe, even, odd, last] = types as [number, bigint, bigint, bigint];
+  assertEquals(msgrcv(queue.id, 0, odd, IPC_NOWAIT).mtype, odd);
+  assertEquals(msgrcv(queue.id, 0, last, IPC_NOWAIT).mtype, last);
+  assertEquals(msgrcv(queue.id, 0, -even, IPC_NOWAIT).mtype, safe);
+  assertEquals(msgrcv(queue.id, 0, -last, IPC_NOWAIT).mtype, even);
+  msgsnd(queue.id, { mtype: 7n, mtext: bytes("small") });
+  assertEquals(msgrcv(queue.id, 9, 7n, IPC_NOWAIT), { mtype: 7, mtext: bytes("small") });
+  for (const mtype of [2n ** 63n, -(2n ** 63n) - 1n, 2 ** 53]) {
+    assertThrows(() => msgsnd(queue.id, { mtype, mtext: bytes("") }), RangeError);
+    assertThrows(() => msgrcv(queue.id, 0, mtype, IPC_NOWAIT), RangeError);
+  }
+  assertEquals(msgctl(queue.id, IPC_STAT).msg_qnum, 0);
+});
+
 test("msgsnd() fails by code, and sends nothing", () => {
   using queue = newQueue();
   const { msgmax } = msgctl(0, IPC_INFO);
@@ -816,15 +877,17 @@ test("msgsnd() and msgrcv() throw for wrong arguments, and send and take nothing
     assertThrows(() => msgsnd(queue.id, { mtype, mtext: bytes("x") }), RangeError);
     assertThrows(() => msgrcv(queue.id, 9, mtype), RangeError);
   }
-  for (const mtype of wrong(undefined, "1", 1n, null)) {
+  for (const mtype of wrong(undefined, "1", true, null)) {
     assertThrows(() => msgsnd(queue.id, { mtype, mtext: bytes("x") }), TypeError);
   }
   for (const msgsz of [-1, 1.5, NaN, 2 ** 31]) {
     assertThrows(() => msgrcv(queue.id, msgsz), RangeError);
   }
+  for (const value of wrong("9", null, true)) {
+    assertThrows(() => msgrcv(queue.id, 9, value), TypeError);
+  }
   for (const value of wrong("9", null, 9n)) {
     assertThrows(() => msgrcv(queue.id, value), TypeError);
-    assertThrows(() => msgrcv(queue.id, 9, value), TypeError);
     assertThrows(() => msgrcv(queue.id, 9, 0, value), TypeError);
     assertThrows(() => msgsnd(queue.id, { mtype: 1, mtext: bytes("x") }, value), TypeError);
   }
@@ -1001,6 +1064,7 @@ test("shmat() with SHM_EXEC maps memory that may be executed", () => {
 
 test("shmat() refuses to hand out memory that kills whoever writes to it, and addresses", () => {
   using segment = newSegment(100);
+  const SHM_RDONLY = 0o10000, SHM_REMAP = 0o40000;
   for (const flags of [SHM_RDONLY, SHM_REMAP, SHM_RDONLY | SHM_EXEC]) {
     assertThrows(() => shmat(segment.id, null, flags), TypeError);
   }
@@ -1028,7 +1092,9 @@ test("shmdt() fails for what is not attached, any more or at all", () => {
   shmdt(memory);
   assertIpcError(() => shmdt(memory), "EINVAL", "shmdt");
   assertIpcError(() => shmdt(new ArrayBuffer(100)), "EINVAL", "shmdt");
-  for (const value of wrong(undefined, null, 5)) assertThrows(() => shmdt(value));
+  for (const value of wrong(undefined, null, 5, new Uint8Array(100))) {
+    assertThrows(() => shmdt(value), TypeError);
+  }
 });
 
 test("shmdt() detaches memory whose buffer was transferred, which shares nothing then", () => {
@@ -1183,4 +1249,23 @@ test("the ...ctl() functions throw for identifiers and commands that are no numb
       assertThrows(() => call(0, value), TypeError);
     }
   }
+});
+
+test("ftok() takes any number, of which eight bits count", () => {
+  for (const number of [1, 257, 255, -1, 0, 2 ** 31 - 1, -(2 ** 31)]) {
+    assertEquals(libc.ftok("/", number) >>> 24, number & 0xff);
+  }
+  assertEquals(libc.ftok("/", 257), libc.ftok("/", 1));
+  for (const number of [2 ** 31, 1.5, NaN]) assertThrows(() => libc.ftok("/", number), RangeError);
+  for (const value of wrong("1", 1n, null, undefined)) {
+    assertThrows(() => libc.ftok("/", value), TypeError);
+    assertThrows(() => libc.ftok(value === "1" ? wrong(1)[0]! : value, 1), TypeError);
+  }
+});
+
+test("libc has the constants of C that a call takes or returns, and no others", () => {
+  assertEquals([libc.SHM_R | libc.SHM_W, libc.SHMLBA % 4096], [0o600, 0]);
+  for (const name of ["SHM_RDONLY", "SHM_RND", "SHM_REMAP"]) assert(!(name in libc), name);
+  using segment = newSegment(1, IPC_PRIVATE, libc.SHM_R | libc.SHM_W);
+  assertEquals(shmctl(segment.id, IPC_STAT).shm_perm.mode, 0o600);
 });

@@ -21,6 +21,7 @@ import {
   EpollEvents,
 } from "../ffi/epoll_events.ts";
 import { resume } from "../wait/interrupt.ts";
+import { turn } from "../wait/turn.ts";
 import { close, epollControl, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
 import { bitsOf, eventsOf, type PollInterest, type PollResult, pollUntil, restOf } from "./poll.ts";
@@ -161,7 +162,10 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     const signal = options?.signal ? AbortSignal.any([options.signal, closing]) : closing;
     for (;;) {
       const results = this.tryWait(options?.max);
-      if (results !== undefined) return results;
+      if (results !== undefined) {
+        await turn();
+        return results;
+      }
       if (performance.now() >= deadline) this.#timeIsUp(timeout);
       await pollUntil([{ fd: this.fd }], deadline, signal);
     }
@@ -204,7 +208,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     while (!this.#closing.signal.aborted) {
       let results;
       try {
-        results = this.tryWait(1) ?? await this.wait({ max: 1 });
+        results = await this.wait({ max: 1 });
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         throw error;

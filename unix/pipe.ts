@@ -16,6 +16,7 @@ import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import { IpcError } from "../ffi/error.ts";
 import { resume } from "../wait/interrupt.ts";
+import { turn } from "../wait/turn.ts";
 import * as calls from "../ffi/unix_calls.ts";
 import {
   LARGEST_READ,
@@ -174,7 +175,10 @@ export class PipeReader implements Disposable {
     const deadline = performance.now() + timeout;
     for (;;) {
       const bytes = this.tryRead(max);
-      if (bytes !== undefined) return bytes;
+      if (bytes !== undefined) {
+        await turn();
+        return bytes;
+      }
       const inTime = await this.#end.ready("readable", deadline, options?.signal);
       if (!inTime) throw timeoutError("read from a pipe", timeout);
     }
@@ -308,7 +312,10 @@ export class PipeWriter implements Disposable {
     let written = 0;
     for (let first = true;; first = false) {
       written += this.#tryWrite(bytes.subarray(written)) ?? 0;
-      if (written === bytes.byteLength) return written;
+      if (written === bytes.byteLength) {
+        await turn();
+        return written;
+      }
       // While it waits, its owner may overwrite, shorten or transfer it.
       if (first && typeof data !== "string") bytes = new Uint8Array(bytes);
       try {

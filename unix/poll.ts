@@ -13,6 +13,7 @@ import {
 import { errors } from "../ffi/constants.ts";
 import { IpcError } from "../ffi/error.ts";
 import { resume } from "../wait/interrupt.ts";
+import { turn } from "../wait/turn.ts";
 import { POLLERR, PollFds, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI } from "../ffi/pollfd.ts";
 import { poll as pollCall } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
@@ -155,9 +156,11 @@ export async function pollUntil(
     // It can be aborted after readiness was told, before this goes on.
     signal?.throwIfAborted();
     const results = descriptors.look();
-    if (results.length > 0) return results;
     const rest = deadline - performance.now();
-    if (rest <= 0) return undefined;
+    if (results.length > 0 || rest <= 0) {
+      await turn();
+      return results.length > 0 ? results : undefined;
+    }
     await readiness(descriptors, rest, signal);
   }
 }

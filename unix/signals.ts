@@ -10,6 +10,7 @@ import { checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts
 import { kill as killCall } from "../ffi/calls.ts";
 import { runtime } from "../ffi/memory.ts";
 import { handlerOf, isMainThread, SIG_IGN } from "../wait/interrupt.ts";
+import { turn } from "../wait/turn.ts";
 import { setitimer } from "../ffi/unix_calls.ts";
 import { done } from "./errors.ts";
 
@@ -124,7 +125,10 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
     options?.signal?.throwIfAborted();
     this.#closing.signal.throwIfAborted();
     const came = this.#came.shift();
-    if (came !== undefined) return came;
+    if (came !== undefined) {
+      await turn();
+      return came;
+    }
     return await new Promise((resolve, reject) => {
       const ends = [options?.signal, this.#closing.signal].filter((end) => end !== undefined);
       const deadline = performance.now() + timeout;

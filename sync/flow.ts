@@ -1,0 +1,264 @@
+/**
+ * What a primitive does, written once: a flow is a generator that asks for one atomic event at a time
+ * and is told the answer. {@linkcode run} performs it in a promise, {@linkcode runSync} on the
+ * thread, and the model check of tests/ drives the very same flow through all interleavings.
+ *
+ * A flow keeps nothing that it takes unless it returns: what fails after something was taken gives it
+ * back first.
+ *
+ * @module
+ */
+
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { isPossible, type Step } from "./protocols.ts";
+
+/** What a flow asks for; each is one atomic event. */
+export type Request =
+  /**
+   * To perform a step if it is possible now: answered with whether it was. If `late`, even through a
+   * handle that was disposed meanwhile.
+   */
+  | { readonly ask: "try"; readonly step: Step; readonly late?: true }
+  /** The same for a step that gives back, and so is always possible. */
+  | { readonly ask: "give back"; readonly step: Step }
+  /** To perform a step as soon as it is possible. */
+  | { readonly ask: "wait"; readonly step: Step }
+  /** To look at the values of one moment: answered with what is seen in them. */
+  | { readonly ask: "read"; readonly see: (values: readonly number[]) => Answer }
+  /** Nothing: a loop begins, or begins again and has forgotten all answers since it began. */
+  | { readonly ask: "loop"; readonly again: boolean };
+
+/** What a flow is told. */
+export type Answer = boolean | number | string | null | readonly number[];
+
+/** Atomic events in sequence. */
+export type Flow<Result> = Generator<Request, Result, Answer>;
+
+/** A protocol, or one that a test has changed in order to be wrong. */
+export type Like<Protocol> = {
+  readonly [Name in keyof Protocol]: Protocol[Name] extends (...given: infer Given) => infer Result
+    ? (...given: Given) => Result
+    : Protocol[Name] extends readonly number[] ? readonly number[]
+    : Protocol[Name] extends number ? number
+    : Step;
+};
+
+/** Performs a step if it is possible now, and returns whether it was. */
+export function* tryStep(step: Step): Flow<boolean> {
+  return (yield { ask: "try", step }) === true;
+}
+
+/** The same for a step that takes something back, which a disposed handle must not prevent. */
+export function* tryLate(step: Step): Flow<boolean> {
+  return (yield { ask: "try", step, late: true }) === true;
+}
+
+/** Performs a step that is always possible, as it gives back. */
+export function* giveBack(step: Step): Flow<void> {
+  yield { ask: "give back", step };
+}
+
+/** Waits until a step is performed. */
+export function* waitFor(step: Step): Flow<void> {
+  yield { ask: "wait", step };
+}
+
+/** Looks at the values of one moment. */
+export function* read<Seen extends Answer>(see: (values: readonly number[]) => Seen): Flow<Seen> {
+  return (yield { ask: "read", see }) as Seen;
+}
+
+/** Looks at what was just taken, and gives it back if it cannot be seen. */
+export function* readTaken<Seen extends Answer>(
+  see: (values: readonly number[]) => Seen,
+  back: Step,
+): Flow<Seen> {
+  try {
+    return yield* read(see);
+  } catch (error) {
+    return yield* giveUp(back, error);
+  }
+}
+
+/** Gives back what was taken before something failed, and fails with that. */
+export function* giveUp(back: Step, error: unknown): Flow<never> {
+  try {
+    yield* giveBack(back);
+  } catch (failure) {
+    // What is still held matters more than why it is not wanted.
+    if (failure instanceof Error) failure.cause = error;
+    throw failure;
+  }
+  throw error;
+}
+
+/** Takes turns, which remember nothing of each other, until one of them returns something. */
+export function* repeat<Result>(turn: () => Flow<Result | undefined>): Flow<Result> {
+  yield { ask: "loop", again: false };
+  for (;;) {
+    const result = yield* turn();
+    if (result !== undefined) return result;
+    yield { ask: "loop", again: true };
+  }
+}
+
+/**
+ * Tries a step that was made for these values, and returns whether it was performed. If not, the
+ * values have changed meanwhile, and the next turn sees others.
+ */
+export function* tryFor(values: readonly number[], step: Step): Flow<boolean> {
+  // Else every turn would see the same, for ever.
+  if (!isPossible(step, values)) throw new SpoiltError(values);
+  return yield* tryStep(step);
+}
+
+/** What a flow fails with whose values no step of the protocol can have made. */
+export class SpoiltError extends Error {
+  /** Makes the error of these values. */
+  constructor(readonly values: readonly number[]) {
+    super(`The values ${values.join(", ")} are spoilt`);
+  }
+}
+
+/** Names what is done to a primitive, as in "lock mutex 7"; given the name of the primitive. */
+export type Action = (name: string) => string;
+
+/** What a flow is driven on. */
+export interface Target {
+  /** Performs a step if it is possible now. */
+  tryStep(step: Step, action: Action, late: boolean): boolean | Promise<boolean>;
+  /** The same where the answer must come at once. */
+  tryStepSync(step: Step, action: Action, late: boolean): boolean;
+  /** Performs a step as soon as it is possible; gives no promise if that is now. */
+  wait(step: Step, action: Action, options: WaitOptions | undefined): void | Promise<void>;
+  /** The same, blocking the thread. */
+  waitSync(step: Step, action: Action, options: TimeoutOptions | undefined): void;
+  /** Reads all values. */
+  read(action: Action): readonly number[] | Promise<readonly number[]>;
+  /** The same where the answer must come at once. */
+  readSync(action: Action): readonly number[];
+  /** Performs a step that gives back, even through a handle that is disposed. */
+  giveBack(step: Step, action: Action): void;
+  /** Makes the error of spoilt values. */
+  spoilt(values: readonly number[], action: Action): Error;
+}
+
+/** A flow that is being driven: on what, to do what, and how long each of its waits may last. */
+interface Drive<Options extends TimeoutOptions> {
+  readonly target: Target;
+  readonly action: Action;
+  rest(): Options | undefined;
+}
+
+/** Drives a flow on this thread, blocking it where the flow waits. */
+export function runSync<Result>(
+  target: Target,
+  flow: Flow<Result>,
+  action: Action,
+  options?: TimeoutOptions,
+): Result {
+  const drive = { target, action, rest: restOf(options) };
+  try {
+    let turn = flow.next(null);
+    while (!turn.done) {
+      let told: Answer;
+      try {
+        told = answerSync(turn.value, drive);
+      } catch (error) {
+        turn = flow.throw(error);
+        continue;
+      }
+      turn = flow.next(told);
+    }
+    return turn.value;
+  } catch (error) {
+    throw explained(error, drive);
+  }
+}
+
+/**
+ * Drives a flow without blocking the event loop. What is known at once is not awaited: to await it
+ * would let others go first.
+ */
+export async function run<Result>(
+  target: Target,
+  flow: Flow<Result>,
+  action: Action,
+  options?: WaitOptions,
+): Promise<Result> {
+  const drive = { target, action, rest: restOf(options) };
+  try {
+    let turn = flow.next(null);
+    while (!turn.done) {
+      let told: Answer;
+      try {
+        const answer = answerOf(turn.value, drive);
+        told = answer instanceof Promise ? await answer : answer;
+      } catch (error) {
+        turn = flow.throw(error);
+        continue;
+      }
+      turn = flow.next(told);
+    }
+    return turn.value;
+  } catch (error) {
+    throw explained(error, drive);
+  }
+}
+
+function answerSync(request: Request, { target, action, rest }: Drive<TimeoutOptions>): Answer {
+  switch (request.ask) {
+    case "try":
+      return target.tryStepSync(request.step, action, request.late === true);
+    case "read":
+      return request.see(target.readSync(action));
+    case "wait":
+      target.waitSync(request.step, action, rest());
+      return null;
+    case "give back":
+      target.giveBack(request.step, action);
+      return null;
+    case "loop":
+      return null;
+  }
+}
+
+function answerOf(
+  request: Request,
+  { target, action, rest }: Drive<WaitOptions>,
+): Answer | Promise<Answer> {
+  switch (request.ask) {
+    case "try":
+      return target.tryStep(request.step, action, request.late === true);
+    case "read": {
+      const values = target.read(action);
+      return values instanceof Promise ? values.then(request.see) : request.see(values);
+    }
+    case "wait":
+      return target.wait(request.step, action, rest())?.then(() => null) ?? null;
+    case "give back":
+      target.giveBack(request.step, action);
+      return null;
+    case "loop":
+      return null;
+  }
+}
+
+/** The options of each wait of a flow, which have one timeout between them. */
+function restOf<Options extends TimeoutOptions>(
+  options: Options | undefined,
+): () => Options | undefined {
+  const timeout = options?.timeout;
+  if (timeout === undefined || timeout === Infinity) return () => options;
+  let deadline: number | undefined;
+  return () => {
+    const now = performance.now();
+    if (deadline !== undefined) return { ...options!, timeout: Math.max(deadline - now, 0) };
+    deadline = now + timeout;
+    return options;
+  };
+}
+
+function explained(error: unknown, { target, action }: Drive<TimeoutOptions>): unknown {
+  return error instanceof SpoiltError ? target.spoilt(error.values, action) : error;
+}

@@ -1,0 +1,56 @@
+/**
+ * What a mutex does, as flows.
+ *
+ * @module
+ */
+
+import { type Flow, giveBack, type Like, readTaken, tryStep, waitFor } from "../flow.ts";
+import type { mutex } from "../protocols.ts";
+
+type Protocol = Like<typeof mutex>;
+
+/** How a mutex was found. */
+export interface Found {
+  /** How many took it since it was clean, this one included. */
+  readonly dirty: number;
+  /** Whether it was given back at once, as a holder has died and it refuses then. */
+  readonly refused: boolean;
+}
+
+/** How a mutex is found of which no holder has died. */
+export const clean: Found = { dirty: 1, refused: false };
+
+/** Locks. */
+export function* lock(p: Protocol, refuses: boolean): Flow<Found> {
+  return (yield* tryStep(p.takeClean)) ? clean : yield* lockInLine(p, refuses);
+}
+
+/** Locks as another one of its thread waits: those are in the line of this step. */
+export function* lockInLine(p: Protocol, refuses: boolean): Flow<Found> {
+  yield* waitFor(p.take);
+  return yield* accept(p, refuses);
+}
+
+/** Locks if it is free. */
+export function* tryLock(p: Protocol, refuses: boolean): Flow<Found | undefined> {
+  if (yield* tryStep(p.takeClean)) return clean;
+  return (yield* tryStep(p.take)) ? yield* accept(p, refuses) : undefined;
+}
+
+/** Locks though it refuses. */
+export function recover(p: Protocol): Flow<Found> {
+  return lockInLine(p, false);
+}
+
+/** Unlocks, and says that what it protects is right. */
+export function unlock(p: Protocol, dirty: number): Flow<void> {
+  return giveBack(p.release(dirty));
+}
+
+/** Finds out how many have died. */
+function* accept(p: Protocol, refuses: boolean): Flow<Found> {
+  const dirty = yield* readTaken((values) => values[p.dirty]!, p.putBack);
+  const refused = refuses && dirty > 1;
+  if (refused) yield* giveBack(p.putBack);
+  return { dirty, refused };
+}
