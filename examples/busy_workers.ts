@@ -1,12 +1,12 @@
 /**
- * How many workers are busy? The kernel knows, whoever is killed.
+ * Counts busy workers, and the count stays right when workers are killed.
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/busy_workers.ts
  *     bun examples/busy_workers.ts
  *
  * Eight worker processes add 1 to a semaphore while they work on a job. Some are killed with SIGKILL
- * in the middle of one, some crash, some finish and leave. Whenever all is quiet, the semaphore has
- * to tell how many are busy.
+ * in the middle of one, some crash, some finish and leave. Whenever no worker is between two states,
+ * the semaphore has to equal the number of busy workers.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { createInterface } from "node:readline";
 import { styleText } from "node:util";
 import { removeOnExit, Semaphore } from "@sysv/ipc";
 
-/** What a worker does: one order begins a job, the next one ends it. */
+/** Runs a worker: one order begins a job, the next one ends it. */
 async function work(busy: Semaphore): Promise<void> {
   const orders = createInterface(process.stdin)[Symbol.asyncIterator]();
   console.log("ready");
@@ -55,7 +55,7 @@ async function start(id: number, fate: Fate, jobs: number): Promise<Worker> {
   return { child, answers, fate, jobs, state: "idle" };
 }
 
-/** Lets a worker begin a job or finish it; in its last one it meets its fate. */
+/** Makes a worker begin or finish a job; in its last job it meets its fate. */
 async function advance(worker: Worker): Promise<void> {
   const { child, answers, fate, jobs, state } = worker;
   const begins = state !== "busy" && jobs > 0;
@@ -68,7 +68,7 @@ async function advance(worker: Worker): Promise<void> {
   }
   if (fate === "killed") child.kill("SIGKILL");
   else child.stdin!.end(fate === "crashed" ? "crash\n" : "");
-  // The kernel undoes what a process did before it tells of the end: from here on the count is right.
+  // The kernel reverses a process's operations before it reports the exit: now the count is right.
   await once(child, "exit");
   worker.state = fate;
 }

@@ -1,13 +1,13 @@
 /**
- * One timer for many processes: exactly one of them owns it, and when that one is killed, another
- * takes over at once.
+ * One timer for many processes: exactly one of them owns it, and when the owner is killed, another
+ * process takes over at once.
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/global_timer.ts
  *     bun examples/global_timer.ts
  *
  * Five candidates wait for the timer, two of them in the other runtime if it is installed. The owner
- * is killed with SIGKILL again and again. Every tick is a message in one queue, so the kernel itself
- * has put them in order: they tell whether two processes ever owned the timer at once.
+ * is killed with SIGKILL again and again. Every tick is a message in one queue, so the kernel puts them
+ * in order, and their terms show whether two processes ever owned the timer at once.
  *
  * @module
  */
@@ -27,13 +27,13 @@ const KILLS = 9;
 interface Tick {
   readonly pid: number;
   readonly term: number;
-  /** By the clock that all processes have in common. */
+  /** Milliseconds by the clock that all processes share. */
   readonly time: number;
 }
 
 const now = () => performance.timeOrigin + performance.now();
 
-/** What a candidate does, until the timer is removed. */
+/** Runs a candidate until the timer is removed. */
 async function compete(timer: Leader, ticks: MessageQueue): Promise<void> {
   await timer.every(INTERVAL, ({ term }) => {
     const tick: Tick = { pid: process.pid, term, time: now() };
@@ -66,7 +66,7 @@ function start(runtime: Runtime, timer: Leader, ticks: MessageQueue): Candidate 
   return { runtime, child };
 }
 
-/** Waits until so many are in line behind the owner: only then does a kill measure the takeover alone. */
+/** Waits until `count` candidates stand behind the owner, so that a kill measures the takeover alone. */
 async function inLine(timer: Leader, count: number): Promise<void> {
   while (semctl(timer.id, 0, GETNCNT) !== count) await sleep(1);
 }
@@ -87,13 +87,13 @@ async function watch(timer: Leader, ticks: MessageQueue): Promise<void> {
   let last: Tick = { pid: 0, term: 0, time: 0 };
   const next = async () => {
     const tick = (await ticks.receive()).json<Tick>();
-    // One owner after the other: a tick of a former one in between would have a smaller term.
+    // A tick of a former owner would have a smaller term.
     assert.equal(tick.term, tick.pid === last.pid ? last.term : last.term + 1);
     ticked++;
     return last = tick;
   };
 
-  /** Kills the owner, and tells how many milliseconds later the next one ticked. */
+  /** Kills the owner and returns after how many milliseconds the next one ticked. */
   const killOwner = async () => {
     await inLine(timer, runtimes.length - 1);
     const { pid } = await next();
@@ -117,13 +117,13 @@ async function watch(timer: Leader, ticks: MessageQueue): Promise<void> {
   const takeovers: number[] = [];
   while (takeovers.length < KILLS) takeovers.push(await killOwner());
   takeovers.sort((a, b) => a - b);
-  const [median, most] = [takeovers[KILLS >> 1]!, takeovers.at(-1)!];
+  const [median, max] = [takeovers[KILLS >> 1]!, takeovers.at(-1)!];
   console.log(
     `${KILLS} owners were killed, and another took over in ${median.toFixed(1)} ms (median), ` +
-      `${most.toFixed(1)} ms at most.`,
+      `${max.toFixed(1)} ms at most.`,
   );
 
-  // Removing it ends all: the owner, and those who wait.
+  // Removing the timer ends the owner and the candidates.
   await inLine(timer, runtimes.length - 1);
   const ends = [...candidates.values()].map(({ child }) => once(child, "exit"));
   timer.remove();
@@ -138,7 +138,7 @@ if (timerId !== undefined && ticksId !== undefined) {
 } else {
   const timer = Leader.create();
   const ticks = MessageQueue.create();
-  // They outlive the program: neither Ctrl-C nor a failed assertion may leave them in the kernel.
+  // Neither Ctrl-C nor a failed assertion may leave them in the kernel.
   removeOnExit(timer, ticks);
   await watch(timer, ticks);
   ticks.remove();

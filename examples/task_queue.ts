@@ -1,15 +1,15 @@
 /**
- * A queue of tasks that loses none when consumers are killed. Deno and Bun produce and consume
- * together, if both are installed.
+ * A queue of tasks that loses none when a consumer is killed. Deno and Bun produce and consume
+ * together if both are installed.
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/task_queue.ts
  *     bun examples/task_queue.ts
  *
- * A message is taken by one consumer, and dies with it. So each task has a semaphore too: 1 as long
- * as the task is to be done and nobody is at it. Who has taken the message subtracts the 1 with undo,
- * and makes that final when the task is done. If a consumer is killed, the kernel adds the 1 again,
- * and the parent sends anew all that is still to be done. A message too many does no harm, as only
- * one consumer can subtract the 1.
+ * A message is received by one consumer, and dies with it. So each task also has a semaphore: 1 while
+ * the task is to be done and no consumer works on it. A consumer that received the message subtracts
+ * the 1 with undo, and makes that final when the task is done. If it is killed, the kernel adds the 1
+ * again, and the parent sends all tasks whose semaphore is 1 once more. A message too many does no
+ * harm, because only one consumer can subtract the 1.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import { MessageQueue, removeOnExit, Semaphore, SemaphoreSet } from "@sysv/ipc";
 
 const TASKS = 60;
 const CONSUMERS = 4;
-/** Who takes this one first hangs in it, and is killed. */
+/** The first consumer of this task hangs in it, and is killed. */
 const TRAP = 13;
 
 interface Task {
@@ -48,12 +48,12 @@ interface Shared {
 type Runtime = "deno" | "bun";
 const own: Runtime = "Bun" in globalThis ? "bun" : "deno";
 
-/** Puts every second task in the queue. */
+/** Sends every second task. */
 async function produce({ tasks, todo, started }: Shared, first: number): Promise<void> {
   await started.waitForAtLeast(CONSUMERS);
   for (let number = first; number < TASKS; number += 2) {
     todo.at(number).increment();
-    // While the queue is full, this waits.
+    // This waits while the queue is full.
     await tasks.send(JSON.stringify({ number, trap: number === TRAP } satisfies Task));
   }
 }
@@ -67,22 +67,22 @@ async function consume({ tasks, answers, todo, started }: Shared): Promise<void>
     if (!mine.tryDecrement(1, { undo: true })) continue;
     if (trap) {
       console.log(`hangs in task ${number}`);
-      await mine.decrement(); // for what it has itself
+      await mine.decrement(); // waits for ever: this process has the 1 itself
     }
     await sleep(20 * Math.random());
     const answer: Answer = { number, square: number ** 2, by: own };
     await answers.send(JSON.stringify(answer));
-    // The value stays 0, and the kernel has nothing to undo any more.
+    // The value stays 0, and the kernel has nothing left to reverse.
     await todo.operate([{ index: number, delta: +1, undo: true }, { index: number, delta: -1 }]);
   }
 }
 
-/** Gives the answers in the order of the tasks, each once, in whatever order they come. */
+/** Yields the answers in the order of the tasks, each once, in whatever order they arrive. */
 async function* inOrder({ answers }: Shared): AsyncGenerator<Answer> {
   const early = new Map<number, Answer>();
   for (let number = 0; number < TASKS; number++) {
     while (!early.has(number)) {
-      // Of a consumer that is killed right after its answer, the answer comes a second time.
+      // If a consumer is killed right after its answer, the answer arrives a second time.
       const answer = (await answers.receive()).json<Answer>();
       if (answer.number >= number) early.set(answer.number, answer);
     }
@@ -91,7 +91,7 @@ async function* inOrder({ answers }: Shared): AsyncGenerator<Answer> {
   }
 }
 
-/** The commands of this runtime and of the other one, if it is installed. */
+/** Finds the commands of this runtime and of the other one, if that is installed. */
 function findRuntimes(): Map<Runtime, string> {
   const commands = { deno: "deno", bun: "bun", [own]: process.execPath };
   const found = Object.entries(commands) as [Runtime, string][];
@@ -118,7 +118,7 @@ async function manage(shared: Shared): Promise<void> {
       console.log(`A consumer in ${runtime} ${String(text).trim()} and is killed.`);
       consumer.kill("SIGKILL");
     });
-    // The kernel undoes what a process did before it tells of the end.
+    // The kernel reverses a process's operations before it reports the exit.
     const [code, signal] = await once(consumer, "exit");
     if (signal !== "SIGKILL") return assert.equal(code, 0);
     killed++;
@@ -169,7 +169,7 @@ if (role !== undefined) {
     started: Semaphore.create(),
   };
   const { tasks, answers, todo, started } = shared;
-  // They outlive the program: Ctrl-C must not leave them in the kernel.
+  // Ctrl-C must not leave them in the kernel.
   removeOnExit(tasks, answers, todo, started);
   await manage(shared);
   for (const object of [answers, todo, started]) object.remove();

@@ -3,7 +3,7 @@ import os
 import sysv_ipc
 
 busy = sysv_ipc.Semaphore(int(os.environ["BUSY_KEY"]))
-busy.undo = True  # each worker's operations are undone when it dies
+busy.undo = True  # the kernel reverses a worker's operations when it dies
 
 
 def pre_request(worker, req):
@@ -11,4 +11,4 @@ def pre_request(worker, req):
 
 
 def post_request(worker, req, environ, resp):
-    busy.acquire()  # subtracts 1, and never waits as this worker has added it
+    busy.acquire()  # subtracts 1; never waits, because this worker added it

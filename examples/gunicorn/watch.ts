@@ -1,12 +1,12 @@
 /**
- * How many workers of Gunicorn are busy? The kernel knows, whoever is killed.
+ * Counts the busy workers of Gunicorn, and the count stays right when workers are killed.
  *
  *     deno run --allow-ffi --allow-run --allow-env --allow-net=127.0.0.1 examples/gunicorn/watch.ts
  *     bun examples/gunicorn/watch.ts
  *
  * Gunicorn's hooks add 1 to a semaphore when a request begins and subtract it when it ends. Workers
- * are killed with SIGKILL in between, and Gunicorn replaces them. Whenever all is quiet, the
- * semaphore has to tell how many requests are in progress.
+ * are killed with SIGKILL in between, and Gunicorn replaces them. Whenever no request begins or ends, the
+ * semaphore has to equal the number of requests in progress.
  *
  * @module
  */
@@ -26,7 +26,7 @@ removeOnExit(busy);
 
 const gunicorn = spawn("gunicorn", [
   `--workers=${WORKERS}`,
-  // A worker that is told to stop before it listens to signals is killed after so many seconds.
+  // A worker that gets SIGTERM before it listens to signals is killed after this many seconds.
   "--graceful-timeout=3",
   "--bind=127.0.0.1:0",
   "--config=gunicorn.conf.py",
@@ -42,12 +42,12 @@ for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"]) {
 }
 
 interface Request {
-  /** The number of the worker that answered, undefined if the worker was killed. */
+  /** The pid of the worker that answered, undefined if the worker was killed. */
   readonly answer: Promise<number | undefined>;
   end(): void;
 }
 
-/** The requests that are in progress, as their clients see it. */
+/** The requests in progress, as their clients see them. */
 const requests = new Set<Request>();
 const killed = new Set<number>();
 let answered = 0;
@@ -75,7 +75,7 @@ function kill(worker: number): void {
   killed.add(worker);
 }
 
-/** Waits until the semaphore tells how many requests are in progress, and for a while that it goes on doing so. */
+/** Waits until the semaphore equals the number of requests in progress, and stays equal for a while. */
 async function quiet(what: string): Promise<void> {
   const start = performance.now();
   while (busy.value !== requests.size && performance.now() - start < 10_000) {
@@ -88,7 +88,7 @@ async function quiet(what: string): Promise<void> {
   say(`${dots()}  ${what}`);
 }
 
-/** A client that is in no hurry, and kills a worker now and then. */
+/** Runs a slow client that kills a worker now and then. */
 async function client(): Promise<void> {
   for (let i = 1; i <= 50; i++) {
     const request = begin();
@@ -116,7 +116,7 @@ function say(text: string): void {
   console.log(process.stdout.isTTY ? `\r\x1b[K${text}` : text);
 }
 
-/** Waits until Gunicorn takes requests, and gives the address that it has found free. */
+/** Waits until Gunicorn accepts requests, and returns its address. */
 function listening(): Promise<string> {
   let log = "";
   return new Promise((resolve, reject) => {
@@ -140,7 +140,7 @@ for (let count = 1; count <= WORKERS; count++) {
     begin();
     await quiet(`${requests.size} in progress`);
   }
-  // All others wait for their clients, so whoever has operated last is in the middle of a request.
+  // All others wait for their clients, so the last process that operated is in the middle of a request.
   const worker = busy.lastPid;
   kill(worker);
   assert.equal(await Promise.race([...requests].map(({ answer }) => answer)), undefined);

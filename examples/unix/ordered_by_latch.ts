@@ -1,11 +1,11 @@
 /**
- * Children work side by side, and show what they found in order: each opens a latch for the next.
+ * Children work in parallel and print their results in order: each opens a latch for the next.
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/unix/ordered_by_latch.ts
  *     bun examples/unix/ordered_by_latch.ts
  *
- * The latch of a child says for ever that it has shown its result. So any number of others could wait
- * for it, or come late.
+ * The latch of a child stays open once it has printed its result, so any number of other processes
+ * could wait for it, or come late.
  *
  * @module
  */
@@ -39,7 +39,7 @@ async function manage(latches: readonly Latch[]): Promise<void> {
     });
     return once(child, "exit");
   });
-  results.writer.close(); // only the children have it now: their end is the end of file
+  results.writer.close(); // now only the children have it, so the file ends when they do
 
   await latches.at(-1)!.wait();
   const shown = await new Response(results.reader.readable).text();

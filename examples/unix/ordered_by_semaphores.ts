@@ -1,11 +1,11 @@
 /**
- * Children work side by side, and show what they found in order: each hands the turn to the next.
+ * Children work in parallel and print their results in order: each hands the turn to the next.
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/unix/ordered_by_semaphores.ts
  *     bun examples/unix/ordered_by_semaphores.ts
  *
- * Semaphore i is 1 while it is the turn of child i. A semaphore remembers, where a signal is lost on
- * a child that does not listen yet.
+ * Semaphore i is 1 while it is the turn of child i. A semaphore keeps its value until the child asks;
+ * a signal to a child that does not listen yet is lost.
  *
  * @module
  */
@@ -39,7 +39,7 @@ async function manage(turns: SemaphoreSet): Promise<void> {
     ], { stdio: ["ignore", results.writer.fd, "inherit"] });
     return once(child, "exit");
   });
-  results.writer.close(); // only the children have it now: their end is the end of file
+  results.writer.close(); // now only the children have it, so the file ends when they do
 
   turns.at(0).increment();
   const shown = await new Response(results.reader.readable).text();

@@ -1,12 +1,12 @@
 /**
- * Children work side by side, and show what they found in order: each waits for a signal.
+ * Children work in parallel and print their results in order: each waits for a signal.
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/unix/ordered_by_signals.ts
  *     bun examples/unix/ordered_by_signals.ts
  *
- * A signal is lost on a child that does not listen yet, and signals of the same kind that come
- * together are merged. So the parent starts the next child once one has sent SIGUSR2: it listens.
- * Then SIGCONT tells each that it is its turn, and SIGCHLD tells the parent that it has had it.
+ * A signal to a child that does not listen yet is lost, and equal signals that arrive together are
+ * merged. So each child sends SIGUSR2 when it listens, and only then the parent starts the next one.
+ * SIGCONT gives a child its turn, and SIGCHLD tells the parent that the child has ended.
  *
  * SIGUSR1 would do as well, but a Deno that runs for half a second also opens its debugger on it.
  *
@@ -23,7 +23,7 @@ import { kill, pipe, signals, sigwait } from "@sysv/ipc/unix";
 const CHILDREN = 4;
 
 async function work(number: number, parent: number): Promise<void> {
-  const turn = sigwait(["SIGCONT"], { timeout: 60_000 }); // it never comes if the parent is dead
+  const turn = sigwait(["SIGCONT"], { timeout: 60_000 }); // the parent may have died
   kill(parent, "SIGUSR2"); // this child listens now
   await sleep(200 * Math.random()); // the work
   await turn;
@@ -31,7 +31,7 @@ async function work(number: number, parent: number): Promise<void> {
 }
 
 async function manage(): Promise<void> {
-  using news = signals("SIGUSR2", "SIGCHLD"); // before there is anybody to send one
+  using news = signals("SIGUSR2", "SIGCHLD"); // before any child can send one
   using results = pipe();
   const run = "Bun" in globalThis ? [] : ["run", "--quiet", "--allow-ffi"];
   const children = [];
@@ -43,7 +43,7 @@ async function manage(): Promise<void> {
     children.push({ pid: child.pid!, exit: once(child, "exit") });
     assert.equal(await news.next(), "SIGUSR2");
   }
-  results.writer.close(); // only the children have it now: their end is the end of file
+  results.writer.close(); // now only the children have it, so the file ends when they do
 
   for (const { pid, exit } of children) {
     kill(pid, "SIGCONT");

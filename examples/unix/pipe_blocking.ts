@@ -1,5 +1,5 @@
 /**
- * Reads what a child says through a pipe, blocking: the processor rests, and so does the event loop.
+ * Reads what a child writes to a pipe, blocking: this costs no processor time, and stops the event loop.
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_blocking.ts
  *     bun examples/unix/pipe_blocking.ts
@@ -20,7 +20,7 @@ using words = pipe();
 const script = "for word in to be or not; do echo $word; sleep 0.1; done";
 const child = spawn("sh", ["-c", script], { stdio: ["ignore", words.writer.fd, "inherit"] });
 const exit = once(child, "exit");
-words.writer.close(); // only the child has it now: its end is the end of file
+words.writer.close(); // now only the child has it, so the file ends when it does
 
 const start = performance.now();
 const before = process.cpuUsage();

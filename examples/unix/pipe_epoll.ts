@@ -1,10 +1,10 @@
 /**
- * Reads what two children say through pipes, as it comes: `epoll` tells who has said something.
+ * Reads what two children write to pipes as it arrives: `epoll` reports which pipe has something.
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_epoll.ts
  *     bun examples/unix/pipe_epoll.ts
  *
- * The kernel is told once about all of them, so the cost does not grow with how many are silent (Linux).
+ * The kernel learns all descriptors once, so silent ones cost nothing (Linux).
  *
  * @module
  */
@@ -17,7 +17,7 @@ for (const fd of talking.keys()) epoll.add(fd);
 
 await measure(async () => {
   for await (const { fd } of epoll) {
-    hear(fd); // which closes at the end, and so takes it out of the set
+    hear(fd); // closes the pipe at its end, which removes it from the set
     if (talking.size === 0) break;
   }
 });

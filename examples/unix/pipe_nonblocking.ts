@@ -1,6 +1,6 @@
 /**
- * Reads what a child says through a pipe, without ever waiting: nothing is blocked, and a processor
- * has no rest. The other programs beside this one do better.
+ * Reads what a child writes to a pipe without ever waiting: nothing is blocked, and the loop takes a
+ * whole processor. The other programs beside this one do better.
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_nonblocking.ts
  *     bun examples/unix/pipe_nonblocking.ts
@@ -18,7 +18,7 @@ using words = pipe();
 const script = "for word in to be or not; do echo $word; sleep 0.1; done";
 const child = spawn("sh", ["-c", script], { stdio: ["ignore", words.writer.fd, "inherit"] });
 const exit = once(child, "exit");
-words.writer.close(); // only the child has it now: its end is the end of file
+words.writer.close(); // now only the child has it, so the file ends when it does
 
 const start = performance.now();
 const before = process.cpuUsage();
@@ -27,7 +27,7 @@ let said = "";
 let inVain = 0;
 for (let bytes; (bytes = words.reader.tryRead()) !== null;) {
   if (bytes === undefined) {
-    inVain++; // here one could do something else
+    inVain++; // the program could do something else here
     continue;
   }
   const text = decoder.decode(bytes, { stream: true });

@@ -1,11 +1,11 @@
 /**
- * Reads what two children say through pipes, as it comes: `poll` tells who has said something.
+ * Reads what two children write to pipes as it arrives: `poll` reports which pipe has something.
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_poll.ts
  *     bun examples/unix/pipe_poll.ts
  *
- * The kernel is asked anew about all of them each time, and tells more: that there is something to read,
- * and that there is nobody left to write.
+ * The kernel is asked about all descriptors each time. It reports more than `select` does: that there is
+ * something to read, and that no writer is left.
  *
  * @module
  */

@@ -1,10 +1,10 @@
 /**
- * Reads what two children say through pipes, as it comes: `select` tells who has said something.
+ * Reads what two children write to pipes as it arrives: `select` reports which pipe has something.
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_select.ts
  *     bun examples/unix/pipe_select.ts
  *
- * The kernel is asked anew about all of them each time. This is C's `select` without its limit of 1,024.
+ * The kernel is asked about all descriptors each time. C's `select` has a limit of 1024; this has none.
  *
  * @module
  */

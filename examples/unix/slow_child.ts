@@ -1,12 +1,12 @@
 /**
- * Ends a child that takes too long: an alarm against the news that the child has ended.
+ * Ends a child that takes too long: whichever comes first, an alarm or the child's end.
  *
  *     deno run --allow-ffi --allow-run=sleep --allow-env examples/unix/slow_child.ts
  *     bun examples/unix/slow_child.ts
  *
- * In C one blocks SIGALRM and SIGCHLD, starts the child, and calls sigwait for either. Here `signals`
- * keeps what comes from then on until it is asked for. `sigwait(["SIGALRM", "SIGCHLD"])` would listen
- * to one signal only: an alarm right behind it ends the program.
+ * A C program blocks SIGALRM and SIGCHLD, starts the child, and calls sigwait for both. Here `signals`
+ * keeps what arrives until it is asked for. `sigwait(["SIGALRM", "SIGCHLD"])` would listen for the first
+ * signal only: an alarm right after it would end the program.
  *
  * @module
  */
@@ -16,9 +16,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { alarm, signals } from "@sysv/ipc/unix";
 
-/** Runs a command for so many seconds at most, and tells how it ended: its status, or what killed it. */
+/** Runs a command for at most `seconds`, and returns its exit status or the signal that killed it. */
 async function runAtMost(seconds: number, command: string, ...args: string[]): Promise<unknown> {
-  // Before the child and the alarm: who does not listen to SIGALRM is ended by it.
+  // Before the child and the alarm: SIGALRM ends a process that does not listen to it.
   using news = signals("SIGALRM", "SIGCHLD");
   const child = spawn(command, args, { stdio: "inherit" });
   const exit = once(child, "exit");
@@ -27,7 +27,7 @@ async function runAtMost(seconds: number, command: string, ...args: string[]): P
   alarm(0);
   if (first === "SIGALRM") {
     child.kill("SIGKILL");
-    await news.next(); // SIGCHLD, so that the next child is not taken for this one
+    await news.next(); // SIGCHLD, or the next call would take it for its own child's
   }
   const [status, signal] = await exit;
   return signal ?? status;

@@ -1,6 +1,6 @@
 /**
- * Two children that talk, and what is made of their words: what `pipe_select.ts`, `pipe_poll.ts` and
- * `pipe_epoll.ts` have in common.
+ * Starts two children that write words, and collects them: what `pipe_select.ts`, `pipe_poll.ts` and
+ * `pipe_epoll.ts` share.
  *
  * @module
  */
@@ -12,22 +12,22 @@ import process from "node:process";
 import { prepare } from "@sysv/ipc";
 import { pipe } from "@sysv/ipc/unix";
 
-/** Starts a child that says some words, with a pause after each. */
+/** Starts a child that writes some words, with a pause after each. */
 function start(name: string, words: string, pause: number) {
   const { reader, writer } = pipe();
   const script = `for word in ${words}; do echo $word; sleep ${pause}; done`;
   const child = spawn("sh", ["-c", script], { stdio: ["ignore", writer.fd, "inherit"] });
-  writer.close(); // only the child has it now: its end is the end of file
+  writer.close(); // now only the child has it, so the file ends when it does
   return { name, reader, decoder: new TextDecoder(), said: "", exit: once(child, "exit") };
 }
 
 const tortoise = start("tortoise", "slow and steady", 0.2);
 const hare = start("hare", "run run run rest", 0.1);
 
-/** The children that have more to say, by the descriptors of their pipes. */
+/** The children whose pipes are open, by descriptor. */
 export const talking = new Map([tortoise, hare].map((child) => [child.reader.fd, child]));
 
-/** Reads what a child says; at its end its pipe is closed. */
+/** Reads what a child has written, and closes its pipe at the end. */
 export function hear(fd: number): void {
   const child = talking.get(fd)!;
   const bytes = child.reader.tryRead();
@@ -41,11 +41,11 @@ export function hear(fd: number): void {
   }
 }
 
-/** Runs a loop that hears all, and asserts that waiting costs little and holds up nothing. */
+/** Runs a loop that reads everything, and asserts that it costs little and lets the event loop run. */
 export async function measure(hearAll: () => Promise<void>): Promise<void> {
   let ticks = 0;
   const ticking = setInterval(() => ticks++, 10);
-  await prepare(); // starts the thread that waits: that is not what is measured
+  await prepare(); // starting the thread that waits is not measured
   const begin = performance.now();
   const before = process.cpuUsage();
   await hearAll();

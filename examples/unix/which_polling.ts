@@ -1,5 +1,5 @@
 /**
- * Which of select, poll and epoll does this system have?
+ * Shows which of select, poll and epoll this system has.
  *
  *     deno run --allow-ffi examples/unix/which_polling.ts
  *     bun examples/unix/which_polling.ts
@@ -15,7 +15,7 @@ using ends = pipe();
 ends.writer.writeSync("something to read");
 const { fd } = ends.reader;
 
-/** Each way to be told that there is something to read. */
+/** Each way to find out that there is something to read. */
 const ways: Readonly<Record<string, () => readonly number[]>> = {
   select: () => selectSync({ read: [fd] }).read,
   poll: () => pollSync([{ fd }]).map((ready) => ready.fd),

@@ -1,11 +1,11 @@
 /**
- * A pool of worker processes, fed by a message queue: whoever is free takes the next job.
+ * A pool of worker processes, fed by a message queue: a free worker receives the next job.
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/unix/worker_pool.ts
  *     bun examples/unix/worker_pool.ts
  *
- * A job dies with the worker that took it; then this program ends with an error. For a queue that
- * loses none, see task_queue.ts in the folder above.
+ * A job is lost with the worker that received it, and then this program ends with an error. For a queue
+ * that loses none, see task_queue.ts in the folder above.
  *
  * @module
  */
@@ -44,7 +44,7 @@ async function work(jobs: MessageQueue, results: MessageQueue, worker: string): 
   }
 }
 
-/** Puts all jobs in the queue, waiting while it is full, and then tells each worker to go. */
+/** Sends all jobs, waiting while the queue is full, and then tells each worker to end. */
 async function feed(jobs: MessageQueue): Promise<void> {
   for (let job = 0; job < JOBS; job++) await jobs.send(String(job * STEP));
   for (let worker = 0; worker < WORKERS; worker++) await jobs.send("");
