@@ -17,5 +17,13 @@ export const pages: readonly string[] = ["docs", "docs/decisions"].flatMap((fold
 /** All documents, by their paths in the project. */
 export const documents: readonly string[] = [
   ...readdirSync(projectFile(".")).filter(isPage).sort(),
+  "examples/gunicorn/README.md",
   ...pages,
 ];
+
+/** The programs that people copy. */
+export const examples: readonly string[] = ["examples", "examples/unix", "examples/gunicorn"]
+  .flatMap((folder) =>
+    readdirSync(projectFile(folder)).filter((name) => /\.(ts|py)$/.test(name)).sort()
+      .map((name) => `${folder}/${name}`)
+  );
