@@ -7,14 +7,14 @@
 const encoder = new TextEncoder();
 
 /** Gives the bytes of a text, as UTF-8, or views those of a buffer. */
-export function encode(data: string | BufferSource, doing: string): Uint8Array {
+export function encode(data: string | ArrayBuffer | ArrayBufferView, doing: string): Uint8Array {
   if (typeof data === "string") return encoder.encode(data);
   return bytesOf(data, doing, "a string, an ArrayBuffer or a view of one");
 }
 
 /** Views the bytes of a buffer, without copying. */
 export function bytesOf(
-  data: BufferSource,
+  data: ArrayBuffer | ArrayBufferView,
   doing: string,
   expected = "an ArrayBuffer or a view of one",
 ): Uint8Array {

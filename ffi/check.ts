@@ -20,15 +20,25 @@ export function numberError(value: unknown, message: string): Error {
 
 /** Checks that options are an object, or left out: anything else would be ignored in silence. */
 export function checkOptions(options: unknown): void {
-  if (options === undefined) return;
-  if (typeof options === "object" && options !== null && !Array.isArray(options)) return;
-  throw new TypeError(`Cannot use ${described(options)} as options: expected an object`);
+  if (options !== undefined) checkObject(options, "options");
 }
 
 /** Checks for a boolean, or undefined, and returns it; `name` is that of the option. */
 export function checkFlag(value: boolean | undefined, name: string): boolean | undefined {
   if (value === undefined || typeof value === "boolean") return value;
   throw new TypeError(`Cannot use ${described(value)} as ${name}: expected a boolean`);
+}
+
+/** Checks for an object that is no array. */
+export function checkObject(value: unknown, name: string): void {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return;
+  throw new TypeError(`Cannot use ${described(value)} as ${name}: expected an object`);
+}
+
+/** Checks for an array. */
+export function checkArray(value: unknown, name: string): void {
+  if (Array.isArray(value)) return;
+  throw new TypeError(`Cannot use ${described(value)} as ${name}: expected an array`);
 }
 
 /** Checks for a function. */

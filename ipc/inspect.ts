@@ -5,12 +5,11 @@
  * @module
  */
 
+import { inspectHooks } from "../ffi/inspect.ts";
 import { keyText } from "./key.ts";
 
 /** What is shown: each as it is, or as a function finds it in the moment. */
 export type Shown = Readonly<Record<string, unknown>>;
-
-const hooks = [Symbol.for("Deno.customInspect"), Symbol.for("nodejs.util.inspect.custom")];
 
 /** Has `console.log` show the handles of a class so. */
 export function showAs<Handle extends object>(
@@ -25,7 +24,7 @@ export function showAs<Handle extends object>(
     const texts = fields.filter(([, text]) => text !== undefined).map((field) => field.join(": "));
     return `${title} { ${texts.join(", ")} }`;
   };
-  for (const hook of hooks) Object.defineProperty(prototype, hook, { value });
+  for (const hook of inspectHooks) Object.defineProperty(prototype, hook, { value });
 }
 
 /** A key as it is shown, undefined if there is none. */

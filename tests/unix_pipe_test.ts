@@ -99,9 +99,11 @@ const reading = {
   readSync: (reader: PipeReader, max?: number) => reader.readSync(max),
 };
 const writing = {
-  write: (writer: PipeWriter, data: string | BufferSource) => writer.write(data),
-  tryWrite: (writer: PipeWriter, data: string | BufferSource) => writer.tryWrite(data),
-  writeSync: (writer: PipeWriter, data: string | BufferSource) => writer.writeSync(data),
+  write: (writer: PipeWriter, data: string | ArrayBuffer | ArrayBufferView) => writer.write(data),
+  tryWrite: (writer: PipeWriter, data: string | ArrayBuffer | ArrayBufferView) =>
+    writer.tryWrite(data),
+  writeSync: (writer: PipeWriter, data: string | ArrayBuffer | ArrayBufferView) =>
+    writer.writeSync(data),
 };
 
 for (const nonblocking of [false, true]) {

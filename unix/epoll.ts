@@ -4,13 +4,8 @@
  * @module
  */
 
-import { checkInteger, checkWord } from "../ffi/check.ts";
-import {
-  checkTimeout,
-  timeoutError,
-  type TimeoutOptions,
-  type WaitOptions,
-} from "../wait/options.ts";
+import { checkInteger, checkOptions, checkWord } from "../ffi/check.ts";
+import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import {
@@ -24,6 +19,7 @@ import { resume } from "../wait/interrupt.ts";
 import { turn } from "../wait/turn.ts";
 import { close, epollControl, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
+import { limitsOf } from "./limits.ts";
 import { bitsOf, eventsOf, type PollInterest, type PollResult, pollUntil, restOf } from "./poll.ts";
 import { closing } from "./readiness.ts";
 
@@ -155,19 +151,19 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
    * DOMException "TimeoutError" if the time is up, with a ReferenceError if the set is closed.
    */
   async wait(options?: EpollWaitOptions): Promise<PollResult[]> {
-    const timeout = checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
-    const deadline = performance.now() + timeout;
+    const { timeout, deadline, signal } = limitsOf(options);
+    const max = maxOf(options);
+    signal?.throwIfAborted();
     const closing = this.#closing.signal;
-    const signal = options?.signal ? AbortSignal.any([options.signal, closing]) : closing;
+    const ends = signal === undefined ? closing : AbortSignal.any([signal, closing]);
     for (;;) {
-      const results = this.tryWait(options?.max);
+      const results = this.tryWait(max);
       if (results !== undefined) {
         await turn();
         return results;
       }
       if (performance.now() >= deadline) this.#timeIsUp(timeout);
-      await pollUntil([{ fd: this.fd }], deadline, signal);
+      await pollUntil([{ fd: this.fd }], deadline, ends);
     }
   }
 
@@ -180,10 +176,10 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
    * @throws {IpcError} EINTR if the program, or its runtime, handled a signal.
    */
   waitSync(options?: EpollWaitSyncOptions): PollResult[] {
-    const timeout = checkTimeout(options?.timeout);
-    const deadline = performance.now() + timeout;
+    const { timeout, deadline } = limitsOf(options);
+    const max = maxOf(options);
     for (;;) {
-      const results = this.#wait(options?.max, () => restOf(deadline));
+      const results = this.#wait(max, () => restOf(deadline));
       if (results.length > 0) return results;
       if (performance.now() >= deadline) this.#timeIsUp(timeout);
     }
@@ -196,7 +192,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
    * @returns At least one, or undefined if none is.
    */
   tryWait(max?: number): PollResult[] | undefined {
-    const results = this.#wait(max, () => 0);
+    const results = this.#wait(maxOf({ max }), () => 0);
     return results.length > 0 ? results : undefined;
   }
 
@@ -239,8 +235,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     done(epollControl(this.fd, operation, fd, events), "epoll_ctl", doing);
   }
 
-  #wait(max = 64, timeout: () => number): PollResult[] {
-    checkInteger(max, 1, 65536, `be told of ${max} descriptors`);
+  #wait(max: number, timeout: () => number): PollResult[] {
     if (max > this.#events.capacity) this.#events = new EpollEvents(max);
     const events = this.#events;
     const call = () => epollWait(this.fd, events.bytes, max, timeout());
@@ -254,7 +249,15 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   }
 }
 
-function maskOf({ events, trigger = "level" }: EpollOptions = {}): number {
+/** Checks how many descriptors may be reported at once. */
+function maxOf({ max = 64 }: { max?: number | undefined } = {}): number {
+  checkInteger(max, 1, 65536, `report ${String(max)} descriptors`);
+  return max;
+}
+
+function maskOf(options: EpollOptions = {}): number {
+  checkOptions(options);
+  const { events, trigger = "level" } = options;
   const edge = checkWord(trigger, ["level", "edge"], "trigger") === "edge";
   return edge ? bitsOf(events) | EPOLLET : bitsOf(events);
 }

@@ -15,5 +15,5 @@ export function done(result: number, syscall: string, doing: string): number {
 
 /** Checks a file descriptor. */
 export function checkFd(fd: number): void {
-  checkInteger(fd, -0x80000000, 0x7fffffff, `use ${fd} as a file descriptor`);
+  checkInteger(fd, -0x80000000, 0x7fffffff, `use ${String(fd)} as a file descriptor`);
 }

@@ -21,17 +21,11 @@ export {
   type EpollWaitOptions,
   type EpollWaitSyncOptions,
 } from "./epoll.ts";
-export {
-  makeFifo,
-  type MakeFifoOptions,
-  openFifo,
-  type Pipe,
-  pipe,
-  type PipeOptions,
-  PipeReader,
-  PipeWriter,
-  setNonblocking,
-} from "./pipe.ts";
+export { makeFifo, type MakeFifoOptions, openFifo } from "./fifo.ts";
+export { type Pipe, pipe, type PipeOptions } from "./pipe.ts";
+export { PipeReader } from "./pipe_reader.ts";
+export { PipeWriter } from "./pipe_writer.ts";
+export { setNonblocking } from "./end.ts";
 export {
   poll,
   type PollEvent,
@@ -39,9 +33,6 @@ export {
   type PollRequest,
   type PollResult,
   pollSync,
-  select,
-  type SelectRequest,
-  type SelectResult,
-  selectSync,
 } from "./poll.ts";
+export { select, type SelectRequest, type SelectResult, selectSync } from "./select.ts";
 export { alarm, kill, type SignalName, signals, SignalWatcher, sigwait } from "./signals.ts";

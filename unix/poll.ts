@@ -4,12 +4,9 @@
  * @module
  */
 
-import {
-  checkTimeout,
-  timeoutError,
-  type TimeoutOptions,
-  type WaitOptions,
-} from "../wait/options.ts";
+import { checkArray, checkObject, described } from "../ffi/check.ts";
+import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { at, type Timer } from "../wait/timer.ts";
 import { errors } from "../ffi/constants.ts";
 import { IpcError } from "../ffi/error.ts";
 import { resume } from "../wait/interrupt.ts";
@@ -17,6 +14,7 @@ import { turn } from "../wait/turn.ts";
 import { POLLERR, PollFds, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI } from "../ffi/pollfd.ts";
 import { poll as pollCall } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
+import { limitsOf } from "./limits.ts";
 import { watch } from "./readiness.ts";
 
 /** What one can wait for. */
@@ -57,10 +55,11 @@ const bits: Readonly<Record<PollEvent, number>> = {
 /** The bits of what is waited for. */
 export function bitsOf(events: PollInterest | readonly PollInterest[] = "readable"): number {
   let sum = 0;
+  if (typeof events !== "string") checkArray(events, "events");
   for (const event of typeof events === "string" ? [events] : events) {
     if (event !== "readable" && event !== "writable" && event !== "priority") {
       throw new TypeError(
-        `Cannot wait for "${event}": expected "readable", "writable" or "priority"`,
+        `Cannot wait for ${described(event)}: expected "readable", "writable" or "priority"`,
       );
     }
     sum |= bits[event];
@@ -81,8 +80,12 @@ function notOpen(fd: number): IpcError {
 /** Descriptors and what is waited for. */
 class PollDescriptors extends PollFds {
   constructor(requests: readonly PollRequest[]) {
+    checkArray(requests, "the requests");
     super(requests.length);
-    requests.forEach(({ fd, events }, i) => {
+    // Array.from() sees holes, which forEach() passes over.
+    Array.from(requests).forEach((request, i) => {
+      checkObject(request, `request ${i}`);
+      const { fd, events } = request;
       checkFd(fd);
       // The kernel would pass over it.
       if (fd < 0) throw notOpen(fd);
@@ -140,8 +143,8 @@ export async function poll(
   requests: readonly PollRequest[],
   options?: WaitOptions,
 ): Promise<PollResult[]> {
-  const timeout = checkTimeout(options?.timeout);
-  const results = await pollUntil(requests, performance.now() + timeout, options?.signal);
+  const { timeout, deadline, signal } = limitsOf(options);
+  const results = await pollUntil(requests, deadline, signal);
   return results ?? timeIsUp(requests.length, timeout);
 }
 
@@ -156,31 +159,31 @@ export async function pollUntil(
     // It can be aborted after readiness was told, before this goes on.
     signal?.throwIfAborted();
     const results = descriptors.look();
-    const rest = deadline - performance.now();
-    if (results.length > 0 || rest <= 0) {
+    if (results.length > 0 || performance.now() >= deadline) {
       await turn();
       return results.length > 0 ? results : undefined;
     }
-    await readiness(descriptors, rest, signal);
+    await readiness(descriptors, deadline, signal);
   }
 }
 
-function timeIsUp(count: number, timeout: number): never {
+/** Throws the error of a wait that timed out. */
+export function timeIsUp(count: number, timeout: number): never {
   throw timeoutError(`see one of ${count} descriptors ready`, timeout);
 }
 
 /** Waits until one of the descriptors may be ready, or the time may be up. */
 function readiness(
   descriptors: PollDescriptors,
-  rest: number,
+  deadline: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     const watches: (() => void)[] = [];
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    let timer: Timer | undefined;
     const finish = (settle: () => void) => {
       for (const callOff of watches.splice(0)) callOff();
-      clearTimeout(timer);
+      timer?.clear();
       signal?.removeEventListener("abort", abort);
       settle();
     };
@@ -198,9 +201,7 @@ function readiness(
     }
     signal?.addEventListener("abort", abort);
     // Where nothing is watched, only a timer keeps the process alive.
-    if (rest < Infinity || watches.length === 0) {
-      timer = setTimeout(ready, Math.min(Math.ceil(rest), 0x7fffffff));
-    }
+    if (deadline < Infinity || watches.length === 0) timer = at(deadline, ready);
   });
 }
 
@@ -215,8 +216,8 @@ function readiness(
  * Deno handles some for itself half a second after its start.
  */
 export function pollSync(requests: readonly PollRequest[], options?: TimeoutOptions): PollResult[] {
-  const timeout = checkTimeout(options?.timeout);
-  const results = pollSyncUntil(requests, performance.now() + timeout);
+  const { timeout, deadline } = limitsOf(options);
+  const results = pollSyncUntil(requests, deadline);
   return results ?? timeIsUp(requests.length, timeout);
 }
 
@@ -240,99 +241,4 @@ export function pollSyncUntil(
 export function restOf(deadline: number): number {
   if (deadline === Infinity) return -1;
   return Math.min(Math.ceil(Math.max(deadline - performance.now(), 0)), 0x7fffffff);
-}
-
-/** The descriptors of {@linkcode select}, by what to wait for. */
-export interface SelectRequest {
-  /** Those to read. */
-  read?: readonly number[] | undefined;
-  /** Those to write. */
-  write?: readonly number[] | undefined;
-  /** Those on which something exceptional can come: urgent data of a socket. */
-  error?: readonly number[] | undefined;
-}
-
-/** The descriptors that are ready. */
-export interface SelectResult {
-  /** Those to read: without blocking, if only to find the end. */
-  readonly read: readonly number[];
-  /** Those to write. */
-  readonly write: readonly number[];
-  /** Those on which something exceptional came. */
-  readonly error: readonly number[];
-}
-
-/**
- * Waits until one of several descriptors is ready, as `select` does: in terms of {@linkcode poll}, so
- * without its limit of 1,024.
- *
- * @param request The descriptors by what to wait for.
- * @param options The signal and the timeout.
- * @returns A promise of those that are ready; it rejects as that of `poll`.
- * @see https://man7.org/linux/man-pages/man2/select.2.html
- */
-export async function select(request: SelectRequest, options?: WaitOptions): Promise<SelectResult> {
-  const timeout = checkTimeout(options?.timeout);
-  const deadline = performance.now() + timeout;
-  const requests = requestsOf(request);
-  for (;;) {
-    const results = await pollUntil(requests, deadline, options?.signal) ??
-      timeIsUp(requests.length, timeout);
-    const sorted = sort(request, results);
-    if (isAny(sorted)) return sorted;
-    drop(requests, results);
-  }
-}
-
-/**
- * Does the same, blocking the thread.
- *
- * @param request The descriptors by what to wait for.
- * @param options The timeout.
- */
-export function selectSync(request: SelectRequest, options?: TimeoutOptions): SelectResult {
-  const timeout = checkTimeout(options?.timeout);
-  const deadline = performance.now() + timeout;
-  const requests = requestsOf(request);
-  for (;;) {
-    const results = pollSyncUntil(requests, deadline) ?? timeIsUp(requests.length, timeout);
-    const sorted = sort(request, results);
-    if (isAny(sorted)) return sorted;
-    drop(requests, results);
-  }
-}
-
-function requestsOf({ read = [], write = [], error = [] }: SelectRequest): PollRequest[] {
-  const interests = new Map<number, PollInterest[]>();
-  const add = (fds: readonly number[], interest: PollInterest) => {
-    for (const fd of fds) interests.set(fd, [...interests.get(fd) ?? [], interest]);
-  };
-  add(read, "readable");
-  add(write, "writable");
-  add(error, "priority");
-  return [...interests].map(([fd, events]) => ({ fd, events }));
-}
-
-function sort(
-  { read = [], write = [], error = [] }: SelectRequest,
-  results: readonly PollResult[],
-): SelectResult {
-  const events = new Map(results.map((result) => [result.fd, result.events]));
-  const ready = (fds: readonly number[], ...which: PollEvent[]) =>
-    fds.filter((fd) => events.get(fd)?.some((event) => which.includes(event)));
-  return {
-    read: ready(read, "readable", "hangup", "error"),
-    write: ready(write, "writable", "error"),
-    error: ready(error, "priority"),
-  };
-}
-
-function isAny({ read, write, error }: SelectResult): boolean {
-  return read.length + write.length + error.length > 0;
-}
-
-/** Drops what only poll tells of: a hangup of what one does not read. It would be told for ever. */
-function drop(requests: PollRequest[], told: readonly PollResult[]): void {
-  const fds = new Set(told.map(({ fd }) => fd));
-  requests.splice(0, requests.length, ...requests.filter(({ fd }) => !fds.has(fd)));
 }

@@ -5,14 +5,16 @@
  * @module
  */
 
-import { checkInteger } from "../ffi/check.ts";
-import { checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
+import { checkArray, checkInteger, described, numberError } from "../ffi/check.ts";
+import { timeoutError, type WaitOptions } from "../wait/options.ts";
+import { at } from "../wait/timer.ts";
 import { kill as killCall } from "../ffi/calls.ts";
 import { runtime } from "../ffi/memory.ts";
 import { handlerOf, isMainThread, SIG_IGN } from "../wait/interrupt.ts";
 import { turn } from "../wait/turn.ts";
 import { setitimer } from "../ffi/unix_calls.ts";
 import { done } from "./errors.ts";
+import { limitsOf } from "./limits.ts";
 
 /** The name of a signal, such as `"SIGUSR1"`. */
 export type SignalName = `SIG${string}`;
@@ -32,6 +34,9 @@ const refused: Readonly<Record<string, string>> = {
 };
 
 function numberOf(signal: string): number {
+  if (typeof signal !== "string") {
+    throw new TypeError(`Cannot use ${described(signal)} as a signal: expected its name`);
+  }
   const numbers: Readonly<Record<string, number>> =
     process.getBuiltinModule("node:os").constants.signals;
   if (Object.hasOwn(numbers, signal)) return numbers[signal]!;
@@ -90,11 +95,9 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
 
   /** Begins to listen: see {@linkcode signals}. */
   constructor(names: readonly SignalName[]) {
-    if (!Array.isArray(names)) {
-      throw new TypeError(`Cannot wait for ${names}: expected an array of names of signals`);
-    }
+    checkArray(names, "the names of signals");
     if (names.length === 0) throw new TypeError("Cannot wait for no signal: expected at least one");
-    names.forEach(checkCatchable);
+    Array.from(names).forEach(checkCatchable);
     try {
       for (const name of new Set(names)) this.#listen(name);
     } catch (error) {
@@ -121,8 +124,8 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
    * "TimeoutError" if the time is up, with a ReferenceError if the watcher is disposed: none is lost then.
    */
   async next(options?: WaitOptions): Promise<SignalName> {
-    const timeout = checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
+    const { timeout, deadline, signal } = limitsOf(options);
+    signal?.throwIfAborted();
     this.#closing.signal.throwIfAborted();
     const came = this.#came.shift();
     if (came !== undefined) {
@@ -130,10 +133,9 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
       return came;
     }
     return await new Promise((resolve, reject) => {
-      const ends = [options?.signal, this.#closing.signal].filter((end) => end !== undefined);
-      const deadline = performance.now() + timeout;
+      const ends = [signal, this.#closing.signal].filter((end) => end !== undefined);
       const finish = () => {
-        clearTimeout(timer);
+        timer.clear();
         for (const end of ends) end.removeEventListener("abort", abort);
       };
       const give = (signal: SignalName) => {
@@ -147,17 +149,11 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
       };
       const abort = (event: Event) => fail((event.target as AbortSignal).reason);
       // It also keeps the process alive, which a listener does not.
-      let timer: ReturnType<typeof setTimeout>;
-      const tick = () => {
-        const rest = deadline - performance.now();
-        if (rest <= 0) {
-          return fail(timeoutError(`see ${[...this.#hearers.keys()].join(" or ")}`, timeout));
-        }
-        timer = setTimeout(tick, Math.min(Math.ceil(rest), 0x7fffffff));
-      };
+      const timer = at(deadline, () => {
+        fail(timeoutError(`see ${[...this.#hearers.keys()].join(" or ")}`, timeout));
+      });
       this.#waiting.push(give);
       for (const end of ends) end.addEventListener("abort", abort);
-      tick();
     });
   }
 
@@ -240,9 +236,14 @@ export async function sigwait(
   names: readonly SignalName[],
   options?: WaitOptions,
 ): Promise<SignalName> {
-  options?.signal?.throwIfAborted();
-  using watcher = new SignalWatcher(names);
-  return await watcher.next(options);
+  const { timeout, signal } = limitsOf(options);
+  signal?.throwIfAborted();
+  const watcher = new SignalWatcher(names);
+  try {
+    return await watcher.next({ timeout, signal });
+  } finally {
+    watcher[Symbol.dispose]();
+  }
 }
 
 /**
@@ -257,7 +258,7 @@ export async function sigwait(
  */
 export function kill(pid: number, signal: SignalName | 0 = "SIGTERM"): void {
   if (pid === -1) throw new RangeError("Cannot signal -1: it is all processes");
-  checkInteger(pid, -0x7fffffff, 0x7fffffff, `signal ${pid}`);
+  checkInteger(pid, -0x7fffffff, 0x7fffffff, `signal ${String(pid)}`);
   done(killCall(pid, signal === 0 ? 0 : numberOf(signal)), "kill", `signal ${pid}`);
 }
 
@@ -272,8 +273,7 @@ export function kill(pid: number, signal: SignalName | 0 = "SIGTERM"): void {
  */
 export function alarm(seconds: number): number {
   if (typeof seconds !== "number" || !(seconds >= 0 && seconds <= 0x7fffffff)) {
-    const message = `Cannot set an alarm in ${seconds} seconds: expected 0 or more`;
-    throw typeof seconds === "number" ? new RangeError(message) : new TypeError(message);
+    throw numberError(seconds, `Cannot set an alarm in ${String(seconds)} s: expected 0 or more`);
   }
   return done(setitimer(seconds), "setitimer", "set an alarm");
 }

@@ -1,0 +1,130 @@
+/**
+ * FIFOs, which are pipes with a name: {@linkcode makeFifo}, {@linkcode openFifo}.
+ *
+ * @module
+ */
+
+import { encode } from "../ffi/bytes.ts";
+import { checkMode, checkOptions, checkWord, described } from "../ffi/check.ts";
+import { errors } from "../ffi/constants.ts";
+import { IpcError } from "../ffi/error.ts";
+import { abi } from "../ffi/platforms.ts";
+import * as calls from "../ffi/unix_calls.ts";
+import { O_RDONLY, O_WRONLY } from "../ffi/unix_calls.ts";
+import { timeoutError, type WaitOptions } from "../wait/options.ts";
+import { at } from "../wait/timer.ts";
+import { done } from "./errors.ts";
+import { type Limits, limitsOf } from "./limits.ts";
+import { PipeReader } from "./pipe_reader.ts";
+import { PipeWriter } from "./pipe_writer.ts";
+
+const { O_NONBLOCK } = abi.flags;
+
+/** Options of {@linkcode makeFifo}. */
+export interface MakeFifoOptions {
+  /**
+   * The permissions, in octal, less what the umask of the process takes away.
+   *
+   * @default {0o600}
+   */
+  mode?: number | undefined;
+}
+
+/**
+ * Makes a FIFO: a pipe with a name in the file system, where unrelated programs meet.
+ *
+ * @param path The path.
+ * @param options The permissions.
+ * @throws {IpcError} EEXIST if there is something, ENOENT, EACCES.
+ * @see https://man7.org/linux/man-pages/man3/mkfifo.3.html
+ */
+export function makeFifo(path: string, options: MakeFifoOptions = {}): void {
+  checkOptions(options);
+  const { mode = 0o600 } = options;
+  checkMode(mode);
+  done(calls.mkfifo(pathBytes(path), mode), "mkfifo", `make a FIFO at "${path}"`);
+}
+
+/**
+ * Opens a FIFO for reading; does not wait for a writer. Until one has come, reading waits; when the
+ * last has left, reading gives null: see {@linkcode PipeReader}.
+ *
+ * @param path The path.
+ * @param end Which end.
+ * @throws {IpcError} ENOENT if there is none, EINVAL if it is not a FIFO, EACCES.
+ */
+export function openFifo(path: string, end: "read"): Promise<PipeReader>;
+/**
+ * Opens a FIFO for writing, waiting until there is a reader. It looks for one every 16 ms, as no call
+ * waits for that without blocking.
+ *
+ * @param path The path.
+ * @param end Which end.
+ * @param options The signal and the timeout.
+ * @throws {IpcError} ENOENT if there is none, EINVAL if it is not a FIFO, EACCES.
+ */
+export function openFifo(path: string, end: "write", options?: WaitOptions): Promise<PipeWriter>;
+/** Opens a FIFO: see above. */
+export async function openFifo(
+  path: string,
+  end: "read" | "write",
+  options?: WaitOptions,
+): Promise<PipeReader | PipeWriter> {
+  const bytes = pathBytes(path);
+  const isReader = checkWord(end, ["read", "write"], "the end of a FIFO") === "read";
+  const limits = limitsOf(options);
+  if (!isReader) return await openToWrite(path, bytes, limits);
+  return new PipeReader(fifoOf(calls.open(bytes, O_RDONLY | O_NONBLOCK), path));
+}
+
+/** The longest interval between two tries to open a FIFO without a reader, in milliseconds. */
+const MAX_INTERVAL = 16;
+
+async function openToWrite(
+  path: string,
+  bytes: Uint8Array,
+  { timeout, deadline, signal }: Limits,
+): Promise<PipeWriter> {
+  signal?.throwIfAborted();
+  for (let interval = 1;; interval = Math.min(2 * interval, MAX_INTERVAL)) {
+    const fd = calls.open(bytes, O_WRONLY | O_NONBLOCK);
+    if (fd !== -errors.ENXIO) return new PipeWriter(fifoOf(fd, path));
+    const now = performance.now();
+    if (now >= deadline) throw timeoutError(`open the FIFO "${path}"`, timeout);
+    await until(Math.min(now + interval, deadline), signal);
+  }
+}
+
+/** Waits until a time, or until the signal is aborted. */
+function until(time: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => {
+      timer.clear();
+      reject(signal!.reason);
+    };
+    const timer = at(time, () => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    });
+    signal?.addEventListener("abort", abort, { once: true });
+  });
+}
+
+/** Returns the descriptor of an opened FIFO, and throws if opening failed or it is something else. */
+function fifoOf(fd: number, path: string): number {
+  done(fd, "open", `open the FIFO "${path}"`);
+  if (calls.mayBePipe(fd)) return fd;
+  calls.close(fd);
+  throw new IpcError(`Cannot open "${path}" as it is not a FIFO`, errors.EINVAL, {
+    syscall: "open",
+  });
+}
+
+function pathBytes(path: string): Uint8Array {
+  if (typeof path === "string" && path !== "" && !path.includes("\0")) {
+    return encode(`${path}\0`, "use the path");
+  }
+  throw new TypeError(
+    `Cannot use ${described(path)} as a path: expected a string without NUL that is not empty`,
+  );
+}

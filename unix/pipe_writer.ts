@@ -1,0 +1,178 @@
+/**
+ * The end of a pipe to write to: {@linkcode PipeWriter}.
+ *
+ * @module
+ */
+
+import { encode } from "../ffi/bytes.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
+import * as calls from "../ffi/unix_calls.ts";
+import { O_WRONLY, PIPE_BUF } from "../ffi/unix_calls.ts";
+import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { turn } from "../wait/turn.ts";
+import { End, flagsOf, restart } from "./end.ts";
+import { done } from "./errors.ts";
+import { limitsOf } from "./limits.ts";
+import { isReady } from "./poll.ts";
+
+const { O_NONBLOCK } = abi.flags;
+
+/**
+ * The end of a pipe to write to.
+ *
+ * - **Closed readers:** writing gives the error EPIPE; the signal SIGPIPE, which would end the
+ *   program, is ignored by both runtimes.
+ * - **Waiting:** does not block the event loop.
+ * - **Atomic:** up to 4,096 bytes are never mixed with what others write.
+ */
+export class PipeWriter implements Disposable {
+  readonly #end: End;
+  #writable: WritableStream<string | ArrayBuffer | ArrayBufferView> | undefined;
+
+  /**
+   * Takes over a file descriptor, which nobody else may close from then on: closing this closes it.
+   * Children inherit it as they did before.
+   *
+   * @throws {IpcError} EBADF if it is not open for writing.
+   */
+  constructor(fd: number) {
+    this.#end = new End(fd, O_WRONLY);
+  }
+
+  /** The file descriptor. */
+  get fd(): number {
+    return this.#end.fd;
+  }
+
+  /** Whether it is closed. */
+  get closed(): boolean {
+    return this.#end.closed;
+  }
+
+  /**
+   * Writes all of it, waiting while the pipe is full.
+   *
+   * @param data Text, written as UTF-8, or bytes: they are written as they are at the call, even if
+   * they are changed while it waits.
+   * @param options The signal and the timeout.
+   * @returns A promise of the number of bytes written: all, or fewer if the wait was ended after some.
+   * If none was written it rejects: with the reason of the signal, with a DOMException "TimeoutError"
+   * if the time is up, with a ReferenceError if it is closed. And with IpcError EPIPE if all readers
+   * are closed, even after some: who reads them is unknown.
+   */
+  async write(
+    data: string | ArrayBuffer | ArrayBufferView,
+    options?: WaitOptions,
+  ): Promise<number> {
+    let bytes = encode(data, "write to a pipe");
+    const { timeout, deadline, signal } = limitsOf(options);
+    signal?.throwIfAborted();
+    let written = 0;
+    for (let first = true;; first = false) {
+      written += this.#tryWrite(bytes.subarray(written)) ?? 0;
+      if (written === bytes.byteLength) {
+        await turn();
+        return written;
+      }
+      // While it waits, its owner may overwrite, shorten or transfer it.
+      if (first && typeof data !== "string") bytes = new Uint8Array(bytes);
+      try {
+        const inTime = await this.#end.ready("writable", deadline, signal);
+        if (!inTime) throw timeoutError("write to a pipe", timeout);
+      } catch (error) {
+        if (written > 0) return written;
+        throw error;
+      }
+    }
+  }
+
+  /**
+   * Writes as much as there is room for.
+   *
+   * @param data Text, written as UTF-8, or bytes.
+   * @returns The number of bytes written, or undefined if there is no room.
+   * @throws {IpcError} EPIPE if all readers are closed, EBADF if the descriptor is not open for writing.
+   */
+  tryWrite(data: string | ArrayBuffer | ArrayBufferView): number | undefined {
+    return this.#tryWrite(encode(data, "write to a pipe"));
+  }
+
+  /**
+   * Writes all of it, blocking the thread while the pipe is full.
+   *
+   * @param data Text, written as UTF-8, or bytes.
+   * @param options The timeout.
+   * @returns The number of bytes written: all, or fewer if the time was up, or a signal handled, after
+   * some.
+   * @throws {DOMException} "TimeoutError" if the time is up before any was written.
+   * @throws {IpcError} EPIPE if all readers are closed, even after some; EINTR if the program, or its
+   * runtime, handled a signal before any was written; EBADF.
+   */
+  writeSync(data: string | ArrayBuffer | ArrayBufferView, options?: TimeoutOptions): number {
+    const bytes = encode(data, "write to a pipe");
+    const { timeout, deadline } = limitsOf(options);
+    let written = 0;
+    for (;;) {
+      written += this.#tryWrite(bytes.subarray(written)) ?? 0;
+      if (written === bytes.byteLength) return written;
+      try {
+        const inTime = this.#end.readySync("writable", deadline);
+        if (!inTime) throw timeoutError("write to a pipe", timeout);
+      } catch (error) {
+        if (written > 0) return written;
+        throw error;
+      }
+    }
+  }
+
+  /**
+   * A stream of what to write, the same at every use. While the pipe is full, writers wait. This end is
+   * closed when the stream is closed or aborted, or has failed.
+   */
+  get writable(): WritableStream<string | ArrayBuffer | ArrayBufferView> {
+    return this.#writable ??= new WritableStream({
+      write: async (chunk, { signal }) => {
+        try {
+          const bytes = encode(chunk, "write to a pipe") as Uint8Array<ArrayBuffer>;
+          const { byteLength } = bytes;
+          const written = await this.write(bytes, { signal });
+          if (written === byteLength) return;
+          throw new Error(`Cannot write all of ${byteLength} bytes to the pipe: ${written} were`);
+        } catch (error) {
+          this.close();
+          throw error;
+        }
+      },
+      close: () => this.close(),
+      abort: () => this.close(),
+    });
+  }
+
+  /** Closes this end: once all writers are closed, readers find the end of file. Does nothing the second time. */
+  close(): void {
+    this.#end.close();
+  }
+
+  /** Closes this end, so that `using` does. */
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #tryWrite(bytes: Uint8Array): number | undefined {
+    const { fd } = this;
+    if (bytes.byteLength === 0) return 0;
+    let result = calls.writeNow(fd, bytes);
+    if (result === -errors.EOPNOTSUPP) result = this.#write(fd, bytes);
+    if (result === -errors.EAGAIN) return undefined;
+    return done(result, "write", `write to descriptor ${fd}`);
+  }
+
+  /** Writes where one cannot ask not to wait: as much as a pipe that is ready has room for. */
+  #write(fd: number, bytes: Uint8Array): number {
+    const nonblocking = (flagsOf(fd) & O_NONBLOCK) !== 0;
+    if (!nonblocking && !isReady(fd, "writable")) return -errors.EAGAIN;
+    const chunk = nonblocking ? bytes : bytes.subarray(0, PIPE_BUF);
+    return restart(() => calls.write(fd, chunk, chunk.byteLength));
+  }
+}

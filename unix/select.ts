@@ -1,0 +1,128 @@
+/**
+ * {@linkcode select}, in terms of `poll`.
+ *
+ * @module
+ */
+
+import { checkArray, checkObject } from "../ffi/check.ts";
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { checkFd } from "./errors.ts";
+import { limitsOf } from "./limits.ts";
+import {
+  type PollEvent,
+  type PollInterest,
+  type PollRequest,
+  type PollResult,
+  pollSyncUntil,
+  pollUntil,
+  timeIsUp,
+} from "./poll.ts";
+
+/** The descriptors of {@linkcode select}, by what to wait for. */
+export interface SelectRequest {
+  /** Those to read. */
+  read?: readonly number[] | undefined;
+  /** Those to write. */
+  write?: readonly number[] | undefined;
+  /** Those on which something exceptional can come: urgent data of a socket. */
+  error?: readonly number[] | undefined;
+}
+
+/** The descriptors that are ready. */
+export interface SelectResult {
+  /** Those to read: without blocking, if only to find the end. */
+  readonly read: readonly number[];
+  /** Those to write. */
+  readonly write: readonly number[];
+  /** Those on which something exceptional came. */
+  readonly error: readonly number[];
+}
+
+/**
+ * Waits until one of several descriptors is ready, as `select` does: in terms of {@linkcode poll}, so
+ * without its limit of 1,024.
+ *
+ * @param request The descriptors by what to wait for.
+ * @param options The signal and the timeout.
+ * @returns A promise of those that are ready; it rejects as that of `poll`.
+ * @see https://man7.org/linux/man-pages/man2/select.2.html
+ */
+export async function select(request: SelectRequest, options?: WaitOptions): Promise<SelectResult> {
+  const wanted = read(request);
+  const { timeout, deadline, signal } = limitsOf(options);
+  const requests = requestsOf(wanted);
+  for (;;) {
+    const results = await pollUntil(requests, deadline, signal) ??
+      timeIsUp(requests.length, timeout);
+    const sorted = sort(wanted, results);
+    if (isAny(sorted)) return sorted;
+    drop(requests, results);
+  }
+}
+
+/**
+ * Does the same, blocking the thread.
+ *
+ * @param request The descriptors by what to wait for.
+ * @param options The timeout.
+ */
+export function selectSync(request: SelectRequest, options?: TimeoutOptions): SelectResult {
+  const wanted = read(request);
+  const { timeout, deadline } = limitsOf(options);
+  const requests = requestsOf(wanted);
+  for (;;) {
+    const results = pollSyncUntil(requests, deadline) ?? timeIsUp(requests.length, timeout);
+    const sorted = sort(wanted, results);
+    if (isAny(sorted)) return sorted;
+    drop(requests, results);
+  }
+}
+
+/** Checks a request and copies it, as it is looked at again after the wait. */
+function read(request: SelectRequest): SelectResult {
+  checkObject(request, "the request");
+  const { read = [], write = [], error = [] } = request;
+  return { read: fdsOf(read, "read"), write: fdsOf(write, "write"), error: fdsOf(error, "error") };
+}
+
+function fdsOf(fds: readonly number[], name: string): number[] {
+  checkArray(fds, name);
+  const copy = Array.from(fds);
+  copy.forEach(checkFd);
+  return copy;
+}
+
+function requestsOf({ read, write, error }: SelectResult): PollRequest[] {
+  const interests = new Map<number, PollInterest[]>();
+  const add = (fds: readonly number[], interest: PollInterest) => {
+    for (const fd of fds) interests.set(fd, [...interests.get(fd) ?? [], interest]);
+  };
+  add(read, "readable");
+  add(write, "writable");
+  add(error, "priority");
+  return [...interests].map(([fd, events]) => ({ fd, events }));
+}
+
+function sort(
+  { read, write, error }: SelectResult,
+  results: readonly PollResult[],
+): SelectResult {
+  const events = new Map(results.map((result) => [result.fd, result.events]));
+  const ready = (fds: readonly number[], ...which: PollEvent[]) =>
+    fds.filter((fd) => events.get(fd)?.some((event) => which.includes(event)));
+  return {
+    read: ready(read, "readable", "hangup", "error"),
+    write: ready(write, "writable", "error"),
+    error: ready(error, "priority"),
+  };
+}
+
+function isAny({ read, write, error }: SelectResult): boolean {
+  return read.length + write.length + error.length > 0;
+}
+
+/** Drops what only poll tells of: a hangup of what one does not read. It would be told for ever. */
+function drop(requests: PollRequest[], told: readonly PollResult[]): void {
+  const fds = new Set(told.map(({ fd }) => fd));
+  requests.splice(0, requests.length, ...requests.filter(({ fd }) => !fds.has(fd)));
+}
