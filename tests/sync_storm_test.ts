@@ -4,8 +4,9 @@ import process from "node:process";
 import { test } from "node:test";
 import { SharedMemory } from "@sysv/ipc";
 import { Barrier, Bulkhead, Event, Gauge, Latch, Leader, Mutex, RwLock } from "@sysv/ipc/sync";
-import { type Child, runtimes } from "./support/child.ts";
+import { type Child, ending, runtimes } from "./support/child.ts";
 import { freshName, removing } from "./support/objects.ts";
+import { passed } from "./support/time.ts";
 import { type Primitive, runSync, valuesOf, waitersOf } from "./support/sync.ts";
 
 /** How many are killed in the storms on a mutex, and half as many in the others: more in a soak. */
@@ -279,34 +280,44 @@ test("openOrCreate() of 24 racing processes, some killed, gives all of them the 
     Mutex: ["{}", (key) => Mutex.open(key), [1, 0]],
     RwLock: ["{}", (key) => RwLock.open(key), [0, 0, 0]],
   };
+  const rounds = 20;
   const opens = Object.entries(makes).map(([name, [options]]) =>
-    `${name}.openOrCreate(args[0] + "${name}", ${options}).id`
+    `${name}.openOrCreate(args[0] + round + "${name}", ${options}).id`
   );
   const children = Array.from({ length: 24 }, (_, i) =>
     runSync(
       `say("ready");
       await hear();
-      ${i % 3 === 0 ? `setTimeout(() => process.kill(process.pid, "SIGKILL"), 0);` : ""}
-      const ids = [${opens.join(", ")}];
+      const ids = [];
+      for (let round = 0; round < ${rounds}; round++) ids.push(${opens.join(", ")});
       say(ids.join());
       await hear();`,
       { args: [key], runtime: runtimes[i % 2]! },
     ));
-  await using _ = {
-    [Symbol.asyncDispose]: async () => {
-      await Promise.all(children.map((child) => child[Symbol.asyncDispose]()));
-    },
-  };
+  await using _ = ending(...children);
   for (const child of children) assertEquals(await child.hear(), "ready");
   for (const child of children) child.say("go");
-  const survivors = children.filter((_, i) => i % 3 !== 0);
+
+  // Each is killed at a random moment of its race, wherever it is in openOrCreate().
+  const killed = children.filter((_, i) => i % 3 === 0);
+  const unfinished = await Promise.all(killed.map(async (child) => {
+    await passed(Math.random() * 50);
+    await child.kill();
+    return await child.hear().then(() => false, () => true);
+  }));
+  const survivors = children.filter((child) => !killed.includes(child));
   const answers = await Promise.all(survivors.map((child) => child.hear()));
-  const opened = Object.entries(makes).map(([name, [, open]]) => open(key + name));
+  const opened = Array.from(
+    { length: rounds },
+    (_, round) => Object.entries(makes).map(([name, [, open]]) => open(`${key}${round}${name}`)),
+  ).flat();
   using _all = {
     [Symbol.dispose]: () => {
       for (const primitive of opened) removing(primitive)[Symbol.dispose]();
     },
   };
+  assert(unfinished.includes(true));
   assertEquals([...new Set(answers)], [opened.map(({ id }) => id).join()]);
-  assertEquals(opened.map(valuesOf), Object.values(makes).map(([, , values]) => values));
+  const values = Object.values(makes).map(([, , values]) => values);
+  assertEquals(opened.map(valuesOf), Array(rounds).fill(values).flat());
 });
