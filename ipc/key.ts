@@ -4,8 +4,8 @@
  * @module
  */
 
-import * as libc from "../ffi/libc/mod.ts";
-import { numberError } from "../ffi/check.ts";
+import * as libc from "../ffi/libc/ipc.ts";
+import { checkInteger, numberError } from "../ffi/check.ts";
 
 /**
  * What unrelated programs call an object by: a number as C knows it, or a name, which
@@ -66,6 +66,7 @@ export function keyOf(name: string): number {
  * @see https://man7.org/linux/man-pages/man3/ftok.3.html
  */
 export function ftok(path: string, project: number): number {
+  checkInteger(project, 1, 255, `use ${String(project)} as a project of a file`);
   return libc.ftok(path, project);
 }
 

@@ -16,9 +16,9 @@ import manifest from "../deno.json" with { type: "json" };
 
 const root = join(import.meta.dirname!, "..");
 const entries = Object.values(manifest.exports);
-const pages = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md")).map((name) =>
-  join("docs", name)
-);
+const pages = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" }).filter((
+  name,
+) => name.endsWith(".md")).map((name) => join("docs", name));
 const deno = Deno.execPath();
 
 const steps: readonly (readonly [title: string, command: string, ...args: string[]])[] = [

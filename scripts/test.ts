@@ -1,6 +1,6 @@
 /**
- * Runs the whole suite under Deno, and then under Bun. It fails too when the suite leaves a semaphore
- * set, a queue or a segment in the kernel.
+ * Runs the whole suite under Deno, and then under Bun. Objects that the suite leaves in the kernel
+ * are failures, too. It ends with a list of what failed and the totals of both runtimes.
  *
  *     deno task test [--only=deno|bun] [FILE...]
  *
@@ -8,11 +8,14 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { findBun } from "./bun.ts";
+import { objects } from "./objects.ts";
+import { type Report, reportOf } from "./report.ts";
 
 const NAMESPACE = "IPC_TEST_NAMESPACE";
 
@@ -39,56 +42,85 @@ const files: string[] = given.length > 0
   ) => join("tests", name));
 
 const bun = findBun();
+// Whatever a test leaves among the temporary files goes with this folder.
+const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-suite-"));
 // Tests and examples start either runtime by its name.
-const env = { ...process.env };
-env.PATH = [dirname(Deno.execPath()), dirname(bun), env.PATH].join(delimiter);
+const PATH = [dirname(Deno.execPath()), dirname(bun), process.env.PATH].join(delimiter);
+const env = { ...process.env, PATH, TMPDIR: folder };
+const reportPath = join(folder, "report.xml");
+
+/** One run of a runtime: what it runs, for messages, and its command. */
+interface Run {
+  readonly what: string;
+  readonly command: readonly string[];
+}
+
 // Deno isolates files from each other. Bun runs all of a command in one program: each has its own.
-const suites: Record<string, string[][]> = {
-  deno: [[Deno.execPath(), "test", "-A", "--quiet", ...files]],
-  bun: files.map((file) => [bun, "test", "--timeout", "120000", `./${file}`]),
+const suites: Record<string, Run[]> = {
+  deno: [{
+    what: "deno test",
+    command: [Deno.execPath(), "test", "-A", "--quiet", `--junit-path=${reportPath}`, ...files],
+  }],
+  bun: files.map((file) => ({
+    what: file,
+    command: [
+      ...[bun, "test", "--timeout", "120000"],
+      ...["--reporter=junit", `--reporter-outfile=${reportPath}`, `./${file}`],
+    ],
+  })),
 };
 
-let failed = false;
-for (const [runtime, commands] of Object.entries(suites)) {
+const totals: [runtime: string, report: Report][] = [];
+for (const [runtime, runs] of Object.entries(suites)) {
   if (only !== undefined && only !== runtime) continue;
   console.log(`\nThe suite under ${runtime}:`);
-  const before = objects();
-  for (const [command, ...args] of commands) {
-    const { status, signal } = spawnSync(command!, args, { cwd: root, env, stdio: "inherit" });
-    if (status === 0) continue;
-    console.error(`The suite failed under ${runtime}: ${signal ?? `status ${status}`}`);
-    failed = true;
-  }
-  for (const [id, line] of objects()) {
-    if (before.has(id)) continue;
-    console.error(`The suite left ${id} in the kernel: ${line}`);
-    failed = true;
-  }
+  totals.push([runtime, runAll(runs)]);
 }
-if (failed) Deno.exit(1);
+rmSync(folder, { recursive: true, force: true });
 
-/**
- * The objects that the suite may have made, by kind and id: all in a namespace of its own, else those
- * of this user; none where the system lists none.
- */
-function objects(): Map<string, string> {
-  const found = new Map<string, string>();
-  for (const [kind, name] of [["sem", "semid"], ["msg", "msqid"], ["shm", "shmid"]] as const) {
-    const [header = [], ...rows] = table(`/proc/sysvipc/${kind}`);
-    const id = header.indexOf(name);
-    const creator = header.indexOf("cuid");
-    for (const row of rows) {
-      if (!isAlone && row[creator] !== String(process.getuid?.())) continue;
-      found.set(`${kind} ${row[id]}`, row.join(" "));
-    }
+console.log();
+for (const [runtime, { failed }] of totals) {
+  for (const name of failed) console.log(`FAILED under ${runtime}: ${name}`);
+}
+for (const [runtime, { passed, failed, skipped }] of totals) {
+  console.log(`${runtime}: ${passed} passed, ${failed.length} failed, ${skipped} skipped`);
+}
+const passed = totals.reduce((sum, [, report]) => sum + report.passed, 0);
+const failed = totals.reduce((sum, [, report]) => sum + report.failed.length, 0);
+console.log(`${passed} passed, ${failed} failed`);
+if (failed > 0) Deno.exit(1);
+
+/** Runs a suite, and counts as failures what its runs leave in the kernel, too. */
+function runAll(runs: readonly Run[]): Report {
+  const total: Report = { passed: 0, skipped: 0, failed: [] };
+  const before = objects(!isAlone);
+  for (const run of runs) {
+    const report = perform(run);
+    total.passed += report.passed;
+    total.skipped += report.skipped;
+    total.failed.push(...report.failed);
   }
-  return found;
+  for (const [id, line] of objects(!isAlone)) {
+    if (!before.has(id)) total.failed.push(`left ${id} in the kernel: ${line}`);
+  }
+  return total;
 }
 
-function table(path: string): string[][] {
+function perform({ what, command: [program, ...args] }: Run): Report {
+  rmSync(reportPath, { force: true });
+  const { status, signal } = spawnSync(program!, args, { cwd: root, env, stdio: "inherit" });
+  const report = read();
+  // A run that crashes may have failed at no test, and reported nothing.
+  if (status !== 0 && report.failed.length === 0) {
+    report.failed.push(`${what}: ended with ${signal ?? `status ${status}`}`);
+  }
+  return report;
+}
+
+function read(): Report {
   try {
-    return readFileSync(path, "utf8").trim().split("\n").map((line) => line.trim().split(/\s+/));
+    return reportOf(readFileSync(reportPath, "utf8"));
   } catch {
-    return [];
+    return { passed: 0, skipped: 0, failed: [] };
   }
 }
