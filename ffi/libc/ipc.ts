@@ -57,6 +57,14 @@ export interface IpcPermChange {
 /**
  * Makes a key of a file and a number.
  *
+ * @example
+ * ```ts
+ * import { ftok } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(ftok("/", 1), ftok("/.", 1));
+ * ```
+ *
  * @param pathname The path of a file that exists.
  * @param proj_id Any number: its low eight bits count, and POSIX wants one of them set.
  * @returns The key, which can be negative.

@@ -94,6 +94,16 @@ export interface Msgbuf {
 /**
  * Returns the queue of a key, or creates one.
  *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, IPC_STAT, msgctl, msgget } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = msgget(IPC_PRIVATE, 0o600);
+ * assertEquals(msgctl(id, IPC_STAT).msg_qnum, 0);
+ * msgctl(id, IPC_RMID);
+ * ```
+ *
  * @param key The key, or `IPC_PRIVATE`.
  * @param msgflg `IPC_CREAT`, `IPC_EXCL` and the mode.
  * @returns The identifier.
@@ -107,6 +117,17 @@ export function msgget(key: number, msgflg: number): number {
 
 /**
  * Sends a message. Blocks the thread while the queue is full, unless the flags have `IPC_NOWAIT`.
+ *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, IPC_STAT, msgctl, msgget, msgsnd } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = msgget(IPC_PRIVATE, 0o600);
+ * msgsnd(id, { mtype: 1, mtext: new TextEncoder().encode("hello") });
+ * assertEquals(msgctl(id, IPC_STAT).msg_cbytes, 5);
+ * msgctl(id, IPC_RMID);
+ * ```
  *
  * @param msqid The identifier.
  * @param msgp The type, at least 1, and the bytes.
@@ -130,6 +151,18 @@ export function msgsnd(msqid: number, msgp: Msgbuf, msgflg = 0): void {
 
 /**
  * Receives a message. Blocks the thread until there is one, unless the flags have `IPC_NOWAIT`.
+ *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, msgctl, msgget, msgrcv, msgsnd } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = msgget(IPC_PRIVATE, 0o600);
+ * for (const mtype of [3, 2]) msgsnd(id, { mtype, mtext: new Uint8Array(8) });
+ * const { mtype, mtext } = msgrcv(id, 64, -3); // the lowest type up to 3
+ * assertEquals([mtype, mtext.length], [2, 8]);
+ * msgctl(id, IPC_RMID);
+ * ```
  *
  * @param msqid The identifier.
  * @param msgsz The most bytes to take. (C takes a buffer as well.)
@@ -180,6 +213,17 @@ export function msgctl(
 export function msgctl(msqid: number, cmd: typeof IPC_INFO | typeof MSG_INFO): Msginfo;
 /**
  * Controls a queue: the command determines the argument and the result.
+ *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, IPC_SET, IPC_STAT, msgctl, msgget } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = msgget(IPC_PRIVATE, 0o600);
+ * msgctl(id, IPC_SET, { msg_qbytes: 4096 });
+ * assertEquals(msgctl(id, IPC_STAT).msg_qbytes, 4096);
+ * msgctl(id, IPC_RMID);
+ * ```
  *
  * @param msqid The identifier, or an index for `MSG_STAT` and `MSG_STAT_ANY`; of no meaning for the `..._INFO`.
  * @param cmd The command.

@@ -95,6 +95,16 @@ export type Sembuf = readonly [num: number, op: number, flg?: number];
 /**
  * Returns the set of a key, or creates one.
  *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, IPC_STAT, semctl, semget } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = semget(IPC_PRIVATE, 3, 0o600);
+ * assertEquals(semctl(id, 0, IPC_STAT).sem_nsems, 3);
+ * semctl(id, 0, IPC_RMID);
+ * ```
+ *
  * @param key The key, or `IPC_PRIVATE`.
  * @param nsems The number of semaphores; 0 will do for a set that exists.
  * @param semflg `IPC_CREAT`, `IPC_EXCL` and the mode.
@@ -132,6 +142,17 @@ function packed(sops: readonly Sembuf[]): Packed {
 /**
  * Performs operations on a set, all or none. Blocks the thread until it can, unless they have `IPC_NOWAIT`.
  *
+ * @example
+ * ```ts
+ * import { GETALL, IPC_PRIVATE, IPC_RMID, SEM_UNDO, semctl, semget, semop } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = semget(IPC_PRIVATE, 2, 0o600);
+ * semop(id, [[0, +2, SEM_UNDO], [1, +1]]);
+ * assertEquals(semctl(id, 0, GETALL), [2, 1]);
+ * semctl(id, 0, IPC_RMID);
+ * ```
+ *
  * @param semid The identifier.
  * @param sops The operations in order.
  * @throws {IpcError} EAGAIN, EIDRM, EINVAL, EINTR, EACCES, EFBIG (no such semaphore), E2BIG, ERANGE.
@@ -145,6 +166,17 @@ export function semop(semid: number, sops: readonly Sembuf[]): void {
 
 /**
  * Performs operations on a set as {@linkcode semop} does, and waits no longer than the timeout (Linux).
+ *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, IpcError, semctl, semget, semtimedop } from "@sysv/ipc/libc";
+ * import { assertEquals, assertThrows } from "@std/assert";
+ *
+ * const id = semget(IPC_PRIVATE, 1, 0o600);
+ * const error = assertThrows(() => semtimedop(id, [[0, -1]], 10), IpcError);
+ * assertEquals(error.code, "EAGAIN"); // the value is 0
+ * semctl(id, 0, IPC_RMID);
+ * ```
  *
  * @param semid The identifier.
  * @param sops The operations in order.
@@ -208,6 +240,18 @@ export function semctl(
 ): Seminfo;
 /**
  * Controls a set: the command determines the argument and the result.
+ *
+ * @example
+ * ```ts
+ * import { GETVAL, IPC_PRIVATE, IPC_RMID, semctl, semget, SETALL, SETVAL } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = semget(IPC_PRIVATE, 2, 0o600);
+ * semctl(id, 0, SETALL, [1, 2]);
+ * semctl(id, 1, SETVAL, 5);
+ * assertEquals(semctl(id, 1, GETVAL), 5);
+ * semctl(id, 0, IPC_RMID);
+ * ```
  *
  * @param semid The identifier, or an index for `SEM_STAT` and `SEM_STAT_ANY`; of no meaning for the `..._INFO`.
  * @param semnum The semaphore, where the command is about one.

@@ -108,6 +108,16 @@ export interface ShmInfo {
 /**
  * Returns the segment of a key, or creates one.
  *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, IPC_STAT, shmctl, shmget } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = shmget(IPC_PRIVATE, 4096, 0o600);
+ * assertEquals(shmctl(id, IPC_STAT).shm_segsz, 4096);
+ * shmctl(id, IPC_RMID);
+ * ```
+ *
  * @param key The key, or `IPC_PRIVATE`.
  * @param size The size in bytes; 0 will do for a segment that exists.
  * @param shmflg `IPC_CREAT`, `IPC_EXCL`, `SHM_HUGETLB`, `SHM_NORESERVE` and the mode, such as `SHM_R | SHM_W`.
@@ -125,6 +135,18 @@ const attached = new WeakMap<ArrayBuffer, { address: number; length: number }>()
 
 /**
  * Attaches a segment where the kernel finds room.
+ *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, shmat, shmctl, shmdt, shmget } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = shmget(IPC_PRIVATE, 4096, 0o600);
+ * const memory = shmat(id);
+ * shmctl(id, IPC_RMID); // it goes with its last attachment
+ * assertEquals(new Uint8Array(memory)[0], 0);
+ * shmdt(memory);
+ * ```
  *
  * @param shmid The identifier.
  * @param shmaddr null: no address may be chosen.
@@ -159,6 +181,18 @@ export function shmat(shmid: number, shmaddr: null = null, shmflg = 0): ArrayBuf
 /**
  * Detaches a segment. All views of the memory have length 0 from then on. What a call of the runtime
  * that is under way still reads there, and what was transferred, is zeros of this process alone.
+ *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, shmat, shmctl, shmdt, shmget } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = shmget(IPC_PRIVATE, 4096, 0o600);
+ * const view = new Uint8Array(shmat(id));
+ * shmctl(id, IPC_RMID);
+ * shmdt(view.buffer);
+ * assertEquals(view.length, 0);
+ * ```
  *
  * @param memory The result of {@linkcode shmat}.
  * @throws {IpcError} EINVAL if it is detached already, EBUSY if it is in use and nothing can take its
@@ -197,6 +231,17 @@ export function shmctl(shmid: number, cmd: typeof IPC_INFO): Shminfo;
 export function shmctl(shmid: number, cmd: typeof SHM_INFO): ShmInfo;
 /**
  * Controls a segment: the command determines the argument and the result.
+ *
+ * @example
+ * ```ts
+ * import { IPC_PRIVATE, IPC_RMID, IPC_SET, IPC_STAT, shmctl, shmget } from "@sysv/ipc/libc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const id = shmget(IPC_PRIVATE, 4096, 0o600);
+ * shmctl(id, IPC_SET, { shm_perm: { mode: 0o640 } });
+ * assertEquals(shmctl(id, IPC_STAT).shm_perm.mode, 0o640);
+ * shmctl(id, IPC_RMID);
+ * ```
  *
  * @param shmid The identifier, or an index for `SHM_STAT` and `SHM_STAT_ANY`; of no meaning for the `..._INFO`.
  * @param cmd The command.
