@@ -140,6 +140,20 @@ test("The README, most pages and each class have programs that show them", () =>
   ) assert(shown.has(file), file);
 });
 
+test("Each function and class that an entry exports is shown by an example", () => {
+  const shown = new Map<string, boolean>();
+  for (const file of modules) {
+    const documented = /\/\*\*((?:(?!\*\/)[^])*)\*\/\s*export (?:async )?(?:function|class) (\w+)/g;
+    for (const [, comment, name] of readFileSync(projectFile(file), "utf8").matchAll(documented)) {
+      shown.set(name!, (shown.get(name!) ?? false) || comment!.includes("@example"));
+    }
+  }
+  for (const file of [exports["./libc"], exports["./sync"], exports["./unix"]]) {
+    const source = readFileSync(projectFile(file), "utf8").replaceAll(/\/\*\*[^]*?\*\//g, "");
+    for (const [name] of source.matchAll(/\b\w+\b/g)) assert(shown.get(name) !== false, name);
+  }
+});
+
 /** Compiles a program in C, and gives the command to run it. */
 function compile(path: string): string[] {
   const { status, stderr } = spawnSync("cc", ["-o", `${path}.out`, path]);

@@ -28,6 +28,16 @@ export function flagsOf(fd: number): number {
  * any of them can change it: `spawn` of `node:child_process` makes blocking what it hands to a child, in
  * both runtimes and for this process too. Set it in the child, or after `spawn`.
  *
+ * @example
+ * ```ts
+ * import { pipe, setNonblocking } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using ends = pipe();
+ * setNonblocking(ends.reader.fd, true); // a child that inherits it gets EAGAIN instead of waiting
+ * assertEquals(ends.reader.tryRead(), undefined);
+ * ```
+ *
  * @param fd The file descriptor.
  * @param on Whether it shall be non-blocking.
  * @throws {IpcError} EBADF if it is not open.

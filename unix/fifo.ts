@@ -33,6 +33,19 @@ export interface MakeFifoOptions {
 /**
  * Makes a FIFO: a pipe with a name in the file system, where unrelated programs meet.
  *
+ * @example
+ * ```ts
+ * // deno run --allow-ffi --allow-read --allow-write main.ts
+ * import { makeFifo } from "@sysv/ipc/unix";
+ * import { assert } from "@std/assert";
+ * import { mkdtempSync, rmSync, statSync } from "node:fs";
+ *
+ * const folder = mkdtempSync("/tmp/example-");
+ * makeFifo(`${folder}/news`);
+ * assert(statSync(`${folder}/news`).isFIFO());
+ * rmSync(folder, { recursive: true });
+ * ```
+ *
  * @param path The path.
  * @param options The permissions.
  * @throws {IpcError} EEXIST if there is something, ENOENT, EACCES.
@@ -64,7 +77,30 @@ export function openFifo(path: string, end: "read"): Promise<PipeReader>;
  * @throws {IpcError} ENOENT if there is none, EINVAL if it is not a FIFO, EACCES.
  */
 export function openFifo(path: string, end: "write", options?: WaitOptions): Promise<PipeWriter>;
-/** Opens a FIFO: see above. */
+/**
+ * Opens a FIFO, for reading or for writing.
+ *
+ * @example
+ * ```ts
+ * // deno run --allow-ffi --allow-read --allow-write main.ts
+ * import { makeFifo, openFifo } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ * import { mkdtempSync, rmSync } from "node:fs";
+ *
+ * const folder = mkdtempSync("/tmp/example-");
+ * makeFifo(`${folder}/news`);
+ * using reader = await openFifo(`${folder}/news`, "read");
+ * using writer = await openFifo(`${folder}/news`, "write");
+ * await writer.write("hello");
+ * assertEquals(new TextDecoder().decode((await reader.read())!), "hello");
+ * rmSync(folder, { recursive: true });
+ * ```
+ *
+ * @param path The path.
+ * @param end Which end.
+ * @param options The signal and the timeout, for writing.
+ * @returns A promise of the end.
+ */
 export async function openFifo(
   path: string,
   end: "read" | "write",

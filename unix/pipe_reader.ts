@@ -23,6 +23,19 @@ import { isReady } from "./poll.ts";
  *   writer of one's own open, so that there is no end.
  * - **Waiting:** does not block the event loop, and takes nothing before there is something.
  * - **Death:** what a writer has written before it died is there to read; then comes the end of file.
+ *
+ * @example
+ * ```ts
+ * import { pipe } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const { reader, writer } = pipe();
+ * writer.writeSync("the last words");
+ * writer.close();
+ * assertEquals(new TextDecoder().decode((await reader.read())!), "the last words");
+ * assertEquals(await reader.read(), null); // the end of the file
+ * reader.close();
+ * ```
  */
 export class PipeReader implements Disposable {
   readonly #end: End;

@@ -25,6 +25,21 @@ const { O_NONBLOCK } = abi.flags;
  *   program, is ignored by both runtimes.
  * - **Waiting:** does not block the event loop.
  * - **Atomic:** up to 4,096 bytes are never mixed with what others write.
+ *
+ * @example
+ * ```ts
+ * import { IpcError } from "@sysv/ipc";
+ * import { pipe } from "@sysv/ipc/unix";
+ * import { assertEquals, assertRejects } from "@std/assert";
+ *
+ * const { reader, writer } = pipe();
+ * await writer.write("hello");
+ * assertEquals((await reader.read())!.length, 5);
+ * reader.close();
+ * const error = await assertRejects(() => writer.write("nobody reads"), IpcError);
+ * assertEquals(error.code, "EPIPE");
+ * writer.close();
+ * ```
  */
 export class PipeWriter implements Disposable {
   readonly #end: End;

@@ -208,6 +208,16 @@ function readiness(
 /**
  * Does the same, blocking the thread.
  *
+ * @example
+ * ```ts
+ * import { pipe, pollSync } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using ends = pipe();
+ * const fd = ends.writer.fd;
+ * assertEquals(pollSync([{ fd, events: "writable" }]), [{ fd, events: ["writable"] }]);
+ * ```
+ *
  * @param requests The descriptors and for what.
  * @param options The timeout.
  * @returns Those that are ready, at least one.

@@ -42,6 +42,17 @@ export interface SelectResult {
  * Waits until one of several descriptors is ready, as `select` does: in terms of {@linkcode poll}, so
  * without its limit of 1,024.
  *
+ * @example
+ * ```ts
+ * import { pipe, select } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using ends = pipe();
+ * ends.writer.writeSync("now");
+ * const { read } = await select({ read: [ends.reader.fd] }, { timeout: 1000 });
+ * assertEquals(read, [ends.reader.fd]);
+ * ```
+ *
  * @param request The descriptors by what to wait for.
  * @param options The signal and the timeout.
  * @returns A promise of those that are ready; it rejects as that of `poll`.
@@ -62,6 +73,16 @@ export async function select(request: SelectRequest, options?: WaitOptions): Pro
 
 /**
  * Does the same, blocking the thread.
+ *
+ * @example
+ * ```ts
+ * import { pipe, selectSync } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using ends = pipe();
+ * const { write } = selectSync({ write: [ends.writer.fd] });
+ * assertEquals(write, [ends.writer.fd]);
+ * ```
  *
  * @param request The descriptors by what to wait for.
  * @param options The timeout.

@@ -86,7 +86,24 @@ function endListening(name: SignalName, hearer: Hearer): void {
   listening.delete(name);
 }
 
-/** Listens to signals from its creation until it is disposed, and keeps those that come until they are asked for. */
+/**
+ * Listens to signals from its creation until it is disposed, and keeps those that come until they are asked for.
+ *
+ * @example
+ * ```ts
+ * import { kill, SignalWatcher } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ * import process from "node:process";
+ *
+ * using watcher = new SignalWatcher(["SIGUSR2"]); // the same as signals("SIGUSR2")
+ * assertEquals(watcher.tryNext(), undefined);
+ * kill(process.pid, "SIGUSR2");
+ * for await (const name of watcher) {
+ *   assertEquals(name, "SIGUSR2");
+ *   break;
+ * }
+ * ```
+ */
 export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
   readonly #hearers = new Map<SignalName, Hearer>();
   readonly #came: SignalName[] = [];
@@ -225,6 +242,16 @@ export function signals(...names: SignalName[]): SignalWatcher {
  * Waits for one of several signals. It listens from the call until the first has come: what comes
  * before or after does what it does without this. To wait several times, use {@linkcode signals}.
  *
+ * @example
+ * ```ts
+ * import { alarm, sigwait } from "@sysv/ipc/unix";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const came = sigwait(["SIGALRM"], { timeout: 5000 });
+ * alarm(0.01);
+ * assertEquals(await came, "SIGALRM");
+ * ```
+ *
  * @param names The signals.
  * @param options The signal and the timeout.
  * @returns A promise of the name of the one that came. It rejects with the reason of the signal, with a
@@ -249,6 +276,14 @@ export async function sigwait(
 /**
  * Sends a signal to a process. Unlike that of the runtimes, it needs no permission to run programs.
  *
+ * @example
+ * ```ts
+ * import { kill } from "@sysv/ipc/unix";
+ * import process from "node:process";
+ *
+ * kill(process.pid, 0); // throws ESRCH if there is no such process
+ * ```
+ *
  * @param pid The process; negative for a group of processes, 0 for this one's own. All processes at
  * once (-1) are refused.
  * @param signal The name of the signal, or 0 to see whether the process exists.
@@ -265,6 +300,16 @@ export function kill(pid: number, signal: SignalName | 0 = "SIGTERM"): void {
 /**
  * Has the kernel send SIGALRM to this process after some time. There is one alarm: another call
  * replaces it. Whoever does not listen to SIGALRM is ended by it.
+ *
+ * @example
+ * ```ts
+ * import { alarm } from "@sysv/ipc/unix";
+ * import { assert } from "@std/assert";
+ *
+ * alarm(60);
+ * const left = alarm(0); // called off
+ * assert(left > 59);
+ * ```
  *
  * @param seconds The time in seconds, fractions too; 0 calls the alarm off.
  * @returns The seconds that were left of the alarm before, 0 if there was none.
