@@ -79,6 +79,14 @@ export function tryPacked({ handle }: FoundSet, step: PackedStep, action: Action
   return succeeded(handle, attempt(handle.id, step), action);
 }
 
+/**
+ * Performs a packed step that gives or takes back, if it is possible now, and returns whether it was:
+ * even through a handle that is disposed.
+ */
+export function tryLate({ handle }: FoundSet, step: PackedStep, action: Action): boolean {
+  return succeeded(handle, attempt(handle.id, step), action);
+}
+
 /** Reads all values that are the user's, at one moment. */
 export function readValues({ handle, shape: { size, tag } }: FoundSet): number[] {
   handle.check();

@@ -5,14 +5,19 @@
  */
 
 import { checkInteger, checkWord } from "../ffi/check.ts";
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { errorOf } from "../ipc/error_of.ts";
+import { checkInternal, internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
-import { barrier as protocol, type Step } from "./protocols.ts";
-import { type Guard, ignoreRemoval, isRemoved, Structure } from "./structure.ts";
+import { Engine, ignoreRemoval } from "./engine.ts";
+import { checkTimeoutOptions, checkWait, run, runSync } from "./flow.ts";
+import * as flows from "./flows/barrier.ts";
+import { Primitive, showPrimitive } from "./primitive.ts";
+import { barrier as protocol } from "./protocols.ts";
 
 /** What becomes of a barrier when a party dies. */
 export interface BarrierDeathOptions {
@@ -51,6 +56,9 @@ export interface BarrierCreateOptions extends CreateOptions, BarrierOptions {}
 export interface BarrierOpenOrCreateOptions extends OpenOrCreateOptions, BarrierOptions {}
 
 const kind = "barrier";
+const join: Action = (name) => `join ${name}`;
+const wait: Action = (name) => `wait at ${name}`;
+const leave: Action = (name) => `leave ${name}`;
 
 /**
  * A party that dies breaks the barrier of the others: what their waits reject with.
@@ -88,30 +96,17 @@ export class BrokenBarrierError extends Error {
  * ```
  */
 export class BarrierParty implements Disposable {
-  readonly #structure: Structure;
-  readonly #guard: Guard;
-  /** Whether the kernel takes the token out if this process dies. */
-  readonly #undone: boolean;
-  /** The round that the party waits for next. */
-  #round = 0;
-  /** The counter in which its token stands. */
-  #token = 0;
+  readonly #engine: Engine;
+  readonly #rule: flows.Rule;
+  readonly #party = flows.newParty();
   #waiting = false;
   readonly #leaving = new AbortController();
 
-  /**
-   * Creates a party that has joined.
-   *
-   * @param structure The semaphores.
-   * @param undone Whether the barrier shrinks.
-   * @param parties How many parties there are.
-   */
-  constructor(structure: Structure, undone: boolean, parties: number) {
-    this.#structure = structure;
-    this.#undone = undone;
-    this.#guard = structure.guard(
-      () => [...protocol.leave(this.#token, undone), ...(undone ? [] : protocol.disarm(parties))],
-    );
+  /** @ignore */
+  constructor(token: symbol, engine: Engine, rule: flows.Rule) {
+    checkInternal(token, "barrier.join()");
+    this.#engine = engine;
+    this.#rule = rule;
   }
 
   /**
@@ -124,20 +119,13 @@ export class BarrierParty implements Disposable {
    * leaves; with IpcError EIDRM if the barrier is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
-    checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
-    const { array } = this.#structure;
+    checkWait(options);
     const left = this.#leaving.signal;
     const signal = options?.signal === undefined ? left : AbortSignal.any([options.signal, left]);
-    const round = this.#begin();
+    this.#begin();
+    const flow = flows.wait(protocol, this.#rule, this.#party);
     try {
-      if (!await this.#move(array, protocol.arrive(round, this.#undone))) throw broken();
-      try {
-        await array.operate(protocol.wait(round), { ...options, signal });
-      } catch (error) {
-        if (isRemoved(error) || left.aborted || await this.#retreat(round)) throw error;
-      }
-      this.#end(await array.read());
+      this.#end(await run(this.#engine, flow, wait, { ...options, signal }));
     } finally {
       this.#waiting = false;
     }
@@ -153,22 +141,11 @@ export class BarrierParty implements Disposable {
    * @throws {ReferenceError} If the party has left.
    */
   waitSync(options?: TimeoutOptions): void {
-    checkTimeout(options?.timeout);
-    const { set } = this.#structure;
-    const round = this.#begin();
+    checkTimeoutOptions(options);
+    this.#begin();
+    const flow = flows.wait(protocol, this.#rule, this.#party);
     try {
-      if (!set.tryOperate(protocol.arrive(round, this.#undone))) throw broken();
-      this.#token = protocol.next(round);
-      try {
-        set.operateSync(protocol.wait(round), options);
-      } catch (error) {
-        if (isRemoved(error)) throw error;
-        if (protocol.retreat(round, this.#undone).some((step) => set.tryOperate(step))) {
-          this.#token = round;
-          throw error;
-        }
-      }
-      this.#end(set.values);
+      this.#end(runSync(this.#engine, flow, wait, options));
     } finally {
       this.#waiting = false;
     }
@@ -183,16 +160,9 @@ export class BarrierParty implements Disposable {
    * @throws {ReferenceError} If the party has left.
    */
   tryWait(): boolean {
-    const { set } = this.#structure;
-    const round = this.#begin();
+    this.#begin();
     this.#waiting = false;
-    const step = [...protocol.arrive(round, this.#undone), ...protocol.wait(round)];
-    const arrived = set.tryOperate(step);
-    if (arrived) {
-      this.#token = protocol.next(round);
-      this.#end(set.values);
-    } else if (set.values[protocol.broken] !== 0) throw broken();
-    return arrived;
+    return this.#end(runSync(this.#engine, flows.tryWait(protocol, this.#rule, this.#party), wait));
   }
 
   /**
@@ -201,8 +171,14 @@ export class BarrierParty implements Disposable {
    * removed.
    */
   leave(): void {
-    this.#guard.release();
-    this.#leaving.abort(left());
+    if (this.#party.left) return;
+    try {
+      runSync(this.#engine, flows.leave(protocol, this.#rule, this.#party), leave);
+    } catch (error) {
+      ignoreRemoval(error);
+      this.#party.left = true;
+    }
+    this.#leaving.abort(this.#hasLeft());
   }
 
   /** Leaves, so that `using` does. */
@@ -210,46 +186,28 @@ export class BarrierParty implements Disposable {
     this.leave();
   }
 
-  #begin(): number {
-    if (this.#leaving.signal.aborted) throw left();
+  /** Begins to wait, once at a time. */
+  #begin(): void {
+    if (this.#party.left) throw this.#hasLeft();
     if (this.#waiting) {
       throw new TypeError("Cannot wait twice at once as one party: join once more");
     }
     this.#waiting = true;
-    return this.#round;
   }
 
-  /** Moves the token to the next counter, or back; where it stands is known as soon as it has moved. */
-  async #move(array: SemaphoreArray, step: Step, forth = true): Promise<boolean> {
-    const moved = array.tryOperate(step);
-    if (moved !== true && !await moved) return false;
-    this.#token = forth ? protocol.next(this.#round) : this.#round;
-    return true;
+  /** Returns whether the round is over, and throws if that is because the barrier is broken. */
+  #end(outcome: "passed" | "missing" | "broken"): boolean {
+    if (outcome === "broken") throw broken(this.#engine, wait);
+    return outcome === "passed";
   }
 
-  /** Takes the token back unless the round is complete, even if the handle is disposed. */
-  async #retreat(round: number): Promise<boolean> {
-    using own = this.#structure.reopen();
-    for (const step of protocol.retreat(round, this.#undone)) {
-      // Once it has left it has no token: what moved would be another's.
-      if (this.#leaving.signal.aborted) throw left();
-      if (await this.#move(own.array, step, false)) return true;
-    }
-    return false;
-  }
-
-  #end(values: readonly number[]): void {
-    if (values[protocol.broken] !== 0) throw broken();
-    this.#round = this.#token;
+  #hasLeft(): ReferenceError {
+    return new ReferenceError(`Cannot ${wait(this.#engine.name)}: the party has left`);
   }
 }
 
-function left(): ReferenceError {
-  return new ReferenceError("Cannot wait at the barrier as the party has left");
-}
-
-function broken(): BrokenBarrierError {
-  return new BrokenBarrierError("Cannot wait at the barrier as a party has died");
+function broken(engine: Engine, action: Action): BrokenBarrierError {
+  return new BrokenBarrierError(`Cannot ${action(engine.name)}: a party has died`);
 }
 
 /**
@@ -302,12 +260,12 @@ function broken(): BrokenBarrierError {
  * assertEquals([done, barrier.isBroken], [["first", "second"], false]);
  * ```
  */
-export class Barrier implements Disposable {
+export class Barrier extends Primitive {
   /** How many parties there are. */
   readonly parties: number;
   /** What becomes of the barrier when a party dies. */
   readonly onDeath: "break" | "shrink";
-  readonly #structure: Structure;
+  readonly #engine: Engine;
 
   /**
    * Makes a barrier of semaphores that start with 0, 0, 0, the number of parties, 0, and the number of
@@ -320,11 +278,12 @@ export class Barrier implements Disposable {
   constructor(array: SemaphoreArray, options: BarrierOpenOptions = {}) {
     checkOptions(options);
     const { parties, onDeath = "break" } = options;
-    this.parties = array instanceof SemaphoreSet
-      ? partiesOf(array, parties)
-      : checkParties(parties);
+    const all = array instanceof SemaphoreSet ? partiesOf(array, parties) : checkParties(parties);
+    const engine = new Engine(array, kind);
+    super(internal, engine);
+    this.#engine = engine;
+    this.parties = all;
     this.onDeath = onDeath;
-    this.#structure = new Structure(array, kind);
   }
 
   /**
@@ -393,19 +352,17 @@ export class Barrier implements Disposable {
     return new Barrier(SemaphoreSet.fromId(id, { kind }), options);
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
-  get id(): number {
-    return this.#structure.set.id;
-  }
-
-  /** The key, undefined for a private barrier. */
-  get key(): number | undefined {
-    return this.#structure.set.key;
+  static {
+    showPrimitive(
+      "Barrier",
+      this.prototype,
+      (barrier) => ({ parties: barrier.parties, isBroken: () => barrier.isBroken }),
+    );
   }
 
   /** Whether a party has died and death breaks it: it stays so until it is removed. */
   get isBroken(): boolean {
-    return this.#structure.set.values[protocol.broken] !== 0;
+    return this.#engine.readSync()[protocol.broken] !== 0;
   }
 
   /**
@@ -417,36 +374,14 @@ export class Barrier implements Disposable {
    * @throws {BrokenBarrierError} If a party has died and death breaks the barrier.
    */
   join(): BarrierParty {
-    const { set } = this.#structure;
-    const undone = this.onDeath === "shrink";
-    const arm = undone ? [] : protocol.arm(this.parties);
-    for (;;) {
-      const { values } = set;
-      if (values[protocol.broken] !== 0) throw broken();
-      const step = protocol.join(values, undone);
-      if (step === undefined) {
-        const message = `Cannot join the barrier as all its ${this.parties} parties have`;
-        throw errorOf("EBUSY", message, { syscall: "semop", id: set.id, key: set.key });
-      }
-      if (set.tryOperate([...step, ...arm])) {
-        return new BarrierParty(this.#structure, undone, this.parties);
-      }
+    const engine = this.#engine;
+    const rule = { shrinks: this.onDeath === "shrink", parties: this.parties };
+    const outcome = runSync(engine, flows.join(protocol, rule), join);
+    if (outcome === "broken") throw broken(engine, join);
+    if (outcome === "full") {
+      throw engine.error("EBUSY", join, `all ${this.parties} parties have joined`);
     }
-  }
-
-  /**
-   * Removes the barrier, now: whoever waits gets EIDRM.
-   *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
-   * is removed already.
-   */
-  remove(): void {
-    this.#structure.remove();
-  }
-
-  /** Ends the handle, and removes the barrier if the handle owns it. A party stays one. */
-  [Symbol.dispose](): void {
-    this.#structure.dispose();
+    return new BarrierParty(internal, engine, rule);
   }
 }
 

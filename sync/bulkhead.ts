@@ -4,14 +4,20 @@
  * @module
  */
 
-import { checkInteger } from "../ffi/check.ts";
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { checkFunction, checkInteger } from "../ffi/check.ts";
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
+import { Engine, ignoreRemoval } from "./engine.ts";
+import { checkTimeoutOptions, run, runSync } from "./flow.ts";
+import * as flows from "./flows/bulkhead.ts";
+import { Guard, releaseBy } from "./guard.ts";
+import { Primitive, showPrimitive } from "./primitive.ts";
 import { bulkhead as protocol } from "./protocols.ts";
-import { checkFunction, type Guard, ignoreRemoval, Structure } from "./structure.ts";
 
 /** How many tickets a bulkhead has: a number, or a share of the registered workers. */
 export type BulkheadLimit = {
@@ -51,6 +57,14 @@ export interface BulkheadState {
 }
 
 const kind = "bulkhead";
+const acquire: Action = (name) => `acquire a ticket of ${name}`;
+const release: Action = (name) => `release a ticket of ${name}`;
+const register: Action = (name) => `register with ${name}`;
+const unregister: Action = (name) => `unregister from ${name}`;
+const resize = (tickets: number): Action => (name) => `resize ${name} to ${tickets} tickets`;
+const describe: Action = (name) => `describe ${name}`;
+
+const releaseTicket = releaseBy(flows.release(protocol), release);
 
 /**
  * A ticket of a {@linkcode Bulkhead}.
@@ -69,33 +83,14 @@ const kind = "bulkhead";
  * assertEquals(bulkhead.state().inUse, 0);
  * ```
  */
-export class BulkheadPermit implements Disposable {
+export class BulkheadPermit extends Guard {
   /** How long it was waited for, in milliseconds. */
   readonly waited: number;
-  readonly #guard: Guard;
 
-  /**
-   * Creates a permit.
-   *
-   * @param guard What gives the ticket back.
-   * @param waited How long it was waited for, in milliseconds.
-   */
-  constructor(guard: Guard, waited: number) {
-    this.#guard = guard;
+  /** @ignore */
+  constructor(token: symbol, engine: Engine, waited: number) {
+    super(token, engine, releaseTicket);
     this.waited = waited;
-  }
-
-  /**
-   * Gives the ticket back, even after the handle of the bulkhead is disposed. Does nothing the second
-   * time, nor once the bulkhead is removed.
-   */
-  release(): void {
-    this.#guard.release();
-  }
-
-  /** Gives the ticket back, so that `using` does. */
-  [Symbol.dispose](): void {
-    this.release();
   }
 }
 
@@ -132,11 +127,11 @@ export class BulkheadPermit implements Disposable {
  *
  * @see https://github.com/Shopify/semian
  */
-export class Bulkhead implements Disposable {
+export class Bulkhead extends Primitive {
   /** The tickets for each registered worker, if that is the rule. */
   readonly quota: number | undefined;
-  readonly #structure: Structure;
-  #registration: Guard | undefined;
+  readonly #engine: Engine;
+  #registered = false;
 
   /**
    * Makes a bulkhead of semaphores that start with 16383 and the tickets, the tickets, and 0.
@@ -147,7 +142,9 @@ export class Bulkhead implements Disposable {
    */
   constructor(array: SemaphoreArray, { quota }: BulkheadOpenOptions = {}) {
     checkQuota(quota);
-    this.#structure = new Structure(array, kind);
+    const engine = new Engine(array, kind);
+    super(internal, engine);
+    this.#engine = engine;
     this.quota = quota;
   }
 
@@ -208,14 +205,8 @@ export class Bulkhead implements Disposable {
     return new Bulkhead(SemaphoreSet.fromId(id, { kind }), options);
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
-  get id(): number {
-    return this.#structure.set.id;
-  }
-
-  /** The key, undefined for a private bulkhead. */
-  get key(): number | undefined {
-    return this.#structure.set.key;
+  static {
+    showPrimitive("Bulkhead", this.prototype, (bulkhead) => ({ state: () => bulkhead.state() }));
   }
 
   /**
@@ -225,19 +216,19 @@ export class Bulkhead implements Disposable {
    * @throws {IpcError} EIDRM if the bulkhead is removed.
    */
   register(): void {
-    if (this.#registration !== undefined) return;
-    this.#structure.set.tryOperate(protocol.register);
-    this.#registration = this.#structure.guard(protocol.unregister);
-    this.#adjust();
+    if (this.#registered) return;
+    runSync(this.#engine, flows.register(protocol, this.quota), register);
+    this.#registered = true;
   }
 
   /** Counts this handle off the workers. Does nothing the second time, nor once the bulkhead is removed. */
   unregister(): void {
-    if (this.#registration === undefined) return;
-    this.#registration.release();
-    this.#registration = undefined;
+    if (!this.#registered) return;
+    const engine = this.#engine;
+    runSync(engine, flows.unregister(protocol), unregister);
+    this.#registered = false;
     try {
-      this.#adjust();
+      runSync(engine, flows.adjust(protocol, this.quota), unregister);
     } catch (error) {
       ignoreRemoval(error);
     }
@@ -252,11 +243,10 @@ export class Bulkhead implements Disposable {
    * disposed, with IpcError EIDRM if the bulkhead is removed.
    */
   async acquire(options?: WaitOptions): Promise<BulkheadPermit> {
-    checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
     const start = performance.now();
-    await this.#adjustAsync();
-    await this.#structure.array.operate(protocol.acquire, options);
+    const engine = this.#engine;
+    const flow = flows.acquire(protocol, this.quota);
+    await engine.local.pend(run(engine, flow, acquire, options));
     return this.#permit(start);
   }
 
@@ -266,13 +256,19 @@ export class Bulkhead implements Disposable {
    * @param options The timeout.
    * @returns A permit, to release with `using`.
    * @throws {DOMException} "TimeoutError" if the time is up.
-   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the bulkhead is removed.
+   * @throws {IpcError} EDEADLK if this thread holds all tickets, or waits for them in promises; EINTR if the program handled a signal, EIDRM if the bulkhead is removed.
    */
   acquireSync(options?: TimeoutOptions): BulkheadPermit {
-    checkTimeout(options?.timeout);
+    checkTimeoutOptions(options);
     const start = performance.now();
-    this.#adjust();
-    this.#structure.set.operateSync(protocol.acquire, options);
+    const permit = this.tryAcquire();
+    if (permit !== undefined) return permit;
+    const engine = this.#engine;
+    const { held, pending } = engine.local;
+    if (held + pending >= engine.readSync()[protocol.limit]!) {
+      engine.local.refuseDeadlock(engine, acquire);
+    }
+    runSync(engine, flows.acquire(protocol, this.quota), acquire, options);
     return this.#permit(start);
   }
 
@@ -284,8 +280,8 @@ export class Bulkhead implements Disposable {
    */
   tryAcquire(): BulkheadPermit | undefined {
     const start = performance.now();
-    this.#adjust();
-    return this.#structure.set.tryOperate(protocol.acquire) ? this.#permit(start) : undefined;
+    const may = runSync(this.#engine, flows.tryAcquire(protocol, this.quota), acquire);
+    return may ? this.#permit(start) : undefined;
   }
 
   /**
@@ -300,9 +296,13 @@ export class Bulkhead implements Disposable {
     run: (permit: BulkheadPermit) => Result | Promise<Result>,
     options?: WaitOptions,
   ): Promise<Result> {
-    checkFunction(run);
-    using permit = await this.acquire(options);
-    return await run(permit);
+    checkFunction(run, "run");
+    const permit = await this.acquire(options);
+    try {
+      return await run(permit);
+    } finally {
+      permit.release();
+    }
   }
 
   /**
@@ -318,11 +318,7 @@ export class Bulkhead implements Disposable {
     if (this.quota !== undefined) {
       throw new TypeError("Cannot resize a bulkhead whose rule is a quota");
     }
-    const { set } = this.#structure;
-    let resized = false;
-    while (!resized) {
-      resized = set.tryOperate(protocol.resize(set.values[protocol.limit]!, tickets));
-    }
+    runSync(this.#engine, flows.resize(protocol, tickets), resize(tickets));
   }
 
   /**
@@ -333,65 +329,21 @@ export class Bulkhead implements Disposable {
    * @throws {IpcError} EIDRM if the bulkhead is removed.
    */
   state(): BulkheadState {
-    const [room, limit, workers] = this.#adjust() ?? this.#structure.set.values;
+    const values = runSync(this.#engine, flows.state(protocol, this.quota), describe);
+    const [room, limit, workers] = values;
     return { tickets: limit!, inUse: protocol.floor + limit! - room!, workers: workers! };
   }
 
-  /**
-   * Removes the bulkhead, now: whoever waits gets EIDRM.
-   *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
-   * is removed already.
-   */
-  remove(): void {
-    this.#structure.remove();
-  }
-
   /** Unregisters, ends the handle, and removes the bulkhead if the handle owns it. A permit stays good. */
-  [Symbol.dispose](): void {
-    this.#registration?.release();
-    this.#registration = undefined;
-    this.#structure.dispose();
+  override [Symbol.dispose](): void {
+    if (this.#registered) runSync(this.#engine, flows.unregister(protocol), unregister);
+    this.#registered = false;
+    super[Symbol.dispose]();
   }
 
   #permit(start: number): BulkheadPermit {
-    return new BulkheadPermit(this.#structure.guard(protocol.release), performance.now() - start);
+    return new BulkheadPermit(internal, this.#engine, performance.now() - start);
   }
-
-  /** Makes the number of tickets what the quota says, if that is the rule; gives the values then. */
-  #adjust(): readonly number[] | undefined {
-    if (this.quota === undefined) return undefined;
-    const { set } = this.#structure;
-    for (;;) {
-      const { values } = set;
-      const step = this.#due(values);
-      if (step === undefined) return values;
-      set.tryOperate(step);
-    }
-  }
-
-  async #adjustAsync(): Promise<void> {
-    if (this.quota === undefined) return;
-    const { array } = this.#structure;
-    let step = this.#due(await array.read());
-    while (step !== undefined) {
-      await array.tryOperate(step);
-      step = this.#due(await array.read());
-    }
-  }
-
-  /** The step by which the number of tickets becomes what it should be, if it is not. */
-  #due(values: readonly number[]): ReturnType<typeof protocol.resize> | undefined {
-    const limit = values[protocol.limit]!;
-    const workers = values[protocol.workers]!;
-    const due = share(workers, this.quota!);
-    return due === limit ? undefined : protocol.resize(limit, due, workers);
-  }
-}
-
-/** Rounded up, but not for what a binary fraction adds: 0.7 of 10 is 7. */
-function share(workers: number, quota: number): number {
-  return Math.min(Math.max(1, Math.ceil(workers * quota - 1e-9)), protocol.floor);
 }
 
 function valuesOf(tickets: number | undefined, quota: number | undefined): number[] {

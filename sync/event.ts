@@ -5,12 +5,17 @@
  */
 
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
+import { Engine } from "./engine.ts";
+import { run, runSync } from "./flow.ts";
+import * as flows from "./flows/event.ts";
+import { Primitive, showPrimitive } from "./primitive.ts";
 import { event as protocol } from "./protocols.ts";
-import { Structure } from "./structure.ts";
 
 /** How an event begins. */
 export interface EventOptions {
@@ -29,6 +34,9 @@ export interface EventCreateOptions extends CreateOptions, EventOptions {}
 export interface EventOpenOrCreateOptions extends OpenOrCreateOptions, EventOptions {}
 
 const kind = "event";
+const set: Action = (name) => `set ${name}`;
+const reset: Action = (name) => `reset ${name}`;
+const wait: Action = (name) => `wait for ${name}`;
 
 /**
  * A flag that processes set, reset and wait for.
@@ -51,8 +59,8 @@ const kind = "event";
  * assertEquals(ready.isSet, true);
  * ```
  */
-export class Event implements Disposable {
-  readonly #structure: Structure;
+export class Event extends Primitive {
+  readonly #engine: Engine;
 
   /**
    * Makes an event of one semaphore that starts with 1, or 0 if it is set.
@@ -61,7 +69,9 @@ export class Event implements Disposable {
    * work.
    */
   constructor(array: SemaphoreArray) {
-    this.#structure = new Structure(array, kind);
+    const engine = new Engine(array, kind);
+    super(internal, engine);
+    this.#engine = engine;
   }
 
   /**
@@ -113,19 +123,13 @@ export class Event implements Disposable {
     return new Event(SemaphoreSet.fromId(id, { kind }));
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
-  get id(): number {
-    return this.#structure.set.id;
-  }
-
-  /** The key, undefined for a private event. */
-  get key(): number | undefined {
-    return this.#structure.set.key;
+  static {
+    showPrimitive("Event", this.prototype, (event) => ({ isSet: () => event.isSet }));
   }
 
   /** Whether it is set. */
   get isSet(): boolean {
-    return this.#structure.set.values[protocol.unset] === 0;
+    return this.#engine.readSync()[protocol.unset] === 0;
   }
 
   /**
@@ -135,7 +139,7 @@ export class Event implements Disposable {
    * @throws {IpcError} EIDRM if the event is removed.
    */
   set(): boolean {
-    return this.#structure.set.tryOperate(protocol.set);
+    return runSync(this.#engine, flows.set(protocol), set);
   }
 
   /**
@@ -145,7 +149,7 @@ export class Event implements Disposable {
    * @throws {IpcError} EIDRM if the event is removed.
    */
   reset(): boolean {
-    return this.#structure.set.tryOperate(protocol.reset);
+    return runSync(this.#engine, flows.reset(protocol), reset);
   }
 
   /**
@@ -157,7 +161,7 @@ export class Event implements Disposable {
    * event is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
-    await this.#structure.array.operate(protocol.wait, options);
+    await run(this.#engine, flows.wait(protocol), wait, options);
   }
 
   /**
@@ -168,7 +172,7 @@ export class Event implements Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the event is removed.
    */
   waitSync(options?: TimeoutOptions): void {
-    this.#structure.set.operateSync(protocol.wait, options);
+    runSync(this.#engine, flows.wait(protocol), wait, options);
   }
 
   /**
@@ -178,21 +182,6 @@ export class Event implements Disposable {
    * @throws {IpcError} EIDRM if the event is removed.
    */
   tryWait(): boolean {
-    return this.#structure.set.tryOperate(protocol.wait);
-  }
-
-  /**
-   * Removes the event, now: whoever waits gets EIDRM.
-   *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
-   * is removed already.
-   */
-  remove(): void {
-    this.#structure.remove();
-  }
-
-  /** Ends the handle, and removes the event if the handle owns it. */
-  [Symbol.dispose](): void {
-    this.#structure.dispose();
+    return runSync(this.#engine, flows.tryWait(protocol), wait);
   }
 }

@@ -9,7 +9,14 @@
  * @module
  */
 
-import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { checkOptions } from "../ffi/check.ts";
+import {
+  checkSignal,
+  checkTimeout,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../wait/options.ts";
+import type { Action } from "../ipc/steps.ts";
 import { isPossible, type Step } from "./protocols.ts";
 
 /** What a flow asks for; each is one atomic event. */
@@ -120,9 +127,6 @@ export class SpoiltError extends Error {
   }
 }
 
-/** Names what is done to a primitive, as in "lock mutex 7"; given the name of the primitive. */
-export type Action = (name: string) => string;
-
 /** What a flow is driven on. */
 export interface Target {
   /** Performs a step if it is possible now. */
@@ -134,13 +138,26 @@ export interface Target {
   /** The same, blocking the thread. */
   waitSync(step: Step, action: Action, options: TimeoutOptions | undefined): void;
   /** Reads all values. */
-  read(action: Action): readonly number[] | Promise<readonly number[]>;
+  read(): readonly number[] | Promise<readonly number[]>;
   /** The same where the answer must come at once. */
-  readSync(action: Action): readonly number[];
+  readSync(): readonly number[];
   /** Performs a step that gives back, even through a handle that is disposed. */
   giveBack(step: Step, action: Action): void;
   /** Makes the error of spoilt values. */
   spoilt(values: readonly number[], action: Action): Error;
+}
+
+/** Checks the options of a call that blocks, before anything happens. */
+export function checkTimeoutOptions(options: TimeoutOptions | undefined): void {
+  checkOptions(options);
+  checkTimeout(options?.timeout);
+}
+
+/** Checks the options of a promise, before anything happens. */
+export function checkWait(options: WaitOptions | undefined): void {
+  if (options === undefined) return;
+  checkTimeoutOptions(options);
+  checkSignal(options.signal)?.throwIfAborted();
 }
 
 /** A flow that is being driven: on what, to do what, and how long each of its waits may last. */
@@ -157,6 +174,7 @@ export function runSync<Result>(
   action: Action,
   options?: TimeoutOptions,
 ): Result {
+  checkTimeoutOptions(options);
   const drive = { target, action, rest: restOf(options) };
   try {
     let turn = flow.next(null);
@@ -186,6 +204,7 @@ export async function run<Result>(
   action: Action,
   options?: WaitOptions,
 ): Promise<Result> {
+  checkWait(options);
   const drive = { target, action, rest: restOf(options) };
   try {
     let turn = flow.next(null);
@@ -211,7 +230,7 @@ function answerSync(request: Request, { target, action, rest }: Drive<TimeoutOpt
     case "try":
       return target.tryStepSync(request.step, action, request.late === true);
     case "read":
-      return request.see(target.readSync(action));
+      return request.see(target.readSync());
     case "wait":
       target.waitSync(request.step, action, rest());
       return null;
@@ -231,7 +250,7 @@ function answerOf(
     case "try":
       return target.tryStep(request.step, action, request.late === true);
     case "read": {
-      const values = target.read(action);
+      const values = target.read();
       return values instanceof Promise ? values.then(request.see) : request.see(values);
     }
     case "wait":

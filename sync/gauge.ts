@@ -6,14 +6,25 @@
 
 import { checkInteger } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
-import { gauge as protocol, type Step } from "./protocols.ts";
-import { type Guard, Structure } from "./structure.ts";
+import { Engine } from "./engine.ts";
+import { checkTimeoutOptions, type Flow, run, runSync } from "./flow.ts";
+import * as flows from "./flows/gauge.ts";
+import { Guard, releaseBy } from "./guard.ts";
+import { Primitive, showPrimitive } from "./primitive.ts";
+import { gauge as protocol } from "./protocols.ts";
 
 const kind = "gauge";
+const enter: Action = (name) => `enter ${name}`;
+const leave: Action = (name) => `leave ${name}`;
+const waitForIdle: Action = (name) => `wait until ${name} is idle`;
+const waitForAtLeast = (least: number): Action => (name) => `wait until ${name} reaches ${least}`;
+const waitForAtMost = (limit: number): Action => (name) => `wait until ${name} falls to ${limit}`;
 const { values } = protocol;
 
 /**
@@ -41,8 +52,8 @@ const { values } = protocol;
  * await gauge.waitForIdle();
  * ```
  */
-export class Gauge implements Disposable {
-  readonly #structure: Structure;
+export class Gauge extends Primitive {
+  readonly #engine: Engine;
 
   /**
    * Makes a gauge of semaphores that start with 0 and 32767.
@@ -51,7 +62,9 @@ export class Gauge implements Disposable {
    * gauge in promises, and remove it.
    */
   constructor(array: SemaphoreArray) {
-    this.#structure = new Structure(array, kind);
+    const engine = new Engine(array, kind);
+    super(internal, engine);
+    this.#engine = engine;
   }
 
   /**
@@ -101,19 +114,13 @@ export class Gauge implements Disposable {
     return new Gauge(SemaphoreSet.fromId(id, { kind }));
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
-  get id(): number {
-    return this.#structure.set.id;
-  }
-
-  /** The key, undefined for a private gauge. */
-  get key(): number | undefined {
-    return this.#structure.set.key;
+  static {
+    showPrimitive("Gauge", this.prototype, (gauge) => ({ value: () => gauge.value }));
   }
 
   /** How many are at it. */
   get value(): number {
-    return this.#structure.set.values[protocol.value]!;
+    return this.#engine.readSync()[protocol.value]!;
   }
 
   /**
@@ -126,11 +133,12 @@ export class Gauge implements Disposable {
    */
   enter(by = 1): Guard {
     checkInteger(by, 1, protocol.most, `enter the gauge by ${by}`);
-    if (this.#structure.set.tryOperate(protocol.enter(by))) {
-      return this.#structure.guard(protocol.leave(by));
+    const engine = this.#engine;
+    if (runSync(engine, flows.enter(protocol, by), enter)) {
+      return new Guard(internal, engine, releaseBy(flows.leave(protocol, by), leave, "held", by));
     }
     throw new RangeError(
-      `Cannot enter the gauge by ${by} as it counts no more than ${protocol.most}`,
+      `Cannot enter ${engine.name} by ${by}: it counts no more than ${protocol.most}`,
     );
   }
 
@@ -143,18 +151,19 @@ export class Gauge implements Disposable {
    * gauge is removed.
    */
   async waitForIdle(options?: WaitOptions): Promise<void> {
-    await this.#structure.array.operate(protocol.isIdle, options);
+    await run(this.#engine, flows.waitForIdle(protocol), waitForIdle, options);
   }
 
   /**
    * Blocks the thread until nobody is at it.
    *
    * @param options The timeout.
+   * @throws {IpcError} EDEADLK if this thread has entered it, and not left.
    * @throws {DOMException} "TimeoutError" if the time is up.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the gauge is removed.
    */
   waitForIdleSync(options?: TimeoutOptions): void {
-    this.#structure.set.operateSync(protocol.isIdle, options);
+    this.#fallSync(flows.waitForIdle(protocol), waitForIdle, 0, options);
   }
 
   /**
@@ -167,7 +176,9 @@ export class Gauge implements Disposable {
    * gauge is removed.
    */
   async waitForAtLeast(least: number, options?: WaitOptions): Promise<void> {
-    await this.#structure.array.operate(atLeast(least), options);
+    checkLeast(least);
+    const flow = flows.waitForAtLeast(protocol, least);
+    await run(this.#engine, flow, waitForAtLeast(least), options);
   }
 
   /**
@@ -179,7 +190,9 @@ export class Gauge implements Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the gauge is removed.
    */
   waitForAtLeastSync(least: number, options?: TimeoutOptions): void {
-    this.#structure.set.operateSync(atLeast(least), options);
+    checkLeast(least);
+    const flow = flows.waitForAtLeast(protocol, least);
+    runSync(this.#engine, flow, waitForAtLeast(least), options);
   }
 
   /**
@@ -192,7 +205,9 @@ export class Gauge implements Disposable {
    * gauge is removed.
    */
   async waitForAtMost(limit: number, options?: WaitOptions): Promise<void> {
-    await this.#structure.array.operate(atMost(limit), options);
+    checkLimit(limit);
+    const flow = flows.waitForAtMost(protocol, limit);
+    await run(this.#engine, flow, waitForAtMost(limit), options);
   }
 
   /**
@@ -200,35 +215,28 @@ export class Gauge implements Disposable {
    *
    * @param limit How many, from 0 to 32766.
    * @param options The timeout.
+   * @throws {IpcError} EDEADLK if this thread has entered it by more, and not left.
    * @throws {DOMException} "TimeoutError" if the time is up.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the gauge is removed.
    */
   waitForAtMostSync(limit: number, options?: TimeoutOptions): void {
-    this.#structure.set.operateSync(atMost(limit), options);
+    checkLimit(limit);
+    this.#fallSync(flows.waitForAtMost(protocol, limit), waitForAtMost(limit), limit, options);
   }
 
-  /**
-   * Removes the gauge, now: whoever waits gets EIDRM.
-   *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
-   * is removed already.
-   */
-  remove(): void {
-    this.#structure.remove();
-  }
-
-  /** Ends the handle, and removes the gauge if the handle owns it. An entry stays good. */
-  [Symbol.dispose](): void {
-    this.#structure.dispose();
+  /** Waits for it to fall, which what this thread has entered must not prevent. */
+  #fallSync(flow: Flow<void>, action: Action, limit: number, options?: TimeoutOptions): void {
+    checkTimeoutOptions(options);
+    const { local } = this.#engine;
+    if (local.held > limit) throw local.deadlock(this.#engine, action);
+    runSync(this.#engine, flow, action, options);
   }
 }
 
-function atLeast(least: number): Step {
+function checkLeast(least: number): void {
   checkInteger(least, 1, protocol.most, `wait for the gauge to reach ${least}`);
-  return protocol.isAtLeast(least);
 }
 
-function atMost(limit: number): Step {
+function checkLimit(limit: number): void {
   checkInteger(limit, 0, protocol.most - 1, `wait for the gauge to fall to ${limit}`);
-  return protocol.isAtMost(limit);
 }

@@ -6,12 +6,17 @@
 
 import { checkInteger } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
+import { Engine } from "./engine.ts";
+import { run, runSync } from "./flow.ts";
+import * as flows from "./flows/latch.ts";
+import { Primitive, showPrimitive } from "./primitive.ts";
 import { latch as protocol } from "./protocols.ts";
-import { Structure } from "./structure.ts";
 
 /** How many a latch waits for. */
 export interface LatchOptions {
@@ -26,6 +31,8 @@ export interface LatchCreateOptions extends CreateOptions, LatchOptions {}
 export interface LatchOpenOrCreateOptions extends OpenOrCreateOptions, LatchOptions {}
 
 const kind = "latch";
+const countDown: Action = (name) => `count ${name} down`;
+const wait: Action = (name) => `wait for ${name}`;
 
 /** The largest count. */
 const most = 32767;
@@ -50,8 +57,8 @@ const most = 32767;
  * assertEquals(latch.count, 0);
  * ```
  */
-export class Latch implements Disposable {
-  readonly #structure: Structure;
+export class Latch extends Primitive {
+  readonly #engine: Engine;
 
   /**
    * Makes a latch of one semaphore that starts with the count.
@@ -60,7 +67,9 @@ export class Latch implements Disposable {
    * work.
    */
   constructor(array: SemaphoreArray) {
-    this.#structure = new Structure(array, kind);
+    const engine = new Engine(array, kind);
+    super(internal, engine);
+    this.#engine = engine;
   }
 
   /**
@@ -112,19 +121,13 @@ export class Latch implements Disposable {
     return new Latch(SemaphoreSet.fromId(id, { kind }));
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
-  get id(): number {
-    return this.#structure.set.id;
-  }
-
-  /** The key, undefined for a private latch. */
-  get key(): number | undefined {
-    return this.#structure.set.key;
+  static {
+    showPrimitive("Latch", this.prototype, (latch) => ({ count: () => latch.count }));
   }
 
   /** How many times it has still to be counted down. */
   get count(): number {
-    return this.#structure.set.values[protocol.count]!;
+    return this.#engine.readSync()[protocol.count]!;
   }
 
   /**
@@ -136,7 +139,7 @@ export class Latch implements Disposable {
    */
   countDown(by = 1): boolean {
     checkInteger(by, 1, most, `count the latch down by ${by}`);
-    return this.#structure.set.tryOperate(protocol.countDown(by));
+    return runSync(this.#engine, flows.countDown(protocol, by), countDown);
   }
 
   /**
@@ -148,7 +151,7 @@ export class Latch implements Disposable {
    * latch is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
-    await this.#structure.array.operate(protocol.wait, options);
+    await run(this.#engine, flows.wait(protocol), wait, options);
   }
 
   /**
@@ -159,7 +162,7 @@ export class Latch implements Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the latch is removed.
    */
   waitSync(options?: TimeoutOptions): void {
-    this.#structure.set.operateSync(protocol.wait, options);
+    runSync(this.#engine, flows.wait(protocol), wait, options);
   }
 
   /**
@@ -169,22 +172,7 @@ export class Latch implements Disposable {
    * @throws {IpcError} EIDRM if the latch is removed.
    */
   tryWait(): boolean {
-    return this.#structure.set.tryOperate(protocol.wait);
-  }
-
-  /**
-   * Removes the latch, now: whoever waits gets EIDRM.
-   *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
-   * is removed already.
-   */
-  remove(): void {
-    this.#structure.remove();
-  }
-
-  /** Ends the handle, and removes the latch if the handle owns it. */
-  [Symbol.dispose](): void {
-    this.#structure.dispose();
+    return runSync(this.#engine, flows.tryWait(protocol), wait);
   }
 }
 

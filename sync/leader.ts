@@ -4,14 +4,20 @@
  * @module
  */
 
-import { checkInteger } from "../ffi/check.ts";
+import { checkFunction, checkInteger } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { checkInternal, internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
+import { Engine, isRemoved } from "./engine.ts";
+import { checkTimeoutOptions, run, runSync } from "./flow.ts";
+import * as flows from "./flows/leader.ts";
+import { Guard, releaseBy } from "./guard.ts";
+import { Primitive, showPrimitive } from "./primitive.ts";
 import { leader as protocol } from "./protocols.ts";
-import { checkFunction, type Guard, isRemoved, Structure } from "./structure.ts";
 
 /** Options of {@linkcode Leader.every}. */
 export interface EveryOptions {
@@ -29,7 +35,10 @@ export interface EveryOptions {
 const kind = "leader";
 const { values } = protocol;
 
-let endOf: (leadership: Leadership) => AbortSignal;
+const campaign: Action = (name) => `lead by ${name}`;
+const resign: Action = (name) => `resign from ${name}`;
+
+const release = releaseBy(flows.resign(protocol), resign);
 
 /**
  * The leadership of one process, until it is released or the process ends.
@@ -46,28 +55,24 @@ let endOf: (leadership: Leadership) => AbortSignal;
  * assertEquals(leader.leaderPid, undefined);
  * ```
  */
-export class Leadership implements Disposable {
+export class Leadership extends Guard {
   /** Larger than that of every leader before: what it guards can refuse commands of former leaders. */
   readonly term: number;
-  readonly #structure: Structure;
-  readonly #guard: Guard;
+  readonly #engine: Engine;
   readonly #released = new AbortController();
   #lost: AbortController | undefined;
 
-  static {
-    endOf = (leadership) => leadership.#released.signal;
+  /** @ignore */
+  constructor(token: symbol, engine: Engine, term: number) {
+    super(token, engine, release);
+    this.#engine = engine;
+    this.term = term;
   }
 
-  /**
-   * Creates the leadership of a term.
-   *
-   * @param structure The semaphores.
-   * @param term The number of the term.
-   */
-  constructor(structure: Structure, term: number) {
-    this.#structure = structure;
-    this.#guard = structure.guard(protocol.resign);
-    this.term = term;
+  /** Fires when it is released. @ignore */
+  ended(token: symbol): AbortSignal {
+    checkInternal(token, "leadership.signal");
+    return this.#released.signal;
   }
 
   /**
@@ -84,26 +89,21 @@ export class Leadership implements Disposable {
 
   async #watch(lost: AbortController): Promise<void> {
     const { signal } = this.#released;
+    let own;
     try {
-      using own = this.#structure.reopen();
+      own = this.#engine.reopen();
       await own.array.operate(protocol.untilRemoved, { signal });
     } catch (error) {
       if (!signal.aborted) lost.abort(error);
+    } finally {
+      own?.[Symbol.dispose]();
     }
   }
 
-  /**
-   * Resigns: a candidate that waits leads at once. Works after the handle is disposed. Does nothing the
-   * second time, nor once the object is removed.
-   */
-  release(): void {
+  /** Resigns: a candidate that waits leads at once. */
+  override release(): void {
+    super.release();
     this.#released.abort();
-    this.#guard.release();
-  }
-
-  /** Resigns, so that `using` does. */
-  [Symbol.dispose](): void {
-    this.release();
   }
 }
 
@@ -136,8 +136,8 @@ export class Leadership implements Disposable {
  * assertEquals(next.term, 2);
  * ```
  */
-export class Leader implements Disposable {
-  readonly #structure: Structure;
+export class Leader extends Primitive {
+  readonly #engine: Engine;
 
   /**
    * Makes it of semaphores that start with 1, 0, 0 and 0.
@@ -146,7 +146,9 @@ export class Leader implements Disposable {
    * and `remove` work.
    */
   constructor(array: SemaphoreArray) {
-    this.#structure = new Structure(array, kind);
+    const engine = new Engine(array, kind);
+    super(internal, engine);
+    this.#engine = engine;
   }
 
   /**
@@ -196,19 +198,13 @@ export class Leader implements Disposable {
     return new Leader(SemaphoreSet.fromId(id, { kind }));
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
-  get id(): number {
-    return this.#structure.set.id;
-  }
-
-  /** The key, undefined if it is private. */
-  get key(): number | undefined {
-    return this.#structure.set.key;
+  static {
+    showPrimitive("Leader", this.prototype, (leader) => ({ leaderPid: () => leader.leaderPid }));
   }
 
   /** The process that leads, 0 for one of another PID namespace; undefined if none does. */
   get leaderPid(): number | undefined {
-    return this.#structure.holderOf(protocol.seat);
+    return this.#engine.holderOf(protocol.seat);
   }
 
   /**
@@ -220,23 +216,9 @@ export class Leader implements Disposable {
    * is disposed, with IpcError EIDRM if the object is removed.
    */
   async campaign(options?: WaitOptions): Promise<Leadership> {
-    const { array } = this.#structure;
-    for (let won = false; !won;) {
-      try {
-        await array.operate(protocol.win, options);
-        won = true;
-      } catch (error) {
-        if (!isFull(error)) throw error;
-        // Whoever is first carries; after that the digit has room again.
-        won = await array.tryOperate(protocol.winAndCarry);
-      }
-    }
-    try {
-      return this.#leadership(await array.read());
-    } catch (error) {
-      this.#structure.giveBack(protocol.resign);
-      throw error;
-    }
+    const engine = this.#engine;
+    const running = run(engine, flows.campaign(protocol), campaign, options);
+    return new Leadership(internal, engine, await engine.local.pend(running));
   }
 
   /**
@@ -245,20 +227,14 @@ export class Leader implements Disposable {
    * @param options The timeout.
    * @returns The leadership, to resign with `using`.
    * @throws {DOMException} "TimeoutError" if the time is up.
-   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the object is removed.
+   * @throws {IpcError} EDEADLK if this thread leads, or waits for that in a promise; EINTR if the program handled a signal, EIDRM if the object is removed.
    */
   campaignSync(options?: TimeoutOptions): Leadership {
-    const { set } = this.#structure;
-    for (let won = false; !won;) {
-      try {
-        set.operateSync(protocol.win, options);
-        won = true;
-      } catch (error) {
-        if (!isFull(error)) throw error;
-        won = set.tryOperate(protocol.winAndCarry);
-      }
-    }
-    return this.#leadership(set.values);
+    checkTimeoutOptions(options);
+    const engine = this.#engine;
+    engine.local.refuseDeadlock(engine, campaign);
+    const term = runSync(engine, flows.campaign(protocol), campaign, options);
+    return new Leadership(internal, engine, term);
   }
 
   /**
@@ -268,15 +244,8 @@ export class Leader implements Disposable {
    * @throws {IpcError} EIDRM if the object is removed.
    */
   tryCampaign(): Leadership | undefined {
-    const { set } = this.#structure;
-    let won;
-    try {
-      won = set.tryOperate(protocol.win);
-    } catch (error) {
-      if (!isFull(error)) throw error;
-      won = set.tryOperate(protocol.winAndCarry);
-    }
-    return won ? this.#leadership(set.values) : undefined;
+    const term = runSync(this.#engine, flows.tryCampaign(protocol), campaign);
+    return term === undefined ? undefined : new Leadership(internal, this.#engine, term);
   }
 
   /**
@@ -298,12 +267,12 @@ export class Leader implements Disposable {
     { signal, immediate = false }: EveryOptions = {},
   ): Promise<void> {
     checkInteger(milliseconds, 1, 0x7fffffff, `do something every ${milliseconds} milliseconds`);
-    checkFunction(task);
+    checkFunction(task, "task");
     let due = 0;
     for (;;) {
       using leadership = await this.#campaignUntil(signal);
       if (leadership === undefined) return;
-      const released = endOf(leadership);
+      const released = leadership.ended(internal);
       const ends = AbortSignal.any([leadership.signal, released, ...(signal ? [signal] : [])]);
       const now = performance.now();
       due = immediate ? Math.max(due, now) : now + milliseconds;
@@ -326,30 +295,6 @@ export class Leader implements Disposable {
       throw error;
     }
   }
-
-  /**
-   * Removes the object, now: whoever waits gets EIDRM.
-   *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
-   * is removed already.
-   */
-  remove(): void {
-    this.#structure.remove();
-  }
-
-  /** Ends the handle, and removes the object if the handle owns it. A leadership stays good. */
-  [Symbol.dispose](): void {
-    this.#structure.dispose();
-  }
-
-  #leadership(values: readonly number[]): Leadership {
-    return new Leadership(this.#structure, protocol.term(values));
-  }
-}
-
-/** Whether the low digit of the term can grow no more. */
-function isFull(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ERANGE";
 }
 
 /** Waits for some milliseconds; false if it was ended. */

@@ -66,4 +66,4 @@ export {
   type RwLockOptions,
   type RwLockState,
 } from "./rwlock.ts";
-export type { Guard } from "./structure.ts";
+export type { Guard } from "./guard.ts";

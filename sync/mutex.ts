@@ -5,14 +5,19 @@
  */
 
 import { checkWord } from "../ffi/check.ts";
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
-import { errorOf } from "../ipc/error_of.ts";
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import { type Action, packStep } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
+import { Engine } from "./engine.ts";
+import { checkTimeoutOptions, checkWait, type Flow, run, runSync } from "./flow.ts";
+import * as flows from "./flows/mutex.ts";
+import { Guard, type Release, releaseBy } from "./guard.ts";
+import { Primitive, showPrimitive } from "./primitive.ts";
 import { mutex as protocol } from "./protocols.ts";
-import { Guard, Structure } from "./structure.ts";
 
 /** What a mutex does when a holder has died. */
 export interface MutexOptions {
@@ -34,36 +39,12 @@ export interface MutexOpenOrCreateOptions extends OpenOrCreateOptions, MutexOpti
 const kind = "mutex";
 const { values } = protocol;
 
-/** A mutex, as all its handles in this thread know it. */
-type Identity = number | SemaphoreArray;
+const lock: Action = (name) => `lock ${name}`;
+const recover: Action = (name) => `recover ${name}`;
+const unlock: Action = (name) => `unlock ${name}`;
 
-/** How many there are of something of each mutex in this thread. */
-class Tally {
-  readonly #counts = new Map<Identity, number>();
-
-  has(mutex: Identity): boolean {
-    return this.#counts.has(mutex);
-  }
-
-  add(mutex: Identity): void {
-    this.#counts.set(mutex, (this.#counts.get(mutex) ?? 0) + 1);
-  }
-
-  remove(mutex: Identity): void {
-    const left = this.#counts.get(mutex)! - 1;
-    if (left === 0) this.#counts.delete(mutex);
-    else this.#counts.set(mutex, left);
-  }
-}
-
-/** The guards that are not released. */
-const guards = new Tally();
-/** The promises of guards that are not settled. */
-const promises = new Tally();
-
-function identityOf({ array }: Structure): Identity {
-  return array instanceof SemaphoreSet ? array.id : array;
-}
+const takeClean = packStep(protocol.takeClean);
+const releaseClean = releaseBy(flows.unlock(protocol, 1), unlock);
 
 /**
  * The hold of a {@linkcode Mutex}.
@@ -80,41 +61,17 @@ function identityOf({ array }: Structure): Identity {
  * assertEquals(mutex.locked, false);
  * ```
  */
-export class MutexGuard implements Disposable {
+export class MutexGuard extends Guard {
   /**
    * How many holders have died since the mutex was given back last: 0 if all is well, else what it
    * protects may be half changed. Releasing says that it is right again.
    */
   readonly abandoned: number;
-  readonly #guard: Guard;
 
-  /**
-   * Creates a guard of a mutex that was just taken.
-   *
-   * @param structure The semaphores.
-   * @param dirty How many took it since it was clean.
-   */
-  constructor(structure: Structure, dirty: number) {
-    const mutex = identityOf(structure);
-    guards.add(mutex);
-    this.abandoned = dirty - 1;
-    this.#guard = new Guard(() => {
-      guards.remove(mutex);
-      structure.giveBack(protocol.release(dirty));
-    });
-  }
-
-  /**
-   * Unlocks, even after the handle of the mutex is disposed. Does nothing the second time, nor once
-   * the mutex is removed.
-   */
-  release(): void {
-    this.#guard.release();
-  }
-
-  /** Unlocks, so that `using` does. */
-  [Symbol.dispose](): void {
-    this.release();
+  /** @ignore */
+  constructor(token: symbol, engine: Engine, release: Release, abandoned: number) {
+    super(token, engine, release);
+    this.abandoned = abandoned;
   }
 }
 
@@ -148,10 +105,10 @@ export class MutexGuard implements Disposable {
  * assertEquals(mutex.locked, false);
  * ```
  */
-export class Mutex implements Disposable {
+export class Mutex extends Primitive {
   /** What it does when a holder has died. */
   readonly onDeath: "report" | "refuse";
-  readonly #structure: Structure;
+  readonly #engine: Engine;
 
   /**
    * Makes a mutex of semaphores that start with 1 and 0.
@@ -161,8 +118,11 @@ export class Mutex implements Disposable {
    * @param options What it does when a holder has died.
    */
   constructor(array: SemaphoreArray, options: MutexOptions = {}) {
-    this.onDeath = onDeathOf(options);
-    this.#structure = new Structure(array, kind);
+    const onDeath = onDeathOf(options);
+    const engine = new Engine(array, kind);
+    super(internal, engine);
+    this.#engine = engine;
+    this.onDeath = onDeath;
   }
 
   /**
@@ -219,24 +179,21 @@ export class Mutex implements Disposable {
     return new Mutex(SemaphoreSet.fromId(id, { kind }), options);
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
-  get id(): number {
-    return this.#structure.set.id;
-  }
-
-  /** The key, undefined for a private mutex. */
-  get key(): number | undefined {
-    return this.#structure.set.key;
+  static {
+    showPrimitive("Mutex", this.prototype, (mutex) => ({
+      locked: () => mutex.locked,
+      onDeath: mutex.onDeath,
+    }));
   }
 
   /** Whether somebody holds it. */
   get locked(): boolean {
-    return this.#structure.set.values[protocol.lock] === 0;
+    return this.#engine.readSync()[protocol.lock] === 0;
   }
 
   /** The process that holds it, 0 for one of another PID namespace; undefined if nobody does. */
   get ownerPid(): number | undefined {
-    return this.#structure.holderOf(protocol.lock);
+    return this.#engine.holderOf(protocol.lock);
   }
 
   /**
@@ -249,24 +206,13 @@ export class Mutex implements Disposable {
    * mutex refuses then.
    */
   async lock(options?: WaitOptions): Promise<MutexGuard> {
-    checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
-    const { array } = this.#structure;
-    const mutex = identityOf(this.#structure);
-    const inLine = promises.has(mutex);
-    promises.add(mutex);
-    try {
-      // Those who wait are in the line of another step, which would not hold this one back.
-      if (!inLine) {
-        const taken = array.tryOperate(protocol.takeClean);
-        // To await what is known would let others go first.
-        if (typeof taken === "boolean" ? taken : await taken) return this.#guard(1);
-      }
-      await array.operate(protocol.take, options);
-      return this.#accept(await this.#dirty());
-    } finally {
-      promises.remove(mutex);
-    }
+    checkWait(options);
+    const engine = this.#engine;
+    // Those who wait are in the line of another step, which would not hold this one back.
+    const inLine = engine.local.pending > 0;
+    if (!inLine && engine.tryPacked(takeClean, lock)) return this.#guard(1);
+    const flow = inLine ? flows.lockInLine : flows.lock;
+    return await this.#later(flow(protocol, this.#refuses), lock, options);
   }
 
   /**
@@ -280,12 +226,11 @@ export class Mutex implements Disposable {
    * @throws {DOMException} "TimeoutError" if the time is up.
    */
   lockSync(options?: TimeoutOptions): MutexGuard {
-    checkTimeout(options?.timeout);
-    const { set } = this.#structure;
-    this.#refuseDeadlock();
-    if (set.tryOperate(protocol.takeClean)) return this.#guard(1);
-    set.operateSync(protocol.take, options);
-    return this.#accept(set.values[protocol.dirty]!);
+    if (options !== undefined) checkTimeoutOptions(options);
+    const engine = this.#engine;
+    engine.local.refuseDeadlock(engine, lock);
+    if (engine.tryPacked(takeClean, lock)) return this.#guard(1);
+    return this.#accept(runSync(engine, flows.lock(protocol, this.#refuses), lock, options));
   }
 
   /**
@@ -295,10 +240,10 @@ export class Mutex implements Disposable {
    * @throws {IpcError} EOWNERDEAD if a holder has died and the mutex refuses then, EIDRM if it is removed.
    */
   tryLock(): MutexGuard | undefined {
-    const { set } = this.#structure;
-    if (set.tryOperate(protocol.takeClean)) return this.#guard(1);
-    if (!set.tryOperate(protocol.take)) return undefined;
-    return this.#accept(set.values[protocol.dirty]!);
+    const engine = this.#engine;
+    if (engine.tryPacked(takeClean, lock)) return this.#guard(1);
+    const found = runSync(engine, flows.tryLock(protocol, this.#refuses), lock);
+    return found && this.#accept(found);
   }
 
   /**
@@ -310,16 +255,7 @@ export class Mutex implements Disposable {
    * disposed, with IpcError EIDRM if the mutex is removed.
    */
   async recover(options?: WaitOptions): Promise<MutexGuard> {
-    checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
-    const mutex = identityOf(this.#structure);
-    promises.add(mutex);
-    try {
-      await this.#structure.array.operate(protocol.take, options);
-      return this.#guard(await this.#dirty());
-    } finally {
-      promises.remove(mutex);
-    }
+    return await this.#later(flows.recover(protocol), recover, options);
   }
 
   /**
@@ -333,65 +269,36 @@ export class Mutex implements Disposable {
    * @throws {DOMException} "TimeoutError" if the time is up.
    */
   recoverSync(options?: TimeoutOptions): MutexGuard {
-    checkTimeout(options?.timeout);
-    const { set } = this.#structure;
-    this.#refuseDeadlock();
-    set.operateSync(protocol.take, options);
-    return this.#guard(set.values[protocol.dirty]!);
+    checkTimeoutOptions(options);
+    const engine = this.#engine;
+    engine.local.refuseDeadlock(engine, recover);
+    return this.#accept(runSync(engine, flows.recover(protocol), recover, options));
   }
 
-  /**
-   * Removes the mutex, now: whoever waits gets EIDRM.
-   *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
-   * is removed already.
-   */
-  remove(): void {
-    this.#structure.remove();
+  get #refuses(): boolean {
+    return this.onDeath === "refuse";
   }
 
-  /** Ends the handle, and removes the mutex if the handle owns it. A guard stays good. */
-  [Symbol.dispose](): void {
-    this.#structure.dispose();
+  /** Locks by a flow, in a promise. */
+  async #later(
+    flow: Flow<flows.Found>,
+    action: Action,
+    options: WaitOptions | undefined,
+  ): Promise<MutexGuard> {
+    const engine = this.#engine;
+    return this.#accept(await engine.local.pend(run(engine, flow, action, options)));
   }
 
-  /** A blocked thread can neither release nor go on with a promise. */
-  #refuseDeadlock(): void {
-    const mutex = identityOf(this.#structure);
-    if (guards.has(mutex)) {
-      throw this.#error("EDEADLK", "this thread holds it: release it first");
-    }
-    if (promises.has(mutex)) {
-      throw this.#error("EDEADLK", "this thread waits for it in a promise: await that first");
-    }
-  }
-
-  /** How many took it since it was clean; gives it back if that cannot be told, as the handle is disposed. */
-  async #dirty(): Promise<number> {
-    const structure = this.#structure;
-    try {
-      return (await structure.array.read())[protocol.dirty]!;
-    } catch (error) {
-      structure.giveBack(protocol.putBack);
-      throw error;
-    }
-  }
-
-  #accept(dirty: number): MutexGuard {
-    if (dirty === 1 || this.onDeath === "report") return this.#guard(dirty);
-    this.#structure.giveBack(protocol.putBack);
+  #accept({ dirty, refused }: flows.Found): MutexGuard {
+    if (!refused) return this.#guard(dirty);
     const died = `${dirty - 1} of its holders died`;
-    throw this.#error("EOWNERDEAD", `${died}: call recover() to make right what it protects`);
+    const reason = `${died}: call recover() to make right what it protects`;
+    throw this.#engine.error("EOWNERDEAD", lock, reason);
   }
 
   #guard(dirty: number): MutexGuard {
-    return new MutexGuard(this.#structure, dirty);
-  }
-
-  #error(code: "EDEADLK" | "EOWNERDEAD", reason: string): Error {
-    const { array } = this.#structure;
-    const subject = array instanceof SemaphoreSet ? { id: array.id, key: array.key } : {};
-    return errorOf(code, `Cannot lock the mutex as ${reason}`, { syscall: "semop", ...subject });
+    const release = dirty === 1 ? releaseClean : releaseBy(flows.unlock(protocol, dirty), unlock);
+    return new MutexGuard(internal, this.#engine, release, dirty - 1);
   }
 }
 

@@ -5,13 +5,19 @@
  */
 
 import { checkWord } from "../ffi/check.ts";
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
+import { Engine } from "./engine.ts";
+import { checkTimeoutOptions, run, runSync } from "./flow.ts";
+import * as flows from "./flows/rwlock.ts";
+import { Guard, releaseBy } from "./guard.ts";
+import { Primitive, showPrimitive } from "./primitive.ts";
 import { rwlock as protocol } from "./protocols.ts";
-import { type Guard, Structure } from "./structure.ts";
 
 /** Whom a lock lets go first. */
 export interface RwLockOptions {
@@ -43,6 +49,13 @@ export interface RwLockState {
 const kind = "rwlock";
 const { values } = protocol;
 
+const lockToRead: Action = (name) => `lock ${name} for reading`;
+const lockToWrite: Action = (name) => `lock ${name} for writing`;
+const unlock: Action = (name) => `unlock ${name}`;
+
+const endRead = releaseBy(flows.endRead(protocol), unlock);
+const endWrite = releaseBy(flows.endWrite(protocol), unlock, "writing");
+
 /**
  * A lock that many readers or one writer hold at a time, in any process.
  *
@@ -70,10 +83,10 @@ const { values } = protocol;
  * assertEquals(lock.state(), { readers: 0, writing: true, queued: 0 });
  * ```
  */
-export class RwLock implements Disposable {
+export class RwLock extends Primitive {
   /** Whom this handle lets go first when it reads. */
   readonly prefer: "writers" | "readers";
-  readonly #structure: Structure;
+  readonly #engine: Engine;
 
   /**
    * Makes a lock of three semaphores that start with 0.
@@ -83,8 +96,11 @@ export class RwLock implements Disposable {
    * @param options Whom it lets go first.
    */
   constructor(array: SemaphoreArray, options: RwLockOptions = {}) {
-    this.prefer = preferOf(options);
-    this.#structure = new Structure(array, kind);
+    const prefer = preferOf(options);
+    const engine = new Engine(array, kind);
+    super(internal, engine);
+    this.#engine = engine;
+    this.prefer = prefer;
   }
 
   /**
@@ -141,14 +157,12 @@ export class RwLock implements Disposable {
     return new RwLock(SemaphoreSet.fromId(id, { kind }), options);
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
-  get id(): number {
-    return this.#structure.set.id;
-  }
-
-  /** The key, undefined for a private lock. */
-  get key(): number | undefined {
-    return this.#structure.set.key;
+  static {
+    showPrimitive(
+      "RwLock",
+      this.prototype,
+      (rwlock) => ({ prefer: rwlock.prefer, state: () => rwlock.state() }),
+    );
   }
 
   /**
@@ -158,7 +172,7 @@ export class RwLock implements Disposable {
    * @throws {IpcError} EIDRM if it is removed.
    */
   state(): RwLockState {
-    const [readers, writer, queued] = this.#structure.set.values;
+    const [readers, writer, queued] = this.#engine.readSync();
     return { readers: readers!, writing: writer !== 0, queued: queued! };
   }
 
@@ -171,8 +185,10 @@ export class RwLock implements Disposable {
    * disposed, with IpcError EIDRM if the lock is removed.
    */
   async read(options?: WaitOptions): Promise<Guard> {
-    await this.#structure.array.operate(this.#toRead, options);
-    return this.#structure.guard(protocol.endRead);
+    const engine = this.#engine;
+    const flow = flows.read(protocol, this.#yields);
+    await engine.local.pend(run(engine, flow, lockToRead, options), "reads");
+    return new Guard(internal, engine, endRead);
   }
 
   /**
@@ -180,12 +196,19 @@ export class RwLock implements Disposable {
    *
    * @param options The timeout.
    * @returns A guard, to release with `using`.
-   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the lock is removed.
+   * @throws {IpcError} EDEADLK if it would wait for this thread itself: for a guard to write, for a
+   * promise of one, or for a writer that waits for a guard to read; EINTR if the program handled a signal, EIDRM if the lock is removed.
    * @throws {DOMException} "TimeoutError" if the time is up.
    */
   readSync(options?: TimeoutOptions): Guard {
-    this.#structure.set.operateSync(this.#toRead, options);
-    return this.#structure.guard(protocol.endRead);
+    checkTimeoutOptions(options);
+    const guard = this.tryRead();
+    if (guard !== undefined) return guard;
+    const engine = this.#engine;
+    // A reader of this thread would wait for the writers that wait for it.
+    engine.local.refuseDeadlock(engine, lockToRead);
+    runSync(engine, flows.read(protocol, this.#yields), lockToRead, options);
+    return new Guard(internal, engine, endRead);
   }
 
   /**
@@ -195,8 +218,8 @@ export class RwLock implements Disposable {
    * @throws {IpcError} EIDRM if the lock is removed.
    */
   tryRead(): Guard | undefined {
-    const may = this.#structure.set.tryOperate(this.#toRead);
-    return may ? this.#structure.guard(protocol.endRead) : undefined;
+    const may = runSync(this.#engine, flows.tryRead(protocol, this.#yields), lockToRead);
+    return may ? new Guard(internal, this.#engine, endRead) : undefined;
   }
 
   /**
@@ -208,19 +231,9 @@ export class RwLock implements Disposable {
    * disposed, with IpcError EIDRM if the lock is removed.
    */
   async write(options?: WaitOptions): Promise<Guard> {
-    checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
-    const { array } = this.#structure;
-    if (!await array.tryOperate(protocol.writeAtOnce)) {
-      await array.operate(protocol.announce);
-      try {
-        await array.operate(protocol.write, options);
-      } catch (error) {
-        this.#structure.giveBack(protocol.withdraw);
-        throw error;
-      }
-    }
-    return this.#structure.guard(protocol.endWrite);
+    const engine = this.#engine;
+    await engine.local.pend(run(engine, flows.write(protocol), lockToWrite, options));
+    return new Guard(internal, engine, endWrite);
   }
 
   /**
@@ -228,22 +241,18 @@ export class RwLock implements Disposable {
    *
    * @param options The timeout.
    * @returns A guard, to release with `using`.
-   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the lock is removed.
+   * @throws {IpcError} EDEADLK if it would wait for this thread itself: for a guard, or a promise of
+   * one; EINTR if the program handled a signal, EIDRM if the lock is removed.
    * @throws {DOMException} "TimeoutError" if the time is up.
    */
   writeSync(options?: TimeoutOptions): Guard {
-    checkTimeout(options?.timeout);
-    const { set } = this.#structure;
-    if (!set.tryOperate(protocol.writeAtOnce)) {
-      set.operateSync(protocol.announce);
-      try {
-        set.operateSync(protocol.write, options);
-      } catch (error) {
-        this.#structure.giveBack(protocol.withdraw);
-        throw error;
-      }
-    }
-    return this.#structure.guard(protocol.endWrite);
+    checkTimeoutOptions(options);
+    const guard = this.tryWrite();
+    if (guard !== undefined) return guard;
+    const engine = this.#engine;
+    engine.local.refuseDeadlock(engine, lockToWrite, "reads");
+    runSync(engine, flows.write(protocol), lockToWrite, options);
+    return new Guard(internal, engine, endWrite);
   }
 
   /**
@@ -253,27 +262,13 @@ export class RwLock implements Disposable {
    * @throws {IpcError} EIDRM if the lock is removed.
    */
   tryWrite(): Guard | undefined {
-    const may = this.#structure.set.tryOperate(protocol.writeAtOnce);
-    return may ? this.#structure.guard(protocol.endWrite) : undefined;
+    const may = runSync(this.#engine, flows.tryWrite(protocol), lockToWrite);
+    return may ? new Guard(internal, this.#engine, endWrite) : undefined;
   }
 
-  /**
-   * Removes the lock, now: whoever waits gets EIDRM.
-   *
-   * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
-   * is removed already.
-   */
-  remove(): void {
-    this.#structure.remove();
-  }
-
-  /** Ends the handle, and removes the lock if the handle owns it. A guard stays good. */
-  [Symbol.dispose](): void {
-    this.#structure.dispose();
-  }
-
-  get #toRead(): typeof protocol.read | typeof protocol.readAfterWriters {
-    return this.prefer === "writers" ? protocol.readAfterWriters : protocol.read;
+  /** Whether it lets writers go first that wait. */
+  get #yields(): boolean {
+    return this.prefer === "writers";
   }
 }
 

@@ -1,0 +1,173 @@
+/**
+ * What primitives are made of: semaphores, in the kernel or of another engine, on which flows are
+ * driven.
+ *
+ * @module
+ */
+
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { errorOf } from "../ipc/error_of.ts";
+import { internal } from "../ipc/internal.ts";
+import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import type { FoundSet } from "../ipc/set_handle.ts";
+import type { SetKind } from "../ipc/set_tag.ts";
+import {
+  type Action,
+  operate,
+  operateSync,
+  type PackedStep,
+  packStep,
+  readValues,
+  tryLate,
+  tryOperate,
+  tryPacked,
+} from "../ipc/steps.ts";
+import type { SemaphoreArray } from "./array.ts";
+import type { Target } from "./flow.ts";
+import { type Local, localOf } from "./local.ts";
+import type { Step } from "./protocols.ts";
+
+/** The semaphores of a primitive. */
+export class Engine implements Target {
+  /** What this thread has of the primitive. */
+  readonly local: Local;
+  readonly #array: SemaphoreArray;
+  readonly #kind: SetKind;
+  /** Where they are the kernel's. */
+  readonly #found: FoundSet | undefined;
+
+  /** Makes an engine of semaphores that are those of such a primitive. */
+  constructor(array: SemaphoreArray, kind: SetKind) {
+    this.#array = array;
+    this.#kind = kind;
+    this.#found = array instanceof SemaphoreSet ? array.found(internal) : undefined;
+    this.local = localOf(array);
+  }
+
+  /** The set in the kernel, which alone answers at once. */
+  get set(): SemaphoreSet {
+    if (this.#array instanceof SemaphoreSet) return this.#array;
+    throw new TypeError(
+      "Cannot do this with these semaphores: expected a SemaphoreSet, as only the kernel answers at once",
+    );
+  }
+
+  /** Whether they are the kernel's. */
+  get isKernel(): boolean {
+    return this.#found !== undefined;
+  }
+
+  /** Names the primitive in messages. */
+  get name(): string {
+    return this.#found?.handle.name ?? `the ${this.#kind}`;
+  }
+
+  get #kernel(): FoundSet {
+    return this.#found ?? this.set.found(internal);
+  }
+
+  tryStep(step: Step, action: Action, late: boolean): boolean | Promise<boolean> {
+    if (this.#found === undefined) return this.#array.tryOperate(step);
+    return this.tryStepSync(step, action, late);
+  }
+
+  tryStepSync(step: Step, action: Action, late: boolean): boolean {
+    const set = this.#kernel;
+    return late ? tryLate(set, packStep(step), action) : tryOperate(set, step, action);
+  }
+
+  /** Performs a step that was packed ahead if it is possible now; not on semaphores of another engine. */
+  tryPacked(step: PackedStep, action: Action): boolean {
+    return this.#found !== undefined && tryPacked(this.#found, step, action);
+  }
+
+  wait(step: Step, action: Action, options: WaitOptions | undefined): void | Promise<void> {
+    if (this.#found === undefined) return this.#array.operate(step, options);
+    return operate(this.#found, step, options, action);
+  }
+
+  waitSync(step: Step, action: Action, options: TimeoutOptions | undefined): void {
+    operateSync(this.#kernel, step, options, action);
+  }
+
+  read(): readonly number[] | Promise<readonly number[]> {
+    return this.#found === undefined ? this.#array.read() : readValues(this.#found);
+  }
+
+  readSync(): readonly number[] {
+    return readValues(this.#kernel);
+  }
+
+  giveBack(step: Step, action: Action): void {
+    if (this.#found === undefined) settle(this.#array.tryOperate(step));
+    else this.giveBackPacked(packStep(step), action);
+  }
+
+  /** The same with a step that was packed ahead, which is the kernel's. */
+  giveBackPacked(step: PackedStep, action: Action): void {
+    try {
+      if (tryLate(this.#kernel, step, action)) return;
+    } catch (error) {
+      return ignoreRemoval(error);
+    }
+    throw this.error("EAGAIN", action, "somebody else has set its values: nothing is given back");
+  }
+
+  spoilt(values: readonly number[], action: Action): Error {
+    const reason = `its values ${values.join(", ")} are none that it can have: remove it`;
+    return this.error("EINVAL", action, reason);
+  }
+
+  /** Makes an error of the primitive's own finding. */
+  error(code: Parameters<typeof errorOf>[0], action: Action, reason: string): Error {
+    const { id, key } = this.#found?.handle ?? {};
+    const subject = id === undefined ? {} : { id, key };
+    return errorOf(code, `Cannot ${action(this.name)}: ${reason}`, {
+      syscall: "semop",
+      ...subject,
+    });
+  }
+
+  /** The process that took a semaphore which is 1 if nobody has: the one that operated on it last. */
+  holderOf(index: number): number | undefined {
+    const semaphore = this.set.at(index);
+    for (;;) {
+      const pid = semaphore.lastPid;
+      if (semaphore.value !== 0) return undefined;
+      if (semaphore.lastPid === pid) return pid;
+    }
+  }
+
+  /** A handle of its own to the same semaphores, which owns nothing. */
+  reopen(): Disposable & { readonly array: SemaphoreArray } {
+    const array = this.#array;
+    if (!(array instanceof SemaphoreSet)) return { array, [Symbol.dispose]() {} };
+    const again = SemaphoreSet.fromId(array.id, { kind: this.#kind });
+    return { array: again, [Symbol.dispose]: () => again[Symbol.dispose]() };
+  }
+
+  /** Removes the semaphores. */
+  remove(): void {
+    settle(this.#array.remove());
+  }
+
+  /** Ends the handle, and removes the semaphores if it owns them. */
+  dispose(): void {
+    if (this.#array instanceof SemaphoreSet) this.#array[Symbol.dispose]();
+  }
+}
+
+/** Sees to what nobody waits for: any failure but a removal is to be noticed. */
+function settle(done: unknown): void {
+  if (typeof done === "object") Promise.resolve(done).catch(ignoreRemoval);
+}
+
+/** Throws an error again unless it says that the semaphores are removed. */
+export function ignoreRemoval(error: unknown): void {
+  if (!isRemoved(error)) throw error;
+}
+
+/** Whether an error says that the semaphores are removed. */
+export function isRemoved(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EIDRM";
+}

@@ -1,0 +1,86 @@
+/**
+ * What is held of a primitive: {@linkcode Guard}.
+ *
+ * @module
+ */
+
+import { checkInternal } from "../ipc/internal.ts";
+import { type Action, type PackedStep, packStep } from "../ipc/steps.ts";
+import type { Engine } from "./engine.ts";
+import type { Flow } from "./flow.ts";
+import type { Step } from "./protocols.ts";
+
+/** How something is given back, made ready once. */
+export interface Release {
+  readonly step: Step;
+  readonly packed: PackedStep;
+  /** Says what that is, for messages. */
+  readonly action: Action;
+  /** What this thread has less of then, and how much. */
+  readonly counts: "held" | "writing";
+  readonly amount: number;
+}
+
+/** Makes ready what a flow does that only gives back. */
+export function releaseBy(
+  flow: Flow<unknown>,
+  action: Action,
+  counts: Release["counts"] = "held",
+  amount = 1,
+): Release {
+  const { value: request } = flow.next(null);
+  const { ask, step } = request as { ask: unknown; step: Step };
+  if (ask !== "give back") throw new TypeError("Cannot release by a flow that does more than that");
+  return { step, packed: packStep(step), action, counts, amount };
+}
+
+/**
+ * What was taken of a primitive. Releasing gives it back, once; if the process dies first, the
+ * kernel does.
+ *
+ * @example
+ * ```ts
+ * import { RwLock } from "@sysv/ipc/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using lock = RwLock.create();
+ * {
+ *   using _guard = lock.readSync();
+ *   assertEquals(lock.state().readers, 1);
+ * }
+ * assertEquals(lock.state().readers, 0);
+ * ```
+ */
+export class Guard implements Disposable {
+  /** Undefined once it is released. */
+  #engine: Engine | undefined;
+  readonly #release: Release;
+
+  /** @ignore */
+  constructor(token: symbol, engine: Engine, release: Release) {
+    checkInternal(token, "a method of the primitive");
+    this.#engine = engine;
+    this.#release = release;
+    engine.local[release.counts] += release.amount;
+  }
+
+  /**
+   * Gives back what was taken, even after the primitive's handle is disposed. Does nothing the
+   * second time, nor once the primitive is removed. If it throws, nothing was given back, and it can
+   * be called again.
+   */
+  release(): void {
+    const engine = this.#engine;
+    if (engine === undefined) return;
+    const { step, packed, action, counts, amount } = this.#release;
+    if (engine.isKernel) engine.giveBackPacked(packed, action);
+    else engine.giveBack(step, action);
+    this.#engine = undefined;
+    engine.local[counts] -= amount;
+  }
+
+  /** Releases, so that `using` does. */
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
