@@ -67,3 +67,4 @@ export {
   type RwLockState,
 } from "./rwlock.ts";
 export type { Guard } from "./guard.ts";
+export type { Primitive } from "./primitive.ts";

@@ -10,7 +10,22 @@ import type { PermissionOptions } from "../ipc/object.ts";
 import type { SemaphoreInfo } from "../ipc/set_handle.ts";
 import type { Engine } from "./engine.ts";
 
-/** A handle of a primitive, which is a semaphore set in the kernel. */
+/**
+ * A handle of a primitive, which is a semaphore set in the kernel.
+ *
+ * @example
+ * ```ts
+ * import { Gauge, Mutex, type Primitive } from "@sysv/ipc/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const primitives: Primitive[] = [Mutex.create(), Gauge.create()];
+ * for (const primitive of primitives) {
+ *   primitive.setPermissions({ mode: 0o660 });
+ *   assertEquals(primitive.stat().mode, 0o660);
+ *   primitive.remove();
+ * }
+ * ```
+ */
 export abstract class Primitive implements Disposable {
   readonly #engine: Engine;
 

@@ -5,6 +5,7 @@ import { assertTimeout, assertTimesOut } from "./support/assert.ts";
 import { type Child, otherRuntime, runtime, runtimes } from "./support/child.ts";
 import {
   runSync,
+  semaphoresOf,
   testOpening,
   testTaking,
   testWaits,
@@ -272,7 +273,8 @@ for (const [happens, write] of Object.entries(cancels)) {
 
 test("RwLock.writeSync() withdraws when its time is up", () => {
   using lock = RwLock.create();
-  using _reader = lock.readSync();
+  // Another process reads.
+  semaphoresOf(lock).operateSync([{ index: 0, delta: +1 }]);
   assertTimeout(() => lock.writeSync({ timeout: 5 }));
   assertEquals(lock.state(), { readers: 1, writing: false, queued: 0 });
   using _other = lock.tryRead()!;

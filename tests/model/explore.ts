@@ -1,97 +1,94 @@
 /**
  * A search through all interleavings of processes that share semaphores, each of which may die at
- * any point, and may have each of its waits cancelled.
+ * any point, may have each of its waits cancelled, and may be refused whatever it asks for, as when
+ * the mode of the semaphores was changed meanwhile.
  *
- * What a process does is written as a generator, which yields at each atomic step. Its state is what
- * it has been told since it began its act, so that states can be compared and the generator made
- * again by telling it the same.
+ * What a process does is written as an act: a generator that chooses among the flows of sync/, runs
+ * them, and notes what is true then. Its state is what it has been told since it began its act, so
+ * that states can be compared and the generator made again by telling it the same.
  *
  * @module
  */
 
-import type { Step } from "../../sync/protocols.ts";
+import type { Answer, Flow, Request as FlowRequest } from "../../sync/flow.ts";
 import { die, perform, reverse } from "./semop.ts";
 
-/** What a flow asks for. Everything but a note is one atomic event. */
+/** What a place waits for: what a flow asks for, or that the process chooses. */
 export type Request =
-  /** To be told at once whether the step was possible, and then done. */
-  | { ask: "try"; step: Step }
-  /** The same for a step that gives back, and so has to be possible. */
-  | { ask: "give back"; step: Step }
-  /** To go on when the step is done. */
-  | { ask: "wait"; step: Step; cancellable: boolean }
-  /** To be told what these values mean. */
-  | { ask: "read"; see: (values: readonly number[]) => Answer }
+  | Exclude<FlowRequest, { ask: "loop" }>
   /** To do one of these: it will if nothing else happens, or it may. With nothing that it will do, it is at rest. */
   | { ask: "choose"; will: readonly string[]; may: readonly string[] };
-
-/** What a flow is told. */
-export type Answer = boolean | number | string | null | readonly number[];
 
 /** What is true of a flow from now on. */
 export interface Note<Facts> {
   note: Facts;
 }
 
-/** Whether a loop begins or begins again. */
-export interface Turn {
-  turn: "first" | "next";
-}
+/** Flows in sequence, with what is true between them. */
+export type Act<Result, Facts = never> = Generator<
+  FlowRequest | Request | Note<Facts>,
+  Result,
+  Answer
+>;
 
-/** Atomic steps in sequence. */
-export type Flow<Result, Facts = never> = Generator<Request | Note<Facts> | Turn, Result, Answer>;
+/** What a request ends with instead of an answer. */
+type Failure = "cancelled" | "ERANGE" | "refused";
+
+/** What was told to a request. */
+type Told = Answer | { readonly thrown: Failure };
 
 /** What ends an act before its end. */
-export class Rejection extends Error {}
+export class Rejection extends Error {
+  readonly code: string;
 
-/** What a wait ends with when it is cancelled. */
-export class Cancelled extends Rejection {}
-
-/** What a step ends with that would leave the range of a value. */
-export class OutOfRange extends Error {}
-
-/** Performs a step if it is possible, and tells whether. */
-export function* tryOperate(step: Step): Flow<boolean> {
-  return told(yield { ask: "try", step }) === true;
+  constructor(code: string) {
+    super(code);
+    this.code = code;
+  }
 }
 
-/** Performs a step that has to be possible. */
-export function* giveBack(step: Step): Flow<void> {
-  yield { ask: "give back", step };
-}
-
-/** Waits until a step is done. */
-export function* operate(step: Step, cancellable = true): Flow<void> {
-  told(yield { ask: "wait", step, cancellable });
-}
-
-/** Reads the values at one moment. */
-export function* read<Seen extends Answer>(see: (values: readonly number[]) => Seen): Flow<Seen> {
-  return (yield { ask: "read", see }) as Seen;
+/** What a request ends with that is refused. */
+export class Refusal extends Rejection {
+  /** Whether something was to be given back, which is kept therefore. */
+  constructor(readonly keeps: boolean) {
+    super("EACCES");
+  }
 }
 
 /** Does anything of what it may do. */
 export function* choose<Choice extends string>(
   { will = [], may = [] }: { will?: readonly Choice[]; may?: readonly Choice[] },
-): Flow<Choice> {
+): Act<Choice> {
   return (yield { ask: "choose", will, may }) as Choice;
 }
 
 /** Says what is true from now on. */
-export function* note<Facts>(facts: Facts): Flow<void, Facts> {
+export function* note<Facts>(facts: Facts): Act<void, Facts> {
   yield { note: facts };
 }
 
-/** Takes turns, which remember nothing of each other, until one succeeds. */
-export function* until(turn: () => Flow<boolean>): Flow<void> {
-  yield { turn: "first" };
-  while (!(yield* turn())) yield { turn: "next" };
-}
-
-function told(answer: Answer): Answer {
-  if (answer === "cancelled") throw new Cancelled();
-  if (answer === "ERANGE") throw new OutOfRange();
-  return answer;
+/** Runs a flow, and notes what is true after each of its events. */
+export function* watch<Result, Facts>(
+  flow: Flow<Result>,
+  look: () => Facts,
+): Act<Result, Facts> {
+  try {
+    let turn = flow.next(null);
+    while (!turn.done) {
+      yield { note: look() };
+      let answer;
+      try {
+        answer = yield turn.value;
+      } catch (error) {
+        turn = flow.throw(error);
+        continue;
+      }
+      turn = flow.next(answer);
+    }
+    return turn.value;
+  } finally {
+    yield { note: look() };
+  }
 }
 
 /** Where a flow is: what it asks for, and what is true of it. */
@@ -103,7 +100,9 @@ export interface Place<Facts> {
   readonly about: string;
   /** The facts that its act began with, and what it was told since. */
   readonly start: Facts;
-  readonly history: readonly Answer[];
+  readonly history: readonly Told[];
+  /** What the act threw instead. */
+  readonly fault: string | undefined;
 }
 
 /** A process: its flows share its undo, and its death. */
@@ -135,13 +134,19 @@ export interface Model<Facts> {
   /** What is true of each flow in the beginning. */
   readonly facts: Facts;
   /** What a flow does, again and again; all that it keeps from one act to the next are the facts. */
-  act(facts: Facts): Flow<void, Facts>;
+  act(facts: Facts): Act<void, Facts>;
   /** Fails if a state is wrong. */
   check(state: State<Facts>): void;
   /** Fails if a state is wrong in which all who live are at rest. */
   checkAtRest(state: State<Facts>): void;
   /** What a witness remembers of a transition; fails if it is wrong. */
   witness?(before: State<Facts>, after: State<Facts>): number;
+  /**
+   * Whether requests are refused, at any moment.
+   *
+   * @default {false}
+   */
+  readonly refuses?: boolean;
   /** Whether those who wait rightly wait for ever. */
   mayWait?(state: State<Facts>): boolean;
 }
@@ -166,7 +171,7 @@ interface Transition<Facts> {
   readonly certain: boolean;
 }
 
-const mostStates = 100_000;
+const mostStates = 300_000;
 
 /** Explores all states, and checks that from each all who live can come to rest. */
 export function explore<Facts>(model: Model<Facts>): Exploration<Facts> {
@@ -200,10 +205,12 @@ export function explore<Facts>(model: Model<Facts>): Exploration<Facts> {
     });
     if (wrong !== undefined) return failure(wrong, trace(number));
     if (resting || model.mayWait?.(state)) rests.add(number);
-    for (const by of transitions(state, places)) {
+    for (const by of transitions(state, places, model.refuses === true)) {
       let { after } = by;
       const wrong = complaint(() => {
         if (by.event === "impossible") throw new Error("What is given back has to be possible");
+        const { fault } = by.after.processes[by.process]!.flows[by.flow]!;
+        if (fault !== undefined) throw new Error(fault);
         const witness = model.witness?.(state, after);
         if (witness !== undefined) after = { ...after, witness };
       });
@@ -273,22 +280,26 @@ function atRest<Facts>({ processes }: State<Facts>): boolean {
 function* transitions<Facts>(
   state: State<Facts>,
   places: Places<Facts>,
+  refuses: boolean,
 ): Generator<Transition<Facts>> {
   for (const [process, { alive, undo, flows, done }] of state.processes.entries()) {
     if (!alive) continue;
     for (const [flow, place] of flows.entries()) {
       const { request } = place;
       const event = (
-        answer: Answer,
+        answer: Told,
         { values = state.values, undo: newUndo = undo } = {},
         certain = true,
-        happened = answer,
+        happened: unknown = answer,
       ): Transition<Facts> => {
         const newFlows = flows.with(flow, places.after(place, answer));
         const changed = processOf(true, newUndo, newFlows, done.with(flow, false));
         const after = { ...state, values, processes: state.processes.with(process, changed) };
         return { after, process, flow, event: JSON.stringify(happened), request, certain };
       };
+      const failure = (thrown: Failure, change = {}, certain = false, happened: string = thrown) =>
+        event({ thrown }, change, certain, happened);
+      if (refuses && request.ask !== "choose" && !done[flow]) yield failure("refused");
       if (request.ask === "choose") {
         for (const choice of request.will) yield event(choice);
         for (const choice of request.may) yield event(choice, {}, false);
@@ -297,15 +308,15 @@ function* transitions<Facts>(
       } else if (done[flow]) {
         yield event("done");
         const change = perform(state.values, undo, reverse(request.step)!);
-        if (typeof change === "object") yield event("cancelled", change, false, "reversed");
+        if (typeof change === "object") yield failure("cancelled", change, false, "reversed");
       } else {
         const change = perform(state.values, undo, request.step);
-        if (change === "ERANGE" && request.ask !== "give back") yield event(change);
+        if (change === "ERANGE" && request.ask !== "give back") yield failure(change, {}, true);
         if (request.ask === "wait") {
-          if (request.cancellable) yield event("cancelled", {}, false);
+          yield failure("cancelled");
           if (typeof change !== "object") continue;
           // What cannot be reversed is the same to all whether the flow has been told of it or not.
-          if (!request.cancellable || reverse(request.step) === undefined) {
+          if (reverse(request.step) === undefined) {
             yield event("done", change);
           } else {
             const changed = processOf(true, change.undo, flows, done.with(flow, true));
@@ -338,7 +349,7 @@ class Places<Facts> {
   readonly all: Place<Facts>[] = [];
   readonly #model: Model<Facts>;
   readonly #byHistory = new Map<string, Place<Facts>>();
-  readonly #next: Map<Answer, Place<Facts>>[] = [];
+  readonly #next: Map<Told, Place<Facts>>[] = [];
 
   constructor(model: Model<Facts>) {
     this.#model = model;
@@ -350,18 +361,18 @@ class Places<Facts> {
   }
 
   /** Where an answer leads. */
-  after({ id, start, history }: Place<Facts>, answer: Answer): Place<Facts> {
+  after({ id, start, history }: Place<Facts>, told: Told): Place<Facts> {
     const next = this.#next[id]!;
-    const key = typeof answer === "object" ? JSON.stringify(answer) : answer;
+    const key = typeof told === "object" ? JSON.stringify(told) : told;
     let place = next.get(key);
     if (place === undefined) {
-      place = this.#find(start, [...history, answer]);
+      place = this.#find(start, [...history, told]);
       next.set(key, place);
     }
     return place;
   }
 
-  #find(start: Facts, history: readonly Answer[]): Place<Facts> {
+  #find(start: Facts, history: readonly Told[]): Place<Facts> {
     const key = JSON.stringify([start, history]);
     let place = this.#byHistory.get(key);
     if (place === undefined) {
@@ -371,34 +382,52 @@ class Places<Facts> {
     return place;
   }
 
-  #replay(start: Facts, history: readonly Answer[]): Place<Facts> {
+  #replay(start: Facts, history: readonly Told[]): Place<Facts> {
     let facts = start;
-    const flow = this.#model.act(start);
+    const act = this.#model.act(start);
     let loop = 0;
     let at = 0;
+    const add = (request: Request, fault?: string) =>
+      this.#add({ request, facts, about: JSON.stringify(facts), start, history, fault });
     try {
-      let { value, done } = flow.next();
-      while (!done) {
-        let answer: Answer = null;
-        if ("note" in value!) facts = value.note;
-        else if ("turn" in value!) {
-          if (value.turn === "next") return this.#find(start, history.slice(0, loop));
+      let turn = act.next(null);
+      while (!turn.done) {
+        const { value } = turn;
+        if ("note" in value) {
+          facts = value.note;
+          turn = act.next(null);
+        } else if (value.ask === "loop") {
+          if (value.again) return this.#find(start, history.slice(0, loop));
           loop = at;
-        } else if (at === history.length) return this.#add(value!, facts, start, history);
-        else answer = history[at++]!;
-        ({ value, done } = flow.next(answer));
+          turn = act.next(null);
+        } else if (at === history.length) return add(value);
+        else turn = tell(act, value, history[at++]!);
       }
     } catch (error) {
-      if (!(error instanceof Rejection)) throw error;
+      if (!(error instanceof Rejection)) return add(rest, String(error));
     }
     return this.begin(facts);
   }
 
-  #add(request: Request, facts: Facts, start: Facts, history: readonly Answer[]): Place<Facts> {
-    const about = JSON.stringify(facts);
-    const place = { id: this.all.length, request, facts, about, start, history };
-    this.all.push(place);
+  #add(place: Omit<Place<Facts>, "id">): Place<Facts> {
+    const added = { ...place, id: this.all.length };
+    this.all.push(added);
     this.#next.push(new Map());
-    return place;
+    return added;
   }
+}
+
+const rest: Request = { ask: "choose", will: [], may: [] };
+
+/** Goes on with an act as it was told. */
+function tell<Facts>(
+  act: Act<void, Facts>,
+  { ask }: Request,
+  told: Told,
+): ReturnType<Act<void, Facts>["next"]> {
+  if (typeof told !== "object" || told === null || !("thrown" in told)) return act.next(told);
+  const { thrown } = told;
+  return act.throw(
+    thrown === "refused" ? new Refusal(ask === "give back") : new Rejection(thrown),
+  );
 }

@@ -1,0 +1,141 @@
+import { assert } from "@std/assert";
+import { test } from "node:test";
+import { type Flow, type Like, tryStep, waitFor } from "../sync/flow.ts";
+import * as rwlockFlows from "../sync/flows/rwlock.ts";
+import { rwlock } from "../sync/protocols.ts";
+import {
+  assertNoUndo,
+  assertValues,
+  count,
+  fails,
+  isKept,
+  type Keeper,
+  keeping,
+  passes,
+  withoutKeepers,
+  withoutUndo,
+} from "./model/check.ts";
+import { choose, type Model, note } from "./model/explore.ts";
+
+type Protocol = Like<typeof rwlock>;
+type Flows = typeof rwlockFlows;
+
+interface User extends Keeper {
+  is: "idle" | "reading" | "writing";
+}
+
+interface RwLockModel {
+  protocol?: Protocol;
+  flows?: Flows;
+}
+
+/** Every form of a lock of readers and writers. */
+function rwlockModel({ protocol: p = rwlock, flows = rwlockFlows }: RwLockModel = {}): Model<User> {
+  function* always(flow: Flow<void>): Flow<boolean> {
+    yield* flow;
+    return true;
+  }
+  const forms: Record<string, [User["is"], () => Flow<boolean>]> = {
+    read: ["reading", () => always(flows.read(p, false))],
+    readAfterWriters: ["reading", () => always(flows.read(p, true))],
+    tryRead: ["reading", () => flows.tryRead(p, false)],
+    tryReadAfterWriters: ["reading", () => flows.tryRead(p, true)],
+    write: ["writing", () => always(flows.write(p))],
+    tryWrite: ["writing", () => flows.tryWrite(p)],
+  };
+  return {
+    values: p.values,
+    facts: { is: "idle" },
+    refuses: true,
+    *act(facts) {
+      if (facts.keeps) yield* choose({});
+      if (facts.is !== "idle") {
+        yield* choose({ will: ["unlock"] });
+        yield* facts.is === "reading" ? flows.endRead(p) : flows.endWrite(p);
+        return yield* note<User>({ is: "idle" });
+      }
+      const [is, form] = forms[yield* choose({ may: Object.keys(forms) })]!;
+      yield* keeping(
+        facts,
+        (function* () {
+          if (yield* form()) yield* note<User>({ is });
+        })(),
+      );
+    },
+    mayWait: isKept,
+    check(state) {
+      const writing = count(state, ({ is }) => is === "writing");
+      const reading = count(state, ({ is }) => is === "reading");
+      assert(writing <= 1, "Two write");
+      assert(writing === 0 || reading === 0, "One reads while one writes");
+    },
+    checkAtRest(state) {
+      const settled = withoutKeepers(state);
+      assertNoUndo(settled);
+      assertValues(settled, [0, 0, 0]);
+    },
+  };
+}
+
+test("A lock of readers and writers survives every death, cancel and refusal", () => {
+  passes(rwlockModel());
+});
+
+test("The model finds a lock whose queue a cancelled writer does not leave", () => {
+  fails(rwlockModel({ protocol: { ...rwlock, withdraw: [] } }), "The undo has drifted");
+});
+
+test("The model finds a writer that forgets to withdraw when it gives up", () => {
+  const flows: Flows = {
+    ...rwlockFlows,
+    *write(p) {
+      if (yield* tryStep(p.writeAtOnce)) return;
+      yield* tryStep(p.announce);
+      yield* waitFor(p.write);
+    },
+  };
+  fails(rwlockModel({ flows }), "The undo has drifted");
+});
+
+test("The model finds a writer that does not announce itself", () => {
+  const flows: Flows = {
+    ...rwlockFlows,
+    *write(p) {
+      yield* waitFor(p.write);
+    },
+  };
+  fails(rwlockModel({ flows }), "Somebody who lives can never come to rest");
+});
+
+test("The model finds a tryWrite() that differs: it does not look for readers", () => {
+  const flows: Flows = {
+    ...rwlockFlows,
+    tryWrite: (p) => tryStep(p.writeAtOnce.filter(({ index }) => index !== 0)),
+  };
+  fails(rwlockModel({ flows }), "One reads while one writes");
+});
+
+test("The model finds a lock that dies with its writer", () => {
+  const protocol = {
+    ...rwlock,
+    writeAtOnce: withoutUndo(rwlock.writeAtOnce),
+    write: rwlock.write.map((one) => one.index === rwlock.writer ? { ...one, undo: false } : one),
+    endWrite: withoutUndo(rwlock.endWrite),
+  };
+  fails(rwlockModel({ protocol }), "The values have drifted");
+});
+
+test("The model finds a lock whose writers do not wait for each other", () => {
+  const write = rwlock.write.filter(({ index, delta }) => index !== rwlock.writer || delta !== 0);
+  fails(rwlockModel({ protocol: { ...rwlock, write } }), "Two write");
+});
+
+test("The model finds a lock whose readers do not wait for the writer", () => {
+  const protocol = { ...rwlock, read: rwlock.read.slice(1) };
+  fails(rwlockModel({ protocol }), "One reads while one writes");
+});
+
+test("The model finds a lock whose readers leave as writers", () => {
+  const flows: Flows = { ...rwlockFlows, endRead: rwlockFlows.endWrite };
+  fails(rwlockModel({ flows }), "What is given back has to be possible");
+});
