@@ -1,16 +1,11 @@
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { Mutex, type MutexGuard } from "@sysv/ipc/sync";
-import {
-  assertIpcError,
-  assertRejectsWith,
-  assertTimeout,
-  assertTimesOut,
-} from "./support/assert.ts";
+import { assertIpcError, assertRejectsWith, assertTimesOut } from "./support/assert.ts";
 import { Child, otherRuntime, runtime, runtimes } from "./support/child.ts";
 import {
   runSync,
@@ -335,75 +330,6 @@ test("Mutex.lock() excludes a hundred callers of one program from each other, in
   }));
   assertEquals(order, Array.from({ length: 100 }, (_, i) => i));
   assertEquals(valuesOf(mutex), [1, 0]);
-});
-
-test("Mutex.lockSync() throws EDEADLK when this thread holds the mutex, by whatever handle", async () => {
-  using mutex = Mutex.create();
-  const other = Mutex.fromId(mutex.id);
-  for (const lock of Object.values(locks)) {
-    using _guard = (await lock(mutex))!;
-    assertIpcError(() => mutex.lockSync(), "EDEADLK", "semop");
-    assertIpcError(() => other.lockSync(), "EDEADLK", "semop");
-    assertEquals(valuesOf(mutex), [0, 1]);
-  }
-  other.lockSync().release();
-});
-
-test("Mutex.lockSync() throws EDEADLK when this thread holds the mutex, whatever it released before", () => {
-  using mutex = Mutex.create();
-  const former = mutex.lockSync();
-  former.release();
-  using _guard = mutex.lockSync();
-  former.release();
-  assertIpcError(() => mutex.lockSync({ timeout: 5 }), "EDEADLK", "semop");
-});
-
-test("Mutex.lockSync() throws EDEADLK when this thread is about to hold the mutex", async () => {
-  using mutex = Mutex.create();
-  const other = Mutex.fromId(mutex.id);
-  for (const take of [() => mutex.lock(), () => mutex.recover()]) {
-    const taking = take();
-    // The kernel has given it already, but nobody has the guard.
-    assertEquals(mutex.locked, true);
-    for (const handle of [mutex, other]) {
-      assertIpcError(() => handle.lockSync({ timeout: 5 }), "EDEADLK", "semop");
-      assertIpcError(() => handle.recoverSync({ timeout: 5 }), "EDEADLK", "semop");
-    }
-    (await taking).release();
-    other.lockSync().release();
-  }
-});
-
-test("Mutex.lockSync() throws EDEADLK when this thread waits for the mutex in a promise", async () => {
-  using mutex = Mutex.create();
-  await using holder = await hold(mutex);
-  const other = Mutex.fromId(mutex.id);
-  const controller = new AbortController();
-  const waits = [mutex.lock({ signal: controller.signal }), mutex.recover()];
-  const message = /waits for it in a promise/;
-  for (const handle of [mutex, other]) {
-    const errors = [
-      assertIpcError(() => handle.lockSync({ timeout: 5 }), "EDEADLK", "semop"),
-      assertIpcError(() => handle.recoverSync({ timeout: 5 }), "EDEADLK", "semop"),
-    ];
-    for (const error of errors) assertMatch(error.message, message);
-  }
-  controller.abort();
-  await assertRejects(() => waits[0]!);
-  assertIpcError(() => mutex.lockSync({ timeout: 5 }), "EDEADLK", "semop");
-  holder.say("release");
-  (await waits[1]!).release();
-  mutex.lockSync().release();
-});
-
-test("Mutex.lockSync() waits when this thread has given up to wait for the mutex", async () => {
-  using mutex = Mutex.create();
-  await using _holder = await hold(mutex);
-  for (const take of ["lock", "recover"] as const) {
-    await assertTimesOut(mutex[take]({ timeout: 5 }));
-    await assertRejects(() => mutex[take]({ signal: AbortSignal.abort() }));
-    assertTimeout(() => mutex.lockSync({ timeout: 5 }));
-  }
 });
 
 test("Mutex.lock() serves those of one program in turn who lock again and again", async () => {

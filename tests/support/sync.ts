@@ -5,12 +5,22 @@
  * @module
  */
 
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { test } from "node:test";
+import { inspect as inspectOfNode } from "node:util";
 import {
   type IpcError,
   type Key,
   keyOf,
+  type PermissionOptions,
+  type SemaphoreInfo,
   SemaphoreSet,
   type SetKind,
   type WaitOptions,
@@ -35,10 +45,16 @@ export function runSync(program: string, options?: RunOptions): Child {
   return run(prelude + program, options);
 }
 
+/** What console.log shows. */
+const inspect: (shown: unknown) => string =
+  (globalThis as { Deno?: { inspect(shown: unknown): string } }).Deno?.inspect ?? inspectOfNode;
+
 /** What all primitives have. */
 export interface Primitive extends Disposable {
   readonly id: number;
   readonly key: number | undefined;
+  stat(): SemaphoreInfo;
+  setPermissions(permissions: PermissionOptions): void;
   remove(): void;
 }
 
@@ -171,6 +187,29 @@ export function testOpening<P extends Primitive>(opening: Opening<P>): void {
     using _ = removing(fromId(made.id));
     made[Symbol.dispose]();
     assertThrows(() => made.remove(), ReferenceError);
+  });
+
+  test(`${name}.stat() describes it, and setPermissions() changes who may use it`, () => {
+    using made = create({ mode: 0o640 });
+    const info = made.stat();
+    assertEquals([info.id, info.key, info.mode], [made.id, undefined, 0o640]);
+    assertEquals(info.size, values.length);
+    fromId(made.id).setPermissions({ mode: 0o600 });
+    assertEquals(made.stat().mode, 0o600);
+    made.remove();
+    assertIpcError(() => made.stat(), "EIDRM", "semctl");
+    assertIpcError(() => made.setPermissions({ mode: 0o600 }), "EIDRM", "semctl");
+  });
+
+  test(`${name} shows itself to console.log, whatever became of it`, () => {
+    using made = create({ key: freshName() });
+    const hex = `0x${(made.key! >>> 0).toString(16).padStart(8, "0")}`;
+    assertStringIncludes(inspect(made), `${name} { id: ${made.id}, key: ${hex}`);
+    assertMatch(inspect({ made }), /made: \w+ \{ id: /);
+    made.remove();
+    assertStringIncludes(inspect(made), "<removed>");
+    made[Symbol.dispose]();
+    assertStringIncludes(inspect(made), "<disposed>");
   });
 
   test(`${name}.remove() removes it, whoever made it`, () => {
