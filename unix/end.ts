@@ -1,5 +1,5 @@
 /**
- * What both ends of a pipe have in common: {@linkcode setNonblocking} and {@linkcode End}.
+ * What both ends of a pipe share: {@linkcode setNonblocking} and {@linkcode End}.
  *
  * @module
  */
@@ -23,10 +23,10 @@ export function flagsOf(fd: number): number {
 }
 
 /**
- * Makes an open file non-blocking, or blocking again: reading what is not there, or writing what has
- * no room, then gives EAGAIN instead of waiting. It holds for all processes that share the file, and
- * any of them can change it: `spawn` of `node:child_process` makes blocking what it hands to a child, in
- * both runtimes and for this process too. Set it in the child, or after `spawn`.
+ * Makes an open file non-blocking, or blocking again: reading when there is nothing, or writing when there is
+ * no room, then fails with EAGAIN instead of waiting. The flag belongs to the open file, so it holds for all
+ * processes that share it, and any of them can change it: `spawn` of `node:child_process` clears it for what
+ * it hands to a child, in both runtimes and for this process too. Set it in the child, or after `spawn`.
  *
  * @example
  * ```ts
@@ -39,7 +39,7 @@ export function flagsOf(fd: number): number {
  * ```
  *
  * @param fd The file descriptor.
- * @param on Whether it shall be non-blocking.
+ * @param on Whether it is to be non-blocking.
  * @throws {IpcError} EBADF if it is not open.
  * @see https://man7.org/linux/man-pages/man2/fcntl.2.html
  */
@@ -55,13 +55,13 @@ function checkOn(on: boolean): void {
   throw new TypeError(`Cannot set non-blocking to ${described(on)}: expected a boolean`);
 }
 
-/** Makes a call again as long as nothing but the runtime's own signals ends it. */
+/** Repeats a call as long as only the runtime's own signals end it. */
 export function restart(call: () => number): number {
   const result = call();
   return result === -errors.EINTR ? resume(call) : result;
 }
 
-/** What both ends of a pipe have in common: a descriptor, open until it is closed. */
+/** What both ends of a pipe share: a descriptor, open until it is closed. */
 export class End {
   readonly #closing = new AbortController();
   readonly #fd: number;
@@ -78,14 +78,14 @@ export class End {
     throw new ReferenceError(`Cannot use descriptor ${this.#fd} as this end is closed`);
   }
 
-  /** Waits until the descriptor is ready, or closed, and tells whether it was in time. */
+  /** Waits until the descriptor is ready or closed; false if the timeout expired first. */
   async ready(interest: PollInterest, deadline: number, signal?: AbortSignal): Promise<boolean> {
     const closing = this.#closing.signal;
     const ends = signal === undefined ? closing : AbortSignal.any([signal, closing]);
     return await pollUntil([{ fd: this.fd, events: interest }], deadline, ends) !== undefined;
   }
 
-  /** Waits until the descriptor is ready, blocking the thread, and tells whether it was in time. */
+  /** Waits until the descriptor is ready, blocking the thread; false if the timeout expired first. */
   readySync(interest: PollInterest, deadline: number): boolean {
     return pollSyncUntil([{ fd: this.fd, events: interest }], deadline) !== undefined;
   }
@@ -96,7 +96,7 @@ export class End {
     const reason = new ReferenceError(`Cannot use descriptor ${this.#fd} as this end is closed`);
     this.#closing.abort(reason);
     closing(this.#fd);
-    // Linux closes it even if a signal comes.
+    // Linux closes it even if a signal arrives.
     const result = calls.close(this.#fd);
     if (result !== -errors.EINTR) done(result, "close", `close descriptor ${this.#fd}`);
   }

@@ -23,37 +23,37 @@ import { limitsOf } from "./limits.ts";
 import { bitsOf, eventsOf, type PollInterest, type PollResult, pollUntil, restOf } from "./poll.ts";
 import { closing } from "./readiness.ts";
 
-/** How an {@linkcode Epoll} watches a descriptor. */
+/** Options of {@linkcode Epoll.add} and {@linkcode Epoll.modify}. */
 export interface EpollOptions {
   /**
-   * For what.
+   * The events to watch for.
    *
    * @default {["readable"]}
    */
   events?: PollInterest | readonly PollInterest[] | undefined;
   /**
-   * `"level"`: it is told as long as it is ready. `"edge"`: it is told once each time something new
-   * comes, so that one has to read or write until there is no more.
+   * `"level"` reports the descriptor as long as it is ready. `"edge"` reports it once each time something
+   * new arrives: then read or write until there is no more.
    *
    * @default {"level"}
    */
   trigger?: "level" | "edge" | undefined;
 }
 
-/** How to wait for an {@linkcode Epoll}. */
+/** Options of {@linkcode Epoll.wait}. */
 export interface EpollWaitOptions extends WaitOptions {
   /**
-   * The most descriptors to be told of at once.
+   * The maximum number of descriptors to report at once.
    *
    * @default {64}
    */
   max?: number | undefined;
 }
 
-/** How to wait for an {@linkcode Epoll}, blocking the thread. */
+/** Options of {@linkcode Epoll.waitSync}. */
 export interface EpollWaitSyncOptions extends TimeoutOptions {
   /**
-   * The most descriptors to be told of at once.
+   * The maximum number of descriptors to report at once.
    *
    * @default {64}
    */
@@ -61,12 +61,11 @@ export interface EpollWaitSyncOptions extends TimeoutOptions {
 }
 
 /**
- * A set of descriptors of which the kernel tells which are ready, at a cost that does not grow with
- * how many there are (Linux).
+ * A set of descriptors that the kernel watches, at a cost that does not grow with their number (Linux).
  *
- * - **Waiting:** does not block the event loop; a wait that ends early has lost no event.
- * - **Closing:** a descriptor that is closed is gone from the set, unless another process has it too.
- * - **Threads:** all that wait share one.
+ * - **Waiting:** does not block the event loop. A wait that is aborted or times out loses no event.
+ * - **Closing:** closing a descriptor removes it from the set, unless another process has it open too.
+ * - **Threads:** all waits share one.
  *
  * @example
  * ```ts
@@ -88,7 +87,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   #events = new EpollEvents(64);
 
   /**
-   * Makes an empty set.
+   * Creates an empty set.
    *
    * @throws {IpcError} ENOSYS where there is no epoll, EMFILE if this process has too many open files.
    */
@@ -112,10 +111,10 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   }
 
   /**
-   * Begins to watch a descriptor.
+   * Adds a descriptor to the set.
    *
    * @param fd The file descriptor.
-   * @param options For what, and how.
+   * @param options The events, and how they are reported.
    * @throws {IpcError} EEXIST if it is watched already, EPERM if it is a file, which is always ready, EBADF.
    */
   add(fd: number, options?: EpollOptions): void {
@@ -126,7 +125,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
    * Changes how a descriptor is watched.
    *
    * @param fd The file descriptor.
-   * @param options For what, and how.
+   * @param options The events, and how they are reported.
    * @throws {IpcError} ENOENT if it is not watched, EBADF.
    */
   modify(fd: number, options?: EpollOptions): void {
@@ -134,7 +133,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   }
 
   /**
-   * Ends watching a descriptor.
+   * Removes a descriptor from the set.
    *
    * @param fd The file descriptor.
    * @throws {IpcError} ENOENT if it is not watched, EBADF.
@@ -146,9 +145,9 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   /**
    * Waits until one of the descriptors is ready.
    *
-   * @param options The signal, the timeout, and of how many to be told.
-   * @returns A promise of those that are, at least one. It rejects with the reason of the signal, with a
-   * DOMException "TimeoutError" if the time is up, with a ReferenceError if the set is closed.
+   * @param options The signal, the timeout, and the maximum number to report.
+   * @returns A promise of the ready descriptors, at least one. It rejects with the reason of the signal, with a
+   * DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the set is closed.
    */
   async wait(options?: EpollWaitOptions): Promise<PollResult[]> {
     const { timeout, deadline, signal } = limitsOf(options);
@@ -170,9 +169,9 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   /**
    * Waits until one of the descriptors is ready, blocking the thread.
    *
-   * @param options The timeout, and of how many to be told.
-   * @returns Those that are, at least one.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @param options The timeout, and the maximum number to report.
+   * @returns The ready descriptors, at least one.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program, or its runtime, handled a signal.
    */
   waitSync(options?: EpollWaitSyncOptions): PollResult[] {
@@ -186,10 +185,10 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   }
 
   /**
-   * Tells which of the descriptors are ready.
+   * Returns the descriptors that are ready, without waiting.
    *
-   * @param max The most to be told of.
-   * @returns At least one, or undefined if none is.
+   * @param max The maximum number to report, 64 unless given.
+   * @returns The ready descriptors, at least one, or undefined if none is ready.
    */
   tryWait(max?: number): PollResult[] | undefined {
     const results = this.#wait(maxOf({ max }), () => 0);
@@ -197,8 +196,8 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   }
 
   /**
-   * Iterates over what is ready, as it comes, until the set is closed. The kernel is asked for one at a
-   * time: leaving the loop loses nothing, and what is removed meanwhile is not told.
+   * Iterates over the descriptors as they become ready, until the set is closed. Each step asks the kernel
+   * for one: leaving the loop loses nothing, and a descriptor that was removed is not reported.
    */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<PollResult> {
     while (!this.#closing.signal.aborted) {
@@ -213,7 +212,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     }
   }
 
-  /** Closes the set, not its descriptors: who polls it gets EBADF. Does nothing the second time. */
+  /** Closes the set, but not its descriptors. Pending waits reject. Does nothing the second time. */
   close(): void {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new ReferenceError(`Cannot use epoll ${this.#fd} as it is closed`));

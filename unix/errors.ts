@@ -7,7 +7,7 @@
 import { checkInteger } from "../ffi/check.ts";
 import { IpcError, reasonOf } from "../ffi/error.ts";
 
-/** Gives the result of a call back, and throws if it is the negative number of an error. */
+/** Returns the result of a call, and throws if it is the negative number of an error. */
 export function done(result: number, syscall: string, doing: string): number {
   if (result >= 0) return result;
   throw new IpcError(`Cannot ${doing} as ${reasonOf(-result)}`, -result, { syscall });

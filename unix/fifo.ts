@@ -23,7 +23,7 @@ const { O_NONBLOCK } = abi.flags;
 /** Options of {@linkcode makeFifo}. */
 export interface MakeFifoOptions {
   /**
-   * The permissions, in octal, less what the umask of the process takes away.
+   * The permissions, in octal, without the bits of the umask.
    *
    * @default {0o600}
    */
@@ -31,7 +31,7 @@ export interface MakeFifoOptions {
 }
 
 /**
- * Makes a FIFO: a pipe with a name in the file system, where unrelated programs meet.
+ * Creates a FIFO: a pipe with a name in the file system, where unrelated programs meet.
  *
  * @example
  * ```ts
@@ -47,8 +47,8 @@ export interface MakeFifoOptions {
  * ```
  *
  * @param path The path.
- * @param options The permissions.
- * @throws {IpcError} EEXIST if there is something, ENOENT, EACCES.
+ * @param options The permissions, 0o600 unless given.
+ * @throws {IpcError} EEXIST if the path exists, ENOENT, EACCES.
  * @see https://man7.org/linux/man-pages/man3/mkfifo.3.html
  */
 export function makeFifo(path: string, options: MakeFifoOptions = {}): void {
@@ -59,20 +59,20 @@ export function makeFifo(path: string, options: MakeFifoOptions = {}): void {
 }
 
 /**
- * Opens a FIFO for reading; does not wait for a writer. Until one has come, reading waits; when the
- * last has left, reading gives null: see {@linkcode PipeReader}.
+ * Opens a FIFO for reading, without waiting for a writer. Reading waits until a writer has come, and returns
+ * null when the last one has gone: see {@linkcode PipeReader}.
  *
  * @param path The path.
- * @param end Which end.
+ * @param end `"read"` or `"write"`.
  * @throws {IpcError} ENOENT if there is none, EINVAL if it is not a FIFO, EACCES.
  */
 export function openFifo(path: string, end: "read"): Promise<PipeReader>;
 /**
- * Opens a FIFO for writing, waiting until there is a reader. It looks for one every 16 ms, as no call
- * waits for that without blocking.
+ * Opens a FIFO for writing, waiting until there is a reader. It looks for one every 16 ms, because no system
+ * call waits for that without blocking.
  *
  * @param path The path.
- * @param end Which end.
+ * @param end `"read"` or `"write"`.
  * @param options The signal and the timeout.
  * @throws {IpcError} ENOENT if there is none, EINVAL if it is not a FIFO, EACCES.
  */
@@ -97,7 +97,7 @@ export function openFifo(path: string, end: "write", options?: WaitOptions): Pro
  * ```
  *
  * @param path The path.
- * @param end Which end.
+ * @param end `"read"` or `"write"`.
  * @param options The signal and the timeout, for writing.
  * @returns A promise of the end.
  */

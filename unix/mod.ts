@@ -1,5 +1,5 @@
 /**
- * Pipes, polling and signals: the other half of how Unix processes work together.
+ * Pipes, FIFOs, polling and signals between processes, as promises that do not block the event loop.
  *
  * @example
  * ```ts

@@ -14,8 +14,8 @@ import { PipeWriter } from "./pipe_writer.ts";
 /** Options of {@linkcode pipe}. */
 export interface PipeOptions {
   /**
-   * Whether both ends are non-blocking, for whoever else gets them too: see
-   * {@linkcode setNonblocking}. The promises and the `try` forms need it not.
+   * Whether both ends are non-blocking, also for the processes that inherit them: see
+   * {@linkcode setNonblocking}. The promises and the `try` forms do not need it.
    *
    * @default {false}
    */
@@ -31,9 +31,8 @@ export interface Pipe extends Disposable {
 }
 
 /**
- * Makes a pipe. Neither end goes to a child process unless it is handed over: by its `fd` in the
- * `stdio` of `node:child_process`, which works in both runtimes. From there it goes on to the
- * children of that child, as do its standard input and output.
+ * Creates a pipe. A child process gets an end only if its `fd` stands in the `stdio` of
+ * `node:child_process`, which works in both runtimes. The children of that child inherit it too.
  *
  * @example
  * ```ts
@@ -47,7 +46,7 @@ export interface Pipe extends Disposable {
  * assertEquals(await ends.reader.read(), null);
  * ```
  *
- * @param options Whether it is non-blocking.
+ * @param options Whether the ends are non-blocking; they block unless told otherwise.
  * @returns Both ends, to close with `using`.
  * @throws {IpcError} EMFILE if this process has too many open files, ENFILE if the system has.
  * @see https://man7.org/linux/man-pages/man2/pipe.2.html

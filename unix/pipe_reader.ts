@@ -18,11 +18,11 @@ import { isReady } from "./poll.ts";
 /**
  * The end of a pipe to read from.
  *
- * - **End of file:** once all writers are closed and all is read, `read` gives null. So it does for a
- *   FIFO, at once and every time, until the next writer comes: close it and open it anew, or have a
- *   writer of one's own open, so that there is no end.
- * - **Waiting:** does not block the event loop, and takes nothing before there is something.
- * - **Death:** what a writer has written before it died is there to read; then comes the end of file.
+ * - **End of file:** once all writers are closed and everything is read, `read` resolves with null. For a
+ *   FIFO it does so every time until the next writer opens it: close it and open it again, or keep a
+ *   writer of your own open, so that there is no end.
+ * - **Waiting:** does not block the event loop.
+ * - **Death:** what a writer wrote before it died can still be read; then comes the end of file.
  *
  * @example
  * ```ts
@@ -42,8 +42,8 @@ export class PipeReader implements Disposable {
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
 
   /**
-   * Takes over a file descriptor, which nobody else may close from then on: closing this closes it.
-   * Children inherit it as they did before.
+   * Takes over a file descriptor: closing this end closes it, so nothing else may. Whether children
+   * inherit it does not change.
    *
    * @throws {IpcError} EBADF if it is not open for reading.
    */
@@ -64,10 +64,10 @@ export class PipeReader implements Disposable {
   /**
    * Reads what is there, waiting until there is something.
    *
-   * @param max The most bytes.
+   * @param max The maximum number of bytes, 65536 unless given.
    * @param options The signal and the timeout.
    * @returns A promise of the bytes, or of null at the end of file. It rejects with the reason of the
-   * signal, with a DOMException "TimeoutError" if the time is up, with a ReferenceError if it is
+   * signal, with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if it is
    * closed: nothing is read then.
    */
   async read(max = 65536, options?: WaitOptions): Promise<Uint8Array<ArrayBuffer> | null> {
@@ -86,25 +86,25 @@ export class PipeReader implements Disposable {
   }
 
   /**
-   * Reads what is there, if there is something.
+   * Reads what is there, without waiting.
    *
-   * @param max The most bytes.
+   * @param max The maximum number of bytes, 65536 unless given.
    * @returns The bytes; null at the end of file; undefined if there is nothing yet.
    * @throws {IpcError} EBADF if the descriptor is not open for reading.
    */
   tryRead(max = 65536): Uint8Array<ArrayBuffer> | null | undefined {
     checkMax(max);
-    // Asked even if it is non-blocking, as reading a FIFO to which no writer has come yet looks like its end.
+    // Asked even if it is non-blocking: reading a FIFO that had no writer yet looks like its end.
     return isReady(this.fd, "readable") ? this.#read(max) : undefined;
   }
 
   /**
    * Reads what is there, blocking the thread until there is something.
    *
-   * @param max The most bytes.
+   * @param max The maximum number of bytes, 65536 unless given.
    * @param options The timeout.
    * @returns The bytes, or null at the end of file.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program, or its runtime, handled a signal, EBADF.
    */
   readSync(max = 65536, options?: TimeoutOptions): Uint8Array<ArrayBuffer> | null {
@@ -119,8 +119,8 @@ export class PipeReader implements Disposable {
   }
 
   /**
-   * What is read, as a stream, the same at every use: it ends at the end of file. Nothing is read
-   * before somebody asks. This end is closed when the stream has ended or failed, or is cancelled.
+   * A stream of the bytes, the same at every use, which ends at the end of the file. It reads only when it
+   * is asked to. This end is closed when the stream ends, fails or is cancelled.
    */
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return this.#readable ??= new ReadableStream({
@@ -138,7 +138,7 @@ export class PipeReader implements Disposable {
     }, { highWaterMark: 0 });
   }
 
-  /** Closes this end: who writes gets EPIPE from then on. Does nothing the second time. */
+  /** Closes this end: writers get EPIPE from then on. Does nothing the second time. */
   close(): void {
     this.#end.close();
   }
@@ -152,7 +152,7 @@ export class PipeReader implements Disposable {
     const { fd } = this;
     const buffer = new Uint8Array(new ArrayBuffer(max));
     let result = calls.readNow(fd, buffer);
-    // Where that cannot be asked for, what is ready is read: only another reader could be faster.
+    // Where the kernel has no such flag, read what is ready: only another reader could be faster.
     if (result === -errors.EOPNOTSUPP) result = restart(() => calls.read(fd, buffer, max));
     if (result === -errors.EAGAIN) return undefined;
     const length = done(result, "read", `read from descriptor ${fd}`);

@@ -21,10 +21,10 @@ const { O_NONBLOCK } = abi.flags;
 /**
  * The end of a pipe to write to.
  *
- * - **Closed readers:** writing gives the error EPIPE; the signal SIGPIPE, which would end the
- *   program, is ignored by both runtimes.
+ * - **Closed readers:** writing throws EPIPE. Both runtimes ignore the signal SIGPIPE, which would end
+ *   the program.
  * - **Waiting:** does not block the event loop.
- * - **Atomic:** up to 4,096 bytes are never mixed with what others write.
+ * - **Atomic:** up to 4096 bytes are never mixed with what other processes write.
  *
  * @example
  * ```ts
@@ -46,8 +46,8 @@ export class PipeWriter implements Disposable {
   #writable: WritableStream<string | ArrayBuffer | ArrayBufferView> | undefined;
 
   /**
-   * Takes over a file descriptor, which nobody else may close from then on: closing this closes it.
-   * Children inherit it as they did before.
+   * Takes over a file descriptor: closing this end closes it, so nothing else may. Whether children
+   * inherit it does not change.
    *
    * @throws {IpcError} EBADF if it is not open for writing.
    */
@@ -66,15 +66,14 @@ export class PipeWriter implements Disposable {
   }
 
   /**
-   * Writes all of it, waiting while the pipe is full.
+   * Writes all of the data, waiting while the pipe is full.
    *
-   * @param data Text, written as UTF-8, or bytes: they are written as they are at the call, even if
-   * they are changed while it waits.
+   * @param data Text, written as UTF-8, or bytes, which are copied at the call.
    * @param options The signal and the timeout.
-   * @returns A promise of the number of bytes written: all, or fewer if the wait was ended after some.
-   * If none was written it rejects: with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with a ReferenceError if it is closed. And with IpcError EPIPE if all readers
-   * are closed, even after some: who reads them is unknown.
+   * @returns A promise of the number of bytes written: all, or fewer if the wait ended after some.
+   * If none was written, it rejects: with the reason of the signal, with a DOMException "TimeoutError"
+   * if the timeout expires, with a ReferenceError if this end is closed. It rejects with IpcError EPIPE if
+   * all readers are closed, even after some bytes: whether those were read is unknown.
    */
   async write(
     data: string | ArrayBuffer | ArrayBufferView,
@@ -90,7 +89,7 @@ export class PipeWriter implements Disposable {
         await turn();
         return written;
       }
-      // While it waits, its owner may overwrite, shorten or transfer it.
+      // Copied, because its owner may overwrite, shorten or transfer it meanwhile.
       if (first && typeof data !== "string") bytes = new Uint8Array(bytes);
       try {
         const inTime = await this.#end.ready("writable", deadline, signal);
@@ -103,7 +102,7 @@ export class PipeWriter implements Disposable {
   }
 
   /**
-   * Writes as much as there is room for.
+   * Writes as much as there is room for, without waiting.
    *
    * @param data Text, written as UTF-8, or bytes.
    * @returns The number of bytes written, or undefined if there is no room.
@@ -114,13 +113,13 @@ export class PipeWriter implements Disposable {
   }
 
   /**
-   * Writes all of it, blocking the thread while the pipe is full.
+   * Writes all of the data, blocking the thread while the pipe is full.
    *
    * @param data Text, written as UTF-8, or bytes.
    * @param options The timeout.
-   * @returns The number of bytes written: all, or fewer if the time was up, or a signal handled, after
-   * some.
-   * @throws {DOMException} "TimeoutError" if the time is up before any was written.
+   * @returns The number of bytes written: all, or fewer if the timeout expired or a signal was handled
+   * after some.
+   * @throws {DOMException} "TimeoutError" if the timeout expires before any was written.
    * @throws {IpcError} EPIPE if all readers are closed, even after some; EINTR if the program, or its
    * runtime, handled a signal before any was written; EBADF.
    */
@@ -142,8 +141,8 @@ export class PipeWriter implements Disposable {
   }
 
   /**
-   * A stream of what to write, the same at every use. While the pipe is full, writers wait. This end is
-   * closed when the stream is closed or aborted, or has failed.
+   * A stream to write to, the same at every use. Its writers wait while the pipe is full. This end is closed
+   * when the stream is closed or aborted, or fails: `pipeTo()` closes it, unless told `preventClose`.
    */
   get writable(): WritableStream<string | ArrayBuffer | ArrayBufferView> {
     return this.#writable ??= new WritableStream({
@@ -183,7 +182,7 @@ export class PipeWriter implements Disposable {
     return done(result, "write", `write to descriptor ${fd}`);
   }
 
-  /** Writes where one cannot ask not to wait: as much as a pipe that is ready has room for. */
+  /** Writes where the kernel has no flag against waiting: as much as a ready pipe has room for. */
   #write(fd: number, bytes: Uint8Array): number {
     const nonblocking = (flagsOf(fd) & O_NONBLOCK) !== 0;
     if (!nonblocking && !isReady(fd, "writable")) return -errors.EAGAIN;

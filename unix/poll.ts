@@ -1,5 +1,5 @@
 /**
- * Which descriptors are ready: {@linkcode poll}, and {@linkcode select} in terms of it.
+ * Which descriptors are ready: {@linkcode poll}.
  *
  * @module
  */
@@ -17,18 +17,18 @@ import { checkFd, done } from "./errors.ts";
 import { limitsOf } from "./limits.ts";
 import { watch } from "./readiness.ts";
 
-/** What one can wait for. */
+/** An event to wait for. */
 export type PollInterest = "readable" | "writable" | "priority";
 
-/** What can be the case: `"error"` and `"hangup"` are always told. */
+/** An event that is reported: `"error"` and `"hangup"` always are. */
 export type PollEvent = PollInterest | "error" | "hangup";
 
-/** What to wait for. */
+/** A descriptor to wait for. */
 export interface PollRequest {
   /** The file descriptor: of a pipe, a socket, a terminal, a file, anything. */
   fd: number;
   /**
-   * For what.
+   * The events to wait for.
    *
    * @default {["readable"]}
    */
@@ -39,7 +39,7 @@ export interface PollRequest {
 export interface PollResult {
   /** The file descriptor. */
   readonly fd: number;
-  /** For what. */
+  /** The events that happened. */
   readonly events: readonly PollEvent[];
 }
 
@@ -52,7 +52,7 @@ const bits: Readonly<Record<PollEvent, number>> = {
   hangup: POLLHUP,
 };
 
-/** The bits of what is waited for. */
+/** Returns the bits of the events to wait for. */
 export function bitsOf(events: PollInterest | readonly PollInterest[] = "readable"): number {
   let sum = 0;
   if (typeof events !== "string") checkArray(events, "events");
@@ -67,7 +67,7 @@ export function bitsOf(events: PollInterest | readonly PollInterest[] = "readabl
   return sum;
 }
 
-/** What bits say. */
+/** Returns the events of bits. */
 export function eventsOf(sum: number): PollEvent[] {
   return (Object.keys(bits) as PollEvent[]).filter((event) => (sum & bits[event]) !== 0);
 }
@@ -77,23 +77,23 @@ function notOpen(fd: number): IpcError {
   return new IpcError(message, errors.EBADF, { syscall: "poll" });
 }
 
-/** Descriptors and what is waited for. */
+/** The descriptors to wait for, with their events. */
 class PollDescriptors extends PollFds {
   constructor(requests: readonly PollRequest[]) {
     checkArray(requests, "the requests");
     super(requests.length);
-    // Array.from() sees holes, which forEach() passes over.
+    // Array.from() sees holes, which forEach() skips.
     Array.from(requests).forEach((request, i) => {
       checkObject(request, `request ${i}`);
       const { fd, events } = request;
       checkFd(fd);
-      // The kernel would pass over it.
+      // The kernel would skip it.
       if (fd < 0) throw notOpen(fd);
       this.set(i, fd, bitsOf(events));
     });
   }
 
-  /** Asks at once which are ready. */
+  /** Asks which are ready, without waiting. */
   look(): PollResult[] {
     return this.results(pollCall(this.bytes, this.count, 0));
   }
@@ -119,7 +119,7 @@ export function isReady(fd: number, events: PollInterest): boolean {
 
 /**
  * Waits until one of several descriptors is ready. The event loop goes on, and nothing is read or
- * written: a wait that ends early has changed nothing.
+ * written.
  *
  * @example
  * ```ts
@@ -132,11 +132,12 @@ export function isReady(fd: number, events: PollInterest): boolean {
  * assertEquals(ready?.events, ["readable"]);
  * ```
  *
- * @param requests The descriptors, any number of them, and for what.
+ * @param requests The descriptors, any number of them, and their events, `"readable"` unless given.
  * @param options The signal and the timeout.
- * @returns A promise of those that are ready, at least one. It rejects with the reason of the signal,
- * with a DOMException "TimeoutError" if the time is up, with IpcError EBADF if one is not open or an end
- * of a pipe or an `Epoll` that is closed meanwhile. What others close is not noticed, as in C.
+ * @returns A promise of the ready descriptors, at least one. It rejects with the reason of the signal,
+ * with a DOMException "TimeoutError" if the timeout expires, and with IpcError EBADF if a descriptor is not
+ * open, or belongs to an end of a pipe or an `Epoll` that is closed meanwhile. As in C, descriptors that are
+ * closed in another way are not noticed.
  * @see https://man7.org/linux/man-pages/man2/poll.2.html
  */
 export async function poll(
@@ -148,7 +149,7 @@ export async function poll(
   return results ?? timeIsUp(requests.length, timeout);
 }
 
-/** Waits until one of several descriptors is ready; undefined once the time is up. */
+/** Waits until one of several descriptors is ready; undefined once the timeout has expired. */
 export async function pollUntil(
   requests: readonly PollRequest[],
   deadline: number,
@@ -156,7 +157,7 @@ export async function pollUntil(
 ): Promise<PollResult[] | undefined> {
   const descriptors = new PollDescriptors(requests);
   for (;;) {
-    // It can be aborted after readiness was told, before this goes on.
+    // It can be aborted between the report and this line.
     signal?.throwIfAborted();
     const results = descriptors.look();
     if (results.length > 0 || performance.now() >= deadline) {
@@ -172,7 +173,7 @@ export function timeIsUp(count: number, timeout: number): never {
   throw timeoutError(`see one of ${count} descriptors ready`, timeout);
 }
 
-/** Waits until one of the descriptors may be ready, or the time may be up. */
+/** Waits until one of the descriptors may be ready, or the timeout may have expired. */
 function readiness(
   descriptors: PollDescriptors,
   deadline: number,
@@ -193,7 +194,7 @@ function readiness(
     try {
       for (let i = 0; i < descriptors.count; i++) {
         const callOff = watch(descriptors.fd(i), descriptors.events(i), ready, fail);
-        // Files are always ready, but for what they never are.
+        // Files are always readable and writable, and never anything else.
         if (callOff !== undefined) watches.push(callOff);
       }
     } catch (error) {
@@ -206,7 +207,7 @@ function readiness(
 }
 
 /**
- * Does the same, blocking the thread.
+ * Waits until one of several descriptors is ready, blocking the thread.
  *
  * @example
  * ```ts
@@ -218,10 +219,10 @@ function readiness(
  * assertEquals(pollSync([{ fd, events: "writable" }]), [{ fd, events: ["writable"] }]);
  * ```
  *
- * @param requests The descriptors and for what.
+ * @param requests The descriptors and their events, `"readable"` unless given.
  * @param options The timeout.
- * @returns Those that are ready, at least one.
- * @throws {DOMException} "TimeoutError" if the time is up.
+ * @returns The ready descriptors, at least one.
+ * @throws {DOMException} "TimeoutError" if the timeout expires.
  * @throws {IpcError} EBADF if one is not open, EINTR if the program, or its runtime, handled a signal:
  * Deno handles some for itself half a second after its start.
  */
@@ -231,7 +232,7 @@ export function pollSync(requests: readonly PollRequest[], options?: TimeoutOpti
   return results ?? timeIsUp(requests.length, timeout);
 }
 
-/** Waits until one of several descriptors is ready, blocking the thread; undefined once the time is up. */
+/** Waits until one of several descriptors is ready, blocking the thread; undefined once the timeout has expired. */
 export function pollSyncUntil(
   requests: readonly PollRequest[],
   deadline: number,
@@ -247,7 +248,7 @@ export function pollSyncUntil(
   }
 }
 
-/** What is left until then as poll and epoll_wait take it: whole milliseconds, -1 for ever. */
+/** Returns the time that is left, as poll and epoll_wait take it: whole milliseconds, -1 for ever. */
 export function restOf(deadline: number): number {
   if (deadline === Infinity) return -1;
   return Math.min(Math.ceil(Math.max(deadline - performance.now(), 0)), 0x7fffffff);

@@ -1,5 +1,5 @@
 /**
- * {@linkcode select}, in terms of `poll`.
+ * Which descriptors are ready, by lists: {@linkcode select}.
  *
  * @module
  */
@@ -18,29 +18,29 @@ import {
   timeIsUp,
 } from "./poll.ts";
 
-/** The descriptors of {@linkcode select}, by what to wait for. */
+/** The descriptors of {@linkcode select}, by event. */
 export interface SelectRequest {
-  /** Those to read. */
+  /** Descriptors to read from. */
   read?: readonly number[] | undefined;
-  /** Those to write. */
+  /** Descriptors to write to. */
   write?: readonly number[] | undefined;
-  /** Those on which something exceptional can come: urgent data of a socket. */
+  /** Descriptors on which something exceptional can arrive, such as urgent data of a socket. */
   error?: readonly number[] | undefined;
 }
 
 /** The descriptors that are ready. */
 export interface SelectResult {
-  /** Those to read: without blocking, if only to find the end. */
+  /** Descriptors that can be read without blocking, if only to find the end of the file. */
   readonly read: readonly number[];
-  /** Those to write. */
+  /** Descriptors to write to. */
   readonly write: readonly number[];
-  /** Those on which something exceptional came. */
+  /** Descriptors on which something exceptional arrived. */
   readonly error: readonly number[];
 }
 
 /**
- * Waits until one of several descriptors is ready, as `select` does: in terms of {@linkcode poll}, so
- * without its limit of 1,024.
+ * Waits until one of several descriptors is ready. It is made of {@linkcode poll}, so it has no limit of
+ * 1024 as `select` of C has.
  *
  * @example
  * ```ts
@@ -53,9 +53,9 @@ export interface SelectResult {
  * assertEquals(read, [ends.reader.fd]);
  * ```
  *
- * @param request The descriptors by what to wait for.
+ * @param request The descriptors, by event.
  * @param options The signal and the timeout.
- * @returns A promise of those that are ready; it rejects as that of `poll`.
+ * @returns A promise of the ready descriptors; it rejects as {@linkcode poll} does.
  * @see https://man7.org/linux/man-pages/man2/select.2.html
  */
 export async function select(request: SelectRequest, options?: WaitOptions): Promise<SelectResult> {
@@ -72,7 +72,7 @@ export async function select(request: SelectRequest, options?: WaitOptions): Pro
 }
 
 /**
- * Does the same, blocking the thread.
+ * Waits until one of several descriptors is ready, blocking the thread.
  *
  * @example
  * ```ts
@@ -84,7 +84,7 @@ export async function select(request: SelectRequest, options?: WaitOptions): Pro
  * assertEquals(write, [ends.writer.fd]);
  * ```
  *
- * @param request The descriptors by what to wait for.
+ * @param request The descriptors, by event.
  * @param options The timeout.
  */
 export function selectSync(request: SelectRequest, options?: TimeoutOptions): SelectResult {
@@ -99,7 +99,7 @@ export function selectSync(request: SelectRequest, options?: TimeoutOptions): Se
   }
 }
 
-/** Checks a request and copies it, as it is looked at again after the wait. */
+/** Checks a request and copies it, because it is read again after the wait. */
 function read(request: SelectRequest): SelectResult {
   checkObject(request, "the request");
   const { read = [], write = [], error = [] } = request;
@@ -142,8 +142,8 @@ function isAny({ read, write, error }: SelectResult): boolean {
   return read.length + write.length + error.length > 0;
 }
 
-/** Drops what only poll tells of: a hangup of what one does not read. It would be told for ever. */
-function drop(requests: PollRequest[], told: readonly PollResult[]): void {
-  const fds = new Set(told.map(({ fd }) => fd));
+/** Drops what only poll reports: the hangup of a descriptor that is not read, which would never end. */
+function drop(requests: PollRequest[], reported: readonly PollResult[]): void {
+  const fds = new Set(reported.map(({ fd }) => fd));
   requests.splice(0, requests.length, ...requests.filter(({ fd }) => !fds.has(fd)));
 }

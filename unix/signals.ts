@@ -23,13 +23,13 @@ export type SignalName = `SIG${string}`;
 const refused: Readonly<Record<string, string>> = {
   SIGKILL: "no program can catch it",
   SIGSTOP: "no program can catch it",
-  SIGSEGV: "the runtime tells crashes by it",
-  SIGBUS: "the runtime tells crashes by it",
-  SIGFPE: "the runtime tells crashes by it",
-  SIGILL: "the runtime tells crashes by it",
+  SIGSEGV: "the runtime detects crashes by it",
+  SIGBUS: "the runtime detects crashes by it",
+  SIGFPE: "the runtime detects crashes by it",
+  SIGILL: "the runtime detects crashes by it",
   SIGURG: "this module ends its waits by it",
   SIGPWR: "Bun keeps it for itself",
-  SIGSTKFLT: "no runtime tells it",
+  SIGSTKFLT: "no runtime reports it",
   SIGPOLL: "it is SIGIO by another name",
 };
 
@@ -49,13 +49,13 @@ function checkCatchable(signal: string): void {
   throw new RangeError(`Cannot wait for "${signal}": ${refused[signal]}`);
 }
 
-/** Keeps a signal ignored that was before somebody listened, which else would be deadly afterwards. */
+/** Keeps a signal ignored that was ignored before, and would end the program afterwards. */
 function ignore(): void {}
 
-/** What is told of a signal. */
+/** Called when a signal arrives. */
 type Hearer = () => void;
 
-/** Who hears which signal, with the one listener that tells them: runtimes warn of many. */
+/** The functions to call for each signal, behind one listener: runtimes warn of many. */
 const listening = new Map<SignalName, { hearers: Set<Hearer>; listener: () => void }>();
 
 function listen(name: SignalName, hearer: Hearer): void {
@@ -67,7 +67,7 @@ function listen(name: SignalName, hearer: Hearer): void {
   const signal = name as NodeJS.Signals;
   if (!runtime().tellsWorkersOfSignals && !isMainThread()) {
     throw new Error(
-      `Cannot wait for "${name}" in this Worker as the runtime tells it of no signals: listen on the main thread`,
+      `Cannot wait for "${name}" in this Worker as the runtime delivers none to Workers: listen on the main thread`,
     );
   }
   const before = handlerOf(numberOf(name));
@@ -87,7 +87,8 @@ function endListening(name: SignalName, hearer: Hearer): void {
 }
 
 /**
- * Listens to signals from its creation until it is disposed, and keeps those that come until they are asked for.
+ * Listens to signals from its creation until it is disposed, and keeps those that arrive until they are
+ * asked for.
  *
  * @example
  * ```ts
@@ -134,11 +135,11 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
   }
 
   /**
-   * Waits for the next signal, or gives the one that came first of those not asked for yet.
+   * Returns the oldest signal that was kept, or waits for the next one.
    *
    * @param options The signal and the timeout.
    * @returns A promise of its name. It rejects with the reason of the signal, with a DOMException
-   * "TimeoutError" if the time is up, with a ReferenceError if the watcher is disposed: none is lost then.
+   * "TimeoutError" if the timeout expires, with a ReferenceError if the watcher is disposed. No signal is lost.
    */
   async next(options?: WaitOptions): Promise<SignalName> {
     const { timeout, deadline, signal } = limitsOf(options);
@@ -175,16 +176,16 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
   }
 
   /**
-   * Gives the signal that came first of those not asked for yet.
+   * Returns the oldest signal that was kept.
    *
-   * @returns Its name, or undefined.
+   * @returns Its name, or undefined if there is none.
    */
   tryNext(): SignalName | undefined {
     this.#closing.signal.throwIfAborted();
     return this.#came.shift();
   }
 
-  /** Iterates over the signals as they come, until the watcher is disposed. */
+  /** Iterates over the signals as they arrive, until the watcher is disposed. */
   async *[Symbol.asyncIterator](): AsyncIterableIterator<SignalName> {
     while (!this.#closing.signal.aborted) {
       let signal;
@@ -198,7 +199,7 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
     }
   }
 
-  /** Ends listening: the signals do again what they did before. Does nothing the second time. */
+  /** Stops listening: the signals do what they did before. Does nothing the second time. */
   [Symbol.dispose](): void {
     for (const [name, hearer] of this.#hearers) endListening(name, hearer);
     this.#hearers.clear();
@@ -208,15 +209,14 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
 }
 
 /**
- * Listens to signals until it is disposed. None is lost that comes between two waits.
+ * Listens to signals until it is disposed. A signal that arrives between two waits is kept.
  *
- * What POSIX lets one rely on: a signal that comes while another of its kind is still on its way is
- * merged with it, so that many sent in a burst are told at least once, and not more often than they
- * were sent; different signals may be told in another order than that in which they were sent. To
- * count, use a semaphore. A Deno that runs for half a second also opens its debugger on SIGUSR1,
- * whoever listens, so SIGUSR2 is the better one to use.
+ * As POSIX has it, equal signals on their way are merged: many sent in a burst arrive at least once, and at
+ * most as often as they were sent. Different signals can arrive in another order than they were sent. To
+ * count, use a semaphore. A Deno that has run for half a second also opens its debugger on SIGUSR1, so
+ * prefer SIGUSR2.
  *
- * Workers of Bun are told of no signals: listen on the main thread there.
+ * Workers of Bun receive no signals: listen on the main thread there.
  *
  * @example
  * ```ts
@@ -230,17 +230,18 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
  * ```
  *
  * @param names The signals.
- * @throws {RangeError} If one cannot be caught (SIGKILL, SIGSTOP, those of crashes, SIGURG, by which
- * this module ends its waits, and a few that a runtime keeps for itself), or is unknown.
- * @throws {Error} If this is a Worker that its runtime tells of no signals.
+ * @returns The watcher, to dispose with `using`.
+ * @throws {RangeError} If a signal is unknown or cannot be caught: SIGKILL, SIGSTOP, the signals of crashes,
+ * SIGURG, by which this module ends its waits, and a few that a runtime keeps for itself.
+ * @throws {Error} In a Worker of Bun, which receives no signals.
  */
 export function signals(...names: SignalName[]): SignalWatcher {
   return new SignalWatcher(names);
 }
 
 /**
- * Waits for one of several signals. It listens from the call until the first has come: what comes
- * before or after does what it does without this. To wait several times, use {@linkcode signals}.
+ * Waits for one of several signals. It listens from the call until the first one arrives: signals before
+ * and after that do what they do without it. To wait several times, use {@linkcode signals}.
  *
  * @example
  * ```ts
@@ -254,9 +255,9 @@ export function signals(...names: SignalName[]): SignalWatcher {
  *
  * @param names The signals.
  * @param options The signal and the timeout.
- * @returns A promise of the name of the one that came. It rejects with the reason of the signal, with a
- * DOMException "TimeoutError" if the time is up, with a RangeError if one cannot be caught, with an
- * Error in a Worker that its runtime tells of no signals.
+ * @returns A promise of the name of the signal that arrived. It rejects with the reason of the abort signal,
+ * with a DOMException "TimeoutError" if the timeout expires, with a RangeError if a signal cannot be caught,
+ * and with an Error in a Worker of Bun, which receives no signals.
  * @see https://man7.org/linux/man-pages/man3/sigwait.3.html
  */
 export async function sigwait(
@@ -274,7 +275,7 @@ export async function sigwait(
 }
 
 /**
- * Sends a signal to a process. Unlike that of the runtimes, it needs no permission to run programs.
+ * Sends a signal to a process. Unlike `process.kill`, it needs no permission to run programs.
  *
  * @example
  * ```ts
@@ -284,10 +285,10 @@ export async function sigwait(
  * kill(process.pid, 0); // throws ESRCH if there is no such process
  * ```
  *
- * @param pid The process; negative for a group of processes, 0 for this one's own. All processes at
- * once (-1) are refused.
- * @param signal The name of the signal, or 0 to see whether the process exists.
- * @throws {IpcError} ESRCH if there is no such process, EPERM if this one may not.
+ * @param pid The process; negative for a group of processes, 0 for the group of this one. -1, which is all
+ * processes, is refused.
+ * @param signal The name of the signal, "SIGTERM" unless given, or 0 to see whether the process exists.
+ * @throws {IpcError} ESRCH if there is no such process, EPERM if this process is not allowed to.
  * @throws {RangeError} If there is no such signal.
  * @see https://man7.org/linux/man-pages/man2/kill.2.html
  */
@@ -298,8 +299,8 @@ export function kill(pid: number, signal: SignalName | 0 = "SIGTERM"): void {
 }
 
 /**
- * Has the kernel send SIGALRM to this process after some time. There is one alarm: another call
- * replaces it. Whoever does not listen to SIGALRM is ended by it.
+ * Has the kernel send SIGALRM to this process after some time. There is one alarm: another call replaces
+ * it. SIGALRM ends a program that does not listen to it.
  *
  * @example
  * ```ts
@@ -307,12 +308,12 @@ export function kill(pid: number, signal: SignalName | 0 = "SIGTERM"): void {
  * import { assert } from "@std/assert";
  *
  * alarm(60);
- * const left = alarm(0); // called off
+ * const left = alarm(0); // cancels it
  * assert(left > 59);
  * ```
  *
- * @param seconds The time in seconds, fractions too; 0 calls the alarm off.
- * @returns The seconds that were left of the alarm before, 0 if there was none.
+ * @param seconds The time in seconds, with fractions; 0 cancels the alarm.
+ * @returns The seconds that were left of the alarm before; 0 if there was none.
  * @throws {RangeError} If it is negative.
  * @see https://man7.org/linux/man-pages/man2/alarm.2.html
  */
