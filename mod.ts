@@ -1,16 +1,19 @@
 /**
  * System V semaphores, message queues and shared memory for Deno and Bun.
  *
- * For processes that must coordinate, and stay right when one of them is killed: the kernel itself
- * reverses what a dead process did to a semaphore.
+ * For processes that must coordinate, and stay right when one of them is killed: when a process dies, even by
+ * SIGKILL, the kernel reverses its semaphore operations.
  *
- * @example How many workers are busy, whoever is killed
+ * Coordination made of semaphores (mutex, barrier, leader and others) is in `@sysv/ipc/sync`, pipes, polling
+ * and signals in `@sysv/ipc/unix`, the calls of C in `@sysv/ipc/libc`.
+ *
+ * @example Count busy workers, correct even if one is killed
  * ```ts
  * import { Semaphore } from "@sysv/ipc";
  * import { assertEquals } from "@std/assert";
  *
  * using busy = Semaphore.create();
- * busy.increment(1, { undo: true }); // a killed worker is taken off by the kernel
+ * busy.increment(1, { undo: true }); // the kernel reverses it if this process dies
  * assertEquals(busy.value, 1);
  * busy.decrementSync(1, { undo: true });
  * assertEquals(busy.value, 0);

@@ -1,9 +1,9 @@
 /**
- * Crash-safe primitives for processes: each says what happens when its holder is killed.
+ * Crash-safe primitives for processes: locks, a latch, an event, a barrier, a gauge, a bulkhead and a leader.
  *
- * All are semaphore sets, private or found by a key or name, and take part in nothing but atomic
- * steps that the kernel undoes. So they work between Deno, Bun and programs in any other language,
- * for which each shows its layout and protocol.
+ * Each is a semaphore set, private or found by a key or name, and is changed only by atomic steps that the
+ * kernel reverses when a process dies. So they work between Deno, Bun and programs in any other language, for
+ * which each class documents its layout and steps, and what happens when a holder is killed.
  *
  * @example
  * ```ts
