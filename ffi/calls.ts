@@ -90,7 +90,7 @@ export function semop(id: number, operations: Pointer, count: number): number {
   return answer((semaphores ?? loadSemaphores()).semop(id, operations, count));
 }
 
-/** Gives ENOSYS where there is no such call: on macOS. */
+/** Returns ENOSYS where there is no such call: on macOS. */
 export function semtimedop(
   id: number,
   operations: Pointer,
@@ -166,8 +166,8 @@ export function shmget(key: number, size: number, flags: number): number {
 }
 
 /**
- * Attaches where the kernel finds room, and gives the address. Deno makes a number of it before errno
- * can be read, and may allocate meanwhile: a failure counts if it comes twice.
+ * Attaches where the kernel finds room, and returns the address. Deno makes a number of it before errno can be
+ * read, and may allocate meanwhile, which can change errno: so a failure counts only the second time.
  */
 export function shmat(id: number, flags: number): number {
   const { shmat } = memory ?? loadMemory();

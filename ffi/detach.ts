@@ -1,9 +1,8 @@
 /**
- * Detaching memory that may still be in use. A call of the runtime which is under way on a buffer
- * (compressing it, hashing it, writing it to a file) goes on whatever becomes of the buffer: Deno's
- * threads keep the bare address, and Bun keeps the buffer from being taken. A hole there would kill
- * the process, so on Linux what is detached leaves empty memory in its place: all zero, of this process
- * alone, and none before something is written.
+ * Detaching memory that may still be in use. A call of the runtime that works on a buffer (compresses it,
+ * hashes it, writes it to a file) goes on even if the buffer is detached: Deno's threads keep the bare
+ * address, and Bun refuses to transfer the buffer. Unmapped memory there would kill the process, so on
+ * Linux empty memory takes its place: all zero, private to this process, and allocated only when written.
  *
  * @module
  */
@@ -19,19 +18,19 @@ interface Remains {
   readonly length: number;
 }
 
-// The remains take addresses but no memory: after 10,000 rounds of 1 MiB, VmSize had grown by 10 GiB,
-// VmRSS and the lines of /proc/self/maps hardly more than with shmdt, as the kernel joins neighbours. Kept
-// for good they would use up all 128 TiB, and then the runtimes crash: the oldest go when there are
-// too many, long after the calls that were under way.
-const MOST_BYTES = 2 ** 34;
-const MOST_REMAINS = 2 ** 12;
+// Empty memory takes addresses but no pages: after 10,000 rounds of 1 MiB, VmSize had grown by 10 GiB,
+// VmRSS and the lines of /proc/self/maps hardly more than with shmdt, because the kernel joins neighbours. Kept
+// for good, all 128 TiB of addresses would be used up, and the runtimes crash then: the oldest are unmapped
+// when there are too many, long after the calls that worked on them.
+const MAX_BYTES = 2 ** 34;
+const MAX_REMAINS = 2 ** 12;
 const remains: Remains[] = [];
 let bytes = 0;
 
 /**
  * Detaches the segment at an address, after all views of its memory: they have length 0 from then on.
- * Gives EBUSY and leaves it attached if something may view it still, and nothing can take its place
- * (on macOS, and for huge pages).
+ * Returns EBUSY and leaves it attached if something may still view it and nothing can take its place (on
+ * macOS, and for huge pages).
  */
 export function detach(memory: ArrayBuffer, address: number, length: number): number {
   const isTransferred = memory.byteLength !== length;
@@ -40,7 +39,7 @@ export function detach(memory: ArrayBuffer, address: number, length: number): nu
   if (!abi.isLinux || mmapOver(address, length) < 0) {
     return isViewed ? -errors.EBUSY : shmdt(address);
   }
-  // Who has a transferred buffer may view it for ever.
+  // The holder of a transferred buffer may view it for ever.
   if (!isTransferred) keep({ memory, address, length });
   return 0;
 }
@@ -48,7 +47,7 @@ export function detach(memory: ArrayBuffer, address: number, length: number): nu
 function keep(latest: Remains): void {
   remains.push(latest);
   bytes += latest.length;
-  while (remains.length > 1 && (bytes > MOST_BYTES || remains.length > MOST_REMAINS)) {
+  while (remains.length > 1 && (bytes > MAX_BYTES || remains.length > MAX_REMAINS)) {
     const { memory, address, length } = remains.shift()!;
     bytes -= length;
     if (memory.byteLength !== 0) memory.transfer(0);

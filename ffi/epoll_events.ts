@@ -1,5 +1,5 @@
 /**
- * Events as epoll takes and tells them.
+ * Events as epoll takes and returns them.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
 export const EPOLL_CTL_MOD = 3;
 
-// How epoll tells of events, which are those of poll.
+// How epoll reports events; the events themselves have the bits of poll.
 export const EPOLLONESHOT = 1 << 30;
 export const EPOLLET = 1 << 31;
 

@@ -8,7 +8,7 @@ import type { Backend, Pointer } from "./backend.ts";
 import { backend } from "./load.ts";
 import { supported } from "./platforms.ts";
 
-/** Tells the runtime, or why there is none for this module. */
+/** Returns the runtime; throws if there is none that this module knows. */
 export function runtime(): Backend {
   if (backend === undefined) {
     throw new Error("Cannot call libc in this runtime: run with Deno or Bun");
@@ -21,25 +21,25 @@ export function runtime(): Backend {
   return backend;
 }
 
-/** Shows memory that is not ours: see {@linkcode Backend.view}. */
+/** Views memory that is not ours: see {@linkcode Backend.view}. */
 export function view(address: number, length: number): ArrayBuffer {
   try {
     return runtime().view(address, length);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new RangeError(
-      `Cannot show ${length} bytes of memory as an ArrayBuffer of this runtime holds fewer (in Bun 4 GiB at most): use smaller segments`,
+      `Cannot view ${length} bytes of memory: an ArrayBuffer of this runtime holds fewer (4 GiB in Bun): use smaller segments`,
       { cause: error },
     );
   }
 }
 
-/** Tells where memory of ours stands. */
+/** Returns the address of memory of ours. */
 export function addressOf(memory: Uint8Array): number {
   return runtime().addressOf(memory);
 }
 
-/** Tells where memory of ours stands, to be passed in its place. It costs Deno less. */
+/** Returns a pointer to memory of ours, which is cheaper to pass in Deno. */
 export function pointerTo(memory: Uint8Array): Pointer {
   return runtime().pointerTo(memory);
 }

@@ -55,14 +55,14 @@ export class Slot {
     this.bytes.set(received.subarray(0, 8 + length));
   }
 
-  /** Puts text in and gives the number of its bytes. */
+  /** Writes text and returns the number of its bytes. */
   encode(data: string): number {
     const most = 3 * data.length;
     if (most > this.capacity) this.reserve(Math.max(USUAL_LONGEST, most));
     return encoder.encodeInto(data, this.text).written;
   }
 
-  /** Puts bytes in and gives their number. */
+  /** Writes bytes and returns their number. */
   copy(bytes: Uint8Array): number {
     const length = bytes.byteLength;
     if (length > this.capacity) this.reserve(Math.max(USUAL_LONGEST, length));

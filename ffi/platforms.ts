@@ -14,7 +14,7 @@ import type { Layout } from "./struct.ts";
 export interface Abi {
   /** The names under which libc may be found, the likeliest first. */
   readonly libraries: readonly string[];
-  /** The function that tells where errno stands. */
+  /** The function that returns the address of errno. */
   readonly errnoLocation: string;
   /** Whether the calls of Linux alone are there. */
   readonly isLinux: boolean;
@@ -26,11 +26,11 @@ export interface Abi {
   readonly signals: { readonly SIGURG: number };
   /** The signals that a program may listen to, and that no runtime handles for itself. */
   readonly programSignals: readonly number[];
-  /** The function that gives the number of the thread; macOS has none like it, and what stands there gives no process's number. */
+  /** The function that returns the number of the thread; macOS has none, and its stand-in never returns that of a process. */
   readonly gettid: string;
   /** The number of the system call tgkill; -1 where there is none. */
   readonly tgkill: number;
-  /** How pthread_sigmask is told to unblock. */
+  /** The argument by which pthread_sigmask unblocks. */
   readonly SIG_UNBLOCK: number;
   /** RTLD_DEFAULT, where dlsym looks for what is loaded. */
   readonly defaultSymbols: number;

@@ -1,10 +1,10 @@
 /**
- * Descriptors as poll takes and tells them.
+ * Descriptors as poll takes and returns them.
  *
  * @module
  */
 
-// The events of poll, <poll.h>, which are those of epoll too.
+// The events of poll, <poll.h>; epoll has the same.
 export const POLLIN = 0x1;
 export const POLLPRI = 0x2;
 export const POLLOUT = 0x4;

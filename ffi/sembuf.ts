@@ -70,7 +70,7 @@ export function put(packed: Packed, i: number, index: number, delta: number, fla
   numbers[3 * i + 2] = flags;
 }
 
-/** Tells packed operations from others. */
+/** Returns a text that is equal for equal operations. */
 export function textOf({ numbers, count }: Packed): string {
   const first = `${numbers[0]},${numbers[1]},${numbers[2]}`;
   return count === 1 ? first : `${first},${numbers.subarray(3, 3 * count).join()}`;

@@ -52,12 +52,12 @@ function callNow(call: "preadv2" | "pwritev2", fd: number, buffer: Uint8Array): 
 
 const RWF_NOWAIT = 8;
 
-/** Reads what is there, and gives EAGAIN if nothing is: EOPNOTSUPP where that cannot be asked for. */
+/** Reads what is there; EAGAIN if nothing is, EOPNOTSUPP where the kernel has no such flag. */
 export function readNow(fd: number, buffer: Uint8Array): number {
   return callNow("preadv2", fd, buffer);
 }
 
-/** Writes what there is room for, and gives EAGAIN if there is none: EOPNOTSUPP where that cannot be asked for. */
+/** Writes what there is room for; EAGAIN if there is none, EOPNOTSUPP where the kernel has no such flag. */
 export function writeNow(fd: number, bytes: Uint8Array): number {
   return callNow("pwritev2", fd, bytes);
 }
@@ -66,9 +66,9 @@ export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;
 export const O_ACCMODE = 3;
-/** The most bytes that go into a pipe at once and unmixed with others' (POSIX: at least 512). */
+/** The maximum number of bytes that are written to a pipe in one piece (POSIX: at least 512). */
 export const PIPE_BUF = 4096;
-/** The most bytes that one call reads (MAX_RW_COUNT of Linux). */
+/** The maximum number of bytes that one call reads (MAX_RW_COUNT of Linux). */
 export const LARGEST_READ = 0x7ffff000;
 
 const F_GETFL = 3;
@@ -77,7 +77,7 @@ const F_SETFL = 4;
 const F_GETPIPE_SZ = 1032; // Linux
 const FD_CLOEXEC = 1;
 
-/** Makes a pipe of which no child gets an end unless it is handed over. */
+/** Creates a pipe whose ends no child inherits unless they are passed to it. */
 export function pipe(ends: Int32Array<ArrayBuffer>): number {
   const bytes = new Uint8Array(ends.buffer);
   const { pipe, pipe2, fcntl } = libc ?? load();
@@ -133,7 +133,7 @@ export function epollCreate(): number {
 
 let single: EpollEvents | undefined;
 
-/** Tells an epoll about a descriptor. */
+/** Adds, changes or removes a descriptor of an epoll. */
 export function epollControl(epoll: number, operation: number, fd: number, events: number): number {
   single ??= new EpollEvents(1);
   const { bytes } = single.set(0, events >>> 0, fd);
@@ -153,7 +153,7 @@ export function epollWait(
 const timer = new BigInt64Array(4);
 const formerTimer = new BigInt64Array(4);
 
-/** Sets the real-time timer to go off once, after some seconds, and gives what was left of the one before. */
+/** Sets the real-time timer to expire once, after some seconds, and returns what was left of the one before. */
 export function setitimer(seconds: number): number {
   const ITIMER_REAL = 0;
   const microseconds = Math.ceil(seconds * 1e6);
