@@ -70,7 +70,7 @@ test(
   () => {
     const key = freshName();
     const size = 2 ** 32 + 1;
-    const told = `Cannot show ${size} bytes`;
+    const told = `Cannot view ${size} bytes`;
     assertThrows(() => SharedMemory.create({ key, size }), RangeError, told);
     assertThrows(() => SharedMemory.openOrCreate(key, { size }), RangeError, told);
     assertIpcError(() => SharedMemory.open(key), "ENOENT", "shmget");
