@@ -19,22 +19,22 @@ import * as flows from "./flows/barrier.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { barrier as protocol } from "./protocols.ts";
 
-/** What becomes of a barrier when a party dies. */
+/** What a barrier does when a party dies. */
 export interface BarrierDeathOptions {
   /**
-   * `"break"`: nobody waits at it any more, and all who do are told. `"shrink"`: the others go on
-   * without it. All have to say the same.
+   * `"break"`: all waits, pending and later ones, reject with {@linkcode BrokenBarrierError}. `"shrink"`:
+   * the others go on without the dead party. All handles must use the same.
    *
    * @default {"break"}
    */
   onDeath?: "break" | "shrink" | undefined;
 }
 
-/** What a barrier is for. */
+/** The number of parties of a barrier. */
 export interface BarrierOptions extends BarrierDeathOptions {
   /**
-   * How many parties there are, from 1 to 16383. If death breaks the barrier, the kernel's limit of
-   * 32768 to undo lets one process be 32768 / parties of them.
+   * The number of parties, from 1 to 16383. If death breaks the barrier, one process can join 32768 / parties
+   * times: the kernel's undo of a process is limited to 32768.
    */
   parties: number;
 }
@@ -42,9 +42,9 @@ export interface BarrierOptions extends BarrierDeathOptions {
 /** Options of {@linkcode Barrier.open} and {@linkcode Barrier.fromId}. */
 export interface BarrierOpenOptions extends BarrierDeathOptions {
   /**
-   * How many parties there have to be.
+   * The number of parties that the barrier must have.
    *
-   * @default {undefined} As many as it was made for.
+   * @default {undefined} Any number.
    */
   parties?: number | undefined;
 }
@@ -61,14 +61,14 @@ const wait: Action = (name) => `wait at ${name}`;
 const leave: Action = (name) => `leave ${name}`;
 
 /**
- * A party that dies breaks the barrier of the others: what their waits reject with.
+ * Waits at a barrier reject with it when a party has died.
  *
  * @example
  * ```ts
  * import { BrokenBarrierError } from "@sysv/ipc/sync";
  * import { assertEquals } from "@std/assert";
  *
- * const error: Error = new BrokenBarrierError("Cannot wait at the barrier as a party has died");
+ * const error: Error = new BrokenBarrierError("Cannot wait at barrier 7: a party has died");
  * assertEquals(error.name, "BrokenBarrierError");
  * ```
  */
@@ -78,8 +78,8 @@ export class BrokenBarrierError extends Error {
 }
 
 /**
- * A party to a {@linkcode Barrier}. It waits once at a time, and leaves when it is disposed: the
- * others then go on without it.
+ * A party of a {@linkcode Barrier}. It has one wait at a time, and leaves when it is disposed: the others
+ * then go on without it.
  *
  * @example
  * ```ts
@@ -115,7 +115,7 @@ export class BarrierParty implements Disposable {
    * @param options The signal and the timeout.
    * @returns A promise that rejects with {@linkcode BrokenBarrierError} if a party has died and death
    * breaks the barrier; with the reason of the signal, or with a DOMException "TimeoutError" if the
-   * time is up: then this party has not arrived, and may wait again; with a ReferenceError if it
+   * timeout expires: then this party has not arrived, and can wait again; with a ReferenceError if it
    * leaves; with IpcError EIDRM if the barrier is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
@@ -136,7 +136,7 @@ export class BarrierParty implements Disposable {
    *
    * @param options The timeout.
    * @throws {BrokenBarrierError} If a party has died and death breaks the barrier.
-   * @throws {DOMException} "TimeoutError" if the time is up: this party has not arrived then.
+   * @throws {DOMException} "TimeoutError" if the timeout expires: this party has not arrived then.
    * @throws {IpcError} EINTR if the program handled a signal (it has not arrived), EIDRM if it is removed.
    * @throws {ReferenceError} If the party has left.
    */
@@ -152,9 +152,9 @@ export class BarrierParty implements Disposable {
   }
 
   /**
-   * Arrives if this completes the round, as the last of the parties.
+   * Arrives if this party is the last one of the round; never waits.
    *
-   * @returns Whether it did.
+   * @returns Whether it arrived, and the round is complete.
    * @throws {BrokenBarrierError} If a party has died and death breaks the barrier.
    * @throws {IpcError} EIDRM if it is removed.
    * @throws {ReferenceError} If the party has left.
@@ -166,7 +166,7 @@ export class BarrierParty implements Disposable {
   }
 
   /**
-   * Leaves: the others go on without it, and a wait as this party rejects with a ReferenceError. Works
+   * Leaves: the others go on without it, and a pending wait of this party rejects with a ReferenceError. Works
    * after the handle of the barrier is disposed. Does nothing the second time, nor once the barrier is
    * removed.
    */
@@ -211,18 +211,17 @@ function broken(engine: Engine, action: Action): BrokenBarrierError {
 }
 
 /**
- * A barrier at which a number of parties wait for each other, as often as they like.
+ * A barrier at which a number of parties wait for each other, round after round.
  *
- * - **Death:** a party that dies, by SIGKILL too, is noticed at once: the barrier breaks, which all
- *   who wait are told, or shrinks, so that the others go on without it. One that is broken stays so
- *   until it is removed.
- * - **Rounds:** who is let go can wait again at once; nobody slips through two rounds.
- * - **Runs:** the place of a party that has left or died stays taken as long as another is in. When
- *   none is, all places are free again: who joins then begins anew, and waits for as many others.
+ * - **Death:** the death of a party, even by SIGKILL, breaks the barrier at once, and all waits reject; or
+ *   shrinks it, and the others go on without it. A broken barrier stays broken until it is removed.
+ * - **Rounds:** a party can wait again as soon as its wait has ended; none slips through two rounds.
+ * - **Runs:** the place of a party that left or died stays taken as long as another party is in. When none is,
+ *   all places are free again: the next party to join begins a new run, and waits for all the others.
  * - **Threads:** a party belongs to its process.
  *
- * Layout, for N parties: semaphores 0, 1 and 2 hold the tokens of three rounds that can be told
- * apart, 3 counts the places that are left, 4 is above 0 once the barrier is broken, and 5 is N.
+ * Layout, for N parties: semaphores 0, 1 and 2 hold the tokens of three successive rounds, 3 counts the places
+ * that are left, 4 is above 0 once the barrier is broken, and 5 is N.
  * Each party has one token, and remembers its round r, at first 0. Rounds are counted modulo 3.
  *
  * Each of the following is one semop. If the barrier shrinks, the operations marked * are done with
@@ -236,7 +235,7 @@ function broken(engine: Engine, action: Action): BrokenBarrierError {
  *   each i from 0 to 3, and `(4, +1), (4, -1, UNDO)`. That changes nothing, but at the death of the
  *   process the kernel sets 0 to 3 to 0, and adds to 4.
  * - **Wait:** arrive by `[(4, 0), (r, -1)*, (r + 1, +1)*]`, where EAGAIN says that the barrier is
- *   broken, and wait by `[(3, 0), (r, 0)]`. Then 4 tells whether it was broken; if not, the next
+ *   broken, and wait by `[(3, 0), (r, 0)]`. Then 4 is above 0 if it was broken; if not, the next
  *   round is r + 1.
  * - **Give up a wait:** take the token back by `[(3, -1), (3, +1), (r + 1, -1)*, (r, +1)*]` or, on EAGAIN, by
  *   `[(r, -1), (r, +1), (r + 1, -1)*, (r, +1)*]`; on EAGAIN again the round is complete.
@@ -261,9 +260,9 @@ function broken(engine: Engine, action: Action): BrokenBarrierError {
  * ```
  */
 export class Barrier extends Primitive {
-  /** How many parties there are. */
+  /** The number of parties. */
   readonly parties: number;
-  /** What becomes of the barrier when a party dies. */
+  /** What the barrier does when a party dies. */
   readonly onDeath: "break" | "shrink";
   readonly #engine: Engine;
 
@@ -271,8 +270,8 @@ export class Barrier extends Primitive {
    * Makes a barrier of semaphores that start with 0, 0, 0, the number of parties, 0, and the number of
    * parties.
    *
-   * @param array The semaphores: with those of another engine than the kernel, nobody can join.
-   * @param options How many parties there are, and what becomes of it when one dies.
+   * @param array The semaphores: if they are not in the kernel, no party can join.
+   * @param options The number of parties, and what the barrier does when one dies.
    * @throws {IpcError} EINVAL if the semaphores are for another number of parties.
    */
   constructor(array: SemaphoreArray, options: BarrierOpenOptions = {}) {
@@ -289,9 +288,9 @@ export class Barrier extends Primitive {
   /**
    * Creates a barrier. Disposing the handle removes it, unless `owner` is false.
    *
-   * @param options How many parties there are, what becomes of it when one dies, the key, the mode, and
-   * who owns it.
-   * @returns A handle to a barrier that nobody has joined.
+   * @param options The number of parties, what the barrier does when one dies, the key, the mode, and
+   * whether the handle owns it.
+   * @returns A handle to a barrier without parties.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
   static create(options: BarrierCreateOptions): Barrier {
@@ -304,7 +303,7 @@ export class Barrier extends Primitive {
    * Opens a barrier that exists.
    *
    * @param key The key or name.
-   * @param options How many parties there have to be, and what becomes of it when one dies.
+   * @param options The number of parties that it must have, and what it does when one dies.
    * @returns A handle that does not own it.
    * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else or for another number of
    * parties, EACCES if its mode does not permit reading, EAGAIN if its creator has not finished it:
@@ -319,10 +318,9 @@ export class Barrier extends Primitive {
    * Opens a barrier, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options How many parties there are, what becomes of it when one dies, the mode to create it
-   * with, and whether that of another user will do.
+   * @param options The number of parties, what the barrier does when one dies, the mode to create it with, and whether to accept one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else or for another
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else or for another
    * number of parties, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: BarrierOpenOrCreateOptions): Barrier {
@@ -339,10 +337,10 @@ export class Barrier extends Primitive {
   }
 
   /**
-   * Takes the identifier of a barrier that another process made.
+   * Takes a barrier by the identifier that another process passed.
    *
    * @param id The identifier.
-   * @param options How many parties there have to be, and what becomes of it when one dies.
+   * @param options The number of parties that it must have, and what it does when one dies.
    * @returns A handle that does not own it.
    * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else or for another number of
    * parties, EACCES if its mode does not permit reading.
@@ -360,7 +358,7 @@ export class Barrier extends Primitive {
     );
   }
 
-  /** Whether a party has died and death breaks it: it stays so until it is removed. */
+  /** Whether a party has died and death breaks the barrier: it stays broken until it is removed. */
   get isBroken(): boolean {
     return this.#engine.readSync()[protocol.broken] !== 0;
   }
@@ -369,8 +367,8 @@ export class Barrier extends Primitive {
    * Joins as one of the parties; never waits. The first round begins when all have joined.
    *
    * @returns The party, to leave with `using`.
-   * @throws {IpcError} EBUSY if as many have joined as there are parties, and one is still in; ERANGE if
-   * this process is too many of them for the kernel to undo; EIDRM if the barrier is removed.
+   * @throws {IpcError} EBUSY if all parties have joined, and one is still in; ERANGE if this process is too
+   * many of them for the kernel's undo; EIDRM if the barrier is removed.
    * @throws {BrokenBarrierError} If a party has died and death breaks the barrier.
    */
   join(): BarrierParty {
@@ -396,7 +394,7 @@ function checkParties(parties: number | undefined): number {
   return parties!;
 }
 
-/** How many parties a set is for. */
+/** Returns the number of parties of a set. */
 function partiesOf({ id, key, values }: SemaphoreSet, wanted: number | undefined): number {
   const parties = checkParties(values[protocol.parties]);
   if (wanted === undefined || wanted === parties) return parties;

@@ -1,5 +1,5 @@
 /**
- * Waiting until something is the case: {@linkcode Event}.
+ * A flag to wait for: {@linkcode Event}.
  *
  * @module
  */
@@ -17,10 +17,10 @@ import * as flows from "./flows/event.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { event as protocol } from "./protocols.ts";
 
-/** How an event begins. */
+/** The first state of an event. */
 export interface EventOptions {
   /**
-   * Whether it is set.
+   * Whether the event is set when it is created.
    *
    * @default {false}
    */
@@ -41,9 +41,9 @@ const wait: Action = (name) => `wait for ${name}`;
 /**
  * A flag that processes set, reset and wait for.
  *
- * - **Waiting:** setting it lets all go on who wait. If it is reset at once, promises whose thread is
- *   still to come may miss it: reset it when they have been seen to go on.
- * - **Death:** it stays as it is.
+ * - **Waiting:** setting it ends all pending waits, in every process. A wait can miss an event that is reset
+ *   at once: reset it after the waits have ended.
+ * - **Death:** the event stays as it is when a process dies.
  *
  * Layout: semaphore 0 is 0 if it is set, else 1. To set: `(0, -1, NOWAIT)`. To reset: `[(0, 0, NOWAIT),
  * (0, +1)]`. To wait: `(0, 0)`.
@@ -65,7 +65,7 @@ export class Event extends Primitive {
   /**
    * Makes an event of one semaphore that starts with 1, or 0 if it is set.
    *
-   * @param array The semaphore: with one of another engine than the kernel, only `wait` and `remove`
+   * @param array The semaphore: if it is not in the kernel, only `wait` and `remove`
    * work.
    */
   constructor(array: SemaphoreArray) {
@@ -77,8 +77,8 @@ export class Event extends Primitive {
   /**
    * Creates an event. Disposing the handle removes it, unless `owner` is false.
    *
-   * @param options Whether it is set, the key, the mode, and who owns it.
-   * @returns A handle to an event that is set or not.
+   * @param options Whether it is set, the key, the mode, and whether the handle owns it.
+   * @returns A handle that owns the event.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
   static create({ set = false, ...options }: EventCreateOptions = {}): Event {
@@ -101,10 +101,10 @@ export class Event extends Primitive {
    * Opens an event, which is left as it is, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options Whether it is set and the mode to create it with, and whether that of another
-   * user will do.
+   * @param options Whether it is set and the mode to create it with, and whether to accept one of another
+   * user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, { set = false, ...options }: EventOpenOrCreateOptions = {}): Event {
     const values = protocol.values(set);
@@ -112,7 +112,7 @@ export class Event extends Primitive {
   }
 
   /**
-   * Takes the identifier of an event that another process made.
+   * Takes an event by the identifier that another process passed.
    *
    * @param id The identifier.
    * @returns A handle that does not own it.
@@ -127,15 +127,15 @@ export class Event extends Primitive {
     showPrimitive("Event", this.prototype, (event) => ({ isSet: () => event.isSet }));
   }
 
-  /** Whether it is set. */
+  /** Whether the event is set. */
   get isSet(): boolean {
     return this.#engine.readSync()[protocol.unset] === 0;
   }
 
   /**
-   * Sets it, so that all go on who wait; never waits.
+   * Sets the event, which ends all pending waits; never waits.
    *
-   * @returns Whether it was not set before.
+   * @returns Whether this call changed it: false if it was set already.
    * @throws {IpcError} EIDRM if the event is removed.
    */
   set(): boolean {
@@ -143,9 +143,9 @@ export class Event extends Primitive {
   }
 
   /**
-   * Resets it, so that who comes from now on waits; never waits.
+   * Resets the event, so that later waits wait; never waits.
    *
-   * @returns Whether it was set before.
+   * @returns Whether this call changed it: false if it was not set.
    * @throws {IpcError} EIDRM if the event is removed.
    */
   reset(): boolean {
@@ -153,11 +153,11 @@ export class Event extends Primitive {
   }
 
   /**
-   * Waits until it is set.
+   * Waits until the event is set.
    *
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
+   * if the timeout expires, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
    * event is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
@@ -165,10 +165,10 @@ export class Event extends Primitive {
   }
 
   /**
-   * Blocks the thread until it is set.
+   * Waits until the event is set, blocking the thread.
    *
    * @param options The timeout.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the event is removed.
    */
   waitSync(options?: TimeoutOptions): void {
@@ -176,9 +176,9 @@ export class Event extends Primitive {
   }
 
   /**
-   * Tells whether it is set.
+   * Returns whether the event is set, without waiting.
    *
-   * @returns Whether nobody has to wait.
+   * @returns Whether it is set.
    * @throws {IpcError} EIDRM if the event is removed.
    */
   tryWait(): boolean {

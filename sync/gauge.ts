@@ -1,5 +1,5 @@
 /**
- * How many are at it: {@linkcode Gauge}.
+ * A count of who is busy: {@linkcode Gauge}.
  *
  * @module
  */
@@ -28,11 +28,11 @@ const waitForAtMost = (limit: number): Action => (name) => `wait until ${name} f
 const { values } = protocol;
 
 /**
- * A count of those who are at something, such as busy workers, which never drifts: who dies is
- * counted off by the kernel. A semaphore the other way round.
+ * A count, such as of busy workers, that never drifts: when a process dies, the kernel subtracts what the
+ * process had entered.
  *
- * - **Death:** what a process has entered is taken back when it ends, by SIGKILL too.
- * - **Waiting:** for the gauge to be idle, to reach a number, or to fall to one.
+ * - **Death:** the entries of a process end with it, even by SIGKILL.
+ * - **Waiting:** until the gauge is idle, reaches a number, or falls to one.
  * - **Threads:** an entry belongs to its process.
  *
  * Layout: semaphore 0 is the value, semaphore 1 what is left to 32767. To enter: `[(1, -1, UNDO),
@@ -58,7 +58,7 @@ export class Gauge extends Primitive {
   /**
    * Makes a gauge of semaphores that start with 0 and 32767.
    *
-   * @param array The semaphores: with those of another engine than the kernel, one can only wait for the
+   * @param array The semaphores: if they are not in the kernel, one can only wait for the
    * gauge in promises, and remove it.
    */
   constructor(array: SemaphoreArray) {
@@ -70,8 +70,8 @@ export class Gauge extends Primitive {
   /**
    * Creates a gauge. Disposing the handle removes it, unless `owner` is false.
    *
-   * @param options The key, the mode, and who owns it.
-   * @returns A handle to a gauge that is idle.
+   * @param options The key, the mode, and whether the handle owns it.
+   * @returns A handle to an idle gauge.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
   static create(options: CreateOptions = {}): Gauge {
@@ -94,16 +94,16 @@ export class Gauge extends Primitive {
    * Opens a gauge, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options The mode to create it with, and whether that of another user will do.
+   * @param options The mode to create it with, and whether to accept one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: OpenOrCreateOptions = {}): Gauge {
     return new Gauge(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
   }
 
   /**
-   * Takes the identifier of a gauge that another process made.
+   * Takes a gauge by the identifier that another process passed.
    *
    * @param id The identifier.
    * @returns A handle that does not own it.
@@ -118,17 +118,17 @@ export class Gauge extends Primitive {
     showPrimitive("Gauge", this.prototype, (gauge) => ({ value: () => gauge.value }));
   }
 
-  /** How many are at it. */
+  /** The count: how many entries there are. */
   get value(): number {
     return this.#engine.readSync()[protocol.value]!;
   }
 
   /**
-   * Enters; never waits.
+   * Adds to the count; never waits.
    *
-   * @param by How many enter, from 1 to 32767.
-   * @returns What leaves again, with `using`.
-   * @throws {RangeError} If more than 32767 would be at it.
+   * @param by How much to add, from 1 to 32767, 1 unless given.
+   * @returns An entry, to leave with `using`.
+   * @throws {RangeError} If the count would pass 32767.
    * @throws {IpcError} EIDRM if the gauge is removed.
    */
   enter(by = 1): Guard {
@@ -143,11 +143,11 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Waits until nobody is at it.
+   * Waits until the count is 0.
    *
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
+   * if the timeout expires, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
    * gauge is removed.
    */
   async waitForIdle(options?: WaitOptions): Promise<void> {
@@ -155,11 +155,11 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Blocks the thread until nobody is at it.
+   * Waits until the count is 0, blocking the thread.
    *
    * @param options The timeout.
-   * @throws {IpcError} EDEADLK if this thread has entered it, and not left.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {IpcError} EDEADLK if an entry of this thread is not left yet.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the gauge is removed.
    */
   waitForIdleSync(options?: TimeoutOptions): void {
@@ -167,12 +167,12 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Waits until so many are at it.
+   * Waits until the count is at least so much.
    *
-   * @param least How many, from 1 to 32767.
+   * @param least The count to wait for, from 1 to 32767.
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
+   * if the timeout expires, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
    * gauge is removed.
    */
   async waitForAtLeast(least: number, options?: WaitOptions): Promise<void> {
@@ -182,11 +182,11 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Blocks the thread until so many are at it.
+   * Waits until the count is at least so much, blocking the thread.
    *
-   * @param least How many, from 1 to 32767.
+   * @param least The count to wait for, from 1 to 32767.
    * @param options The timeout.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the gauge is removed.
    */
   waitForAtLeastSync(least: number, options?: TimeoutOptions): void {
@@ -196,12 +196,12 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Waits until no more than so many are at it.
+   * Waits until the count is at most so much.
    *
-   * @param limit How many, from 0 to 32766.
+   * @param limit The count to wait for, from 0 to 32766.
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
+   * if the timeout expires, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
    * gauge is removed.
    */
   async waitForAtMost(limit: number, options?: WaitOptions): Promise<void> {
@@ -211,12 +211,12 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Blocks the thread until no more than so many are at it.
+   * Waits until the count is at most so much, blocking the thread.
    *
-   * @param limit How many, from 0 to 32766.
+   * @param limit The count to wait for, from 0 to 32766.
    * @param options The timeout.
-   * @throws {IpcError} EDEADLK if this thread has entered it by more, and not left.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {IpcError} EDEADLK if entries of this thread that are not left yet are more.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the gauge is removed.
    */
   waitForAtMostSync(limit: number, options?: TimeoutOptions): void {
@@ -224,7 +224,7 @@ export class Gauge extends Primitive {
     this.#fallSync(flows.waitForAtMost(protocol, limit), waitForAtMost(limit), limit, options);
   }
 
-  /** Waits for it to fall, which what this thread has entered must not prevent. */
+  /** Waits until the gauge falls; refuses what an entry of this thread prevents. */
   #fallSync(flow: Flow<void>, action: Action, limit: number, options?: TimeoutOptions): void {
     checkTimeoutOptions(options);
     const { local } = this.#engine;

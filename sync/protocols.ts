@@ -1,7 +1,7 @@
 /**
- * The protocols of the primitives: what each semaphore of a set means, what it starts with, and the
- * atomic steps that are made of them. The classes perform these very steps, a model check runs
- * through all their interleavings, and programs in other languages can perform them with semop.
+ * The protocols of the primitives: what each semaphore of a set means, its first value, and the atomic
+ * steps. The classes perform these very steps, a model check runs through their interleavings, and programs
+ * in other languages can perform them with semop.
  *
  * `undo` is SEM_UNDO: the kernel reverses the step when its process dies.
  *
@@ -16,9 +16,9 @@ export type Step = readonly SemaphoreOperation[];
 const add = (index: number, delta: number): SemaphoreOperation => ({ index, delta });
 const hold = (index: number, delta: number): SemaphoreOperation => ({ index, delta, undo: true });
 const isZero = (index: number): SemaphoreOperation => ({ index, delta: 0 });
-/** Is possible only if the value is at least so much, and changes nothing. */
+/** Succeeds only if the value is at least so much; changes nothing. */
 const isAtLeast = (index: number, least: number): Step => [add(index, -least), add(index, least)];
-/** Is possible only if the value is exactly this, and makes it another. */
+/** Succeeds only if the value is `from`, and makes it `to`. */
 const replace = (
   index: number,
   from: number,
@@ -29,7 +29,7 @@ const replace = (
   ...(to === 0 ? [] : [add(index, to)]),
 ];
 
-/** Whether a step can be performed on these values, whoever performs it. */
+/** Whether a step can be performed on these values. */
 export function isPossible(step: Step, values: readonly number[]): boolean {
   const left = [...values];
   return step.every(({ index = 0, delta }) => {
@@ -45,38 +45,38 @@ const lock = 0, dirty = 1;
 const releaseClean: Step = [add(dirty, -1), hold(lock, +1)];
 
 /**
- * A mutex: `lock` is 1 if it is free; `dirty` counts those who took it and have not given it back,
- * the dead among them.
+ * A mutex: `lock` is 1 if it is free; `dirty` counts the holders that took it and did not give it back, dead
+ * ones included.
  */
 export const mutex = {
   lock,
   dirty,
   values: [1, 0],
-  /** Takes a mutex that is free and clean. */
+  /** Takes the mutex if it is free and no holder has died. */
   takeClean: [isZero(dirty), hold(lock, -1), add(dirty, +1)],
-  /** Takes it, whatever happened before: `dirty - 1` holders have died since it was clean. */
+  /** Takes the mutex; then `dirty - 1` holders have died since it was last given back. */
   take: [hold(lock, -1), add(dirty, +1)],
-  /** Gives back a mutex whose `dirty` is so much, and clean. */
+  /** Gives the mutex back, and makes `dirty`, which is `by`, 0. */
   release: (by: number): Step => by === 1 ? releaseClean : [add(dirty, -by), hold(lock, +1)],
-  /** Gives it back as it was found. */
+  /** Gives the mutex back and leaves the count of dead holders. */
   putBack: releaseClean,
 } as const;
 
 // The semaphores of a lock of readers and writers.
 const readers = 0, writer = 1, queue = 2;
 
-/** Many readers or one writer: how many read, write, and queue to write. */
+/** Many readers or one writer: counts of readers, writers, and writers that wait. */
 export const rwlock = {
   writer,
   values: [0, 0, 0],
-  /** Begins to read when nobody writes, nor waits to. */
+  /** Begins to read when no writer writes or waits. */
   readAfterWriters: [isZero(writer), isZero(queue), hold(readers, +1)],
-  /** Begins to read when nobody writes. */
+  /** Begins to read when no writer writes. */
   read: [isZero(writer), hold(readers, +1)],
   endRead: [hold(readers, -1)],
-  /** Begins to write if nobody reads, writes, or waits to write. */
+  /** Begins to write if there is no reader, no writer, and no waiting writer. */
   writeAtOnce: [isZero(readers), isZero(writer), isZero(queue), hold(writer, +1)],
-  /** Announces a writer, whom new readers then let go first. */
+  /** Announces a writer; new readers then wait behind it. */
   announce: [hold(queue, +1)],
   /** Begins to write, as announced. */
   write: [isZero(readers), isZero(writer), hold(writer, +1), hold(queue, -1)],
@@ -87,7 +87,7 @@ export const rwlock = {
 // The semaphore of a latch.
 const count = 0;
 
-/** A latch: how many have still to count down. */
+/** A latch: the count that is left. */
 export const latch = {
   count,
   values: (from: number): number[] => [from],
@@ -117,15 +117,16 @@ const missing = 3, broken = 4, parties = 5;
 
 /**
  * A barrier. Each party has a token, which stands in the counter of its round as long as the party
- * has not arrived, and moves on to the next round's as it arrives: a round is complete when its
- * counter is 0. Three counters do for ever, since nobody can be two rounds ahead of another.
+ * has not arrived, and moves to the counter of the next round as it arrives: a round is complete when its
+ * counter is 0. Three counters are enough, because no party can be two rounds ahead of another.
  *
- * If a barrier shrinks on death, the token goes with its party. If it breaks, a tripwire does: steps
- * that change nothing but what the kernel will undo, which is to set all counters to 0 and `broken`.
+ * If death shrinks the barrier, the token is reversed with its party. If death breaks it, the party carries a
+ * tripwire: steps that change nothing but the undo of its process, which sets all counters to 0 and adds to
+ * `broken`.
  */
 export const barrier = {
   rounds,
-  /** How many have still to join. */
+  /** How many parties have not joined yet. */
   missing,
   /** Above 0 once a party has died, if death breaks it. */
   broken,
@@ -134,9 +135,9 @@ export const barrier = {
   values: (all: number): number[] => [0, 0, 0, all, 0, all],
   next: (round: number): number => (round + 1) % rounds,
   /**
-   * Takes one of the places, unless the values have changed; undefined if all are taken. Where
-   * nobody is in, all places are free again. Before all are taken no round can end, so the token
-   * goes to the first.
+   * Takes one of the places, unless the values have changed; undefined if all are taken. When no party is
+   * in, all places are free again. No round can end before all are taken, so the token goes to the first
+   * counter.
    */
   join: (values: readonly number[], token: boolean): Step | undefined => {
     const places = values[missing]!;
@@ -145,10 +146,10 @@ export const barrier = {
     if (taken === undefined) {
       return [...counters.map(isZero), ...replace(missing, places, values[parties]! - 1), ...enter];
     }
-    // Who joins must not find that the last of the others has left, whose run would go on.
+    // The last of the others may leave meanwhile, and end the run that this party would join.
     return places === 0 ? undefined : [...isAtLeast(taken, 1), add(missing, -1), ...enter];
   },
-  /** Has the kernel clear all that is waited for, and mark the barrier broken, if this process dies. */
+  /** Arms the tripwire: if this process dies, the kernel clears the counters and marks the barrier broken. */
   arm: (
     all: number,
   ): Step => [
@@ -187,7 +188,7 @@ const value = 0, rest = 1;
 /** The largest value that it can have. */
 const most = 32767;
 
-/** A gauge: its value, and what is left to the largest, by which one can wait for it to fall. */
+/** A gauge: its value, and the rest up to the maximum, which makes it possible to wait until it falls. */
 export const gauge = {
   value,
   most,
@@ -201,12 +202,12 @@ export const gauge = {
 
 // The semaphores of a bulkhead.
 const room = 0, limit = 1, workers = 2;
-/** How far below its limit the room can be counted, and the most tickets. */
+/** How far the room can fall below its limit, and the maximum number of tickets. */
 const floor = 16383;
 
 /**
  * A bulkhead: `room` is 16383 plus the tickets that are left, so that it can fall below 16383 when
- * the limit shrinks while permits are held; `limit` is the number of tickets, `workers` who registered.
+ * the limit shrinks while permits are held; `limit` is the number of tickets, `workers` the registered workers.
  */
 export const bulkhead = {
   room,
@@ -233,7 +234,7 @@ export const bulkhead = {
 
 // The semaphores of a leader.
 const seat = 0, low = 1, high = 2;
-/** Nobody ever adds to it: who waits for it learns when the set is removed. */
+/** Always 0: a wait for it ends when the set is removed. */
 const never = 3;
 /** The largest low digit of a term. */
 const digit = 32767;
