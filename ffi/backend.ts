@@ -55,6 +55,12 @@ export type Calls<Table extends Prototypes> = {
  * as their text also runs in the waiter threads, which import nothing.
  */
 export interface Backend {
+  /** What the runtime calls itself. */
+  readonly name: string;
+  /** The version of the runtime that runs, such as `"2.9.6"`. */
+  version(): string;
+  /** The least version that will do, and why: see docs/runtimes.md. */
+  readonly leastVersion: string;
   /** Names the system and the processor as `uname -sm` does, in lower case: `linux x86_64`. */
   platform(): string;
   /**

@@ -28,6 +28,7 @@ interface BunFunction {
 declare const process: {
   platform: string;
   arch: string;
+  versions: { bun: string };
   getBuiltinModule(name: "bun:ffi"): BunFfi;
 };
 
@@ -70,7 +71,7 @@ function open<Table extends Prototypes>(libraries: readonly string[], table: Tab
       }
       return calls as unknown as Calls<Table>;
     } catch (error) {
-      failure = error;
+      failure ??= error;
     }
   }
   throw new Error(`Cannot open libc: none of ${libraries.join(", ")} loads`, { cause: failure });
@@ -90,6 +91,9 @@ function pointerTo(memory: Uint8Array): Pointer {
 
 /** The seam in Bun. */
 export const bun: Backend = {
+  name: "Bun",
+  version: () => process.versions.bun,
+  leastVersion: "1.4.0", // which tells the addresses of functions
   platform,
   startsThreadsSlowly: false,
   tellsWorkersOfSignals: false,

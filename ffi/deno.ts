@@ -27,6 +27,8 @@ function open<Table extends Prototypes>(libraries: readonly string[], table: Tab
       result: result === "address" ? "i64" : result,
     };
   }
+  // Where dlopen has to ask, in a terminal, it opens the library in the current folder once the answer is yes.
+  Deno.permissions.requestSync({ name: "ffi" });
   let failure: unknown;
   for (const library of libraries) {
     try {
@@ -41,7 +43,7 @@ function open<Table extends Prototypes>(libraries: readonly string[], table: Tab
       }
       return calls as unknown as Calls<Table>;
     } catch (error) {
-      failure = error;
+      failure ??= error;
       if (error instanceof Deno.errors.NotCapable) {
         throw new Deno.errors.NotCapable(
           "Cannot call libc as the permission is missing: run with --allow-ffi, without a path",
@@ -77,6 +79,9 @@ function pointerTo(memory: Uint8Array): Pointer {
 
 /** The seam in Deno. */
 export const deno: Backend = {
+  name: "Deno",
+  version: () => Deno.version.deno,
+  leastVersion: "2.7.6", // whose loop goes on for a promise of Atomics.waitAsync
   platform,
   startsThreadsSlowly: true,
   tellsWorkersOfSignals: true,

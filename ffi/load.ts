@@ -8,6 +8,9 @@ import type { Backend } from "./backend.ts";
 import { bun } from "./bun.ts";
 import { deno } from "./deno.ts";
 
+/** The runtimes that will do. */
+export const backends: readonly Backend[] = [deno, bun];
+
 /** The seam to this runtime; undefined where none is known, so that importing never fails. */
 export const backend: Backend | undefined = "Bun" in globalThis
   ? bun

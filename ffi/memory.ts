@@ -5,13 +5,25 @@
  */
 
 import type { Backend, Pointer } from "./backend.ts";
-import { backend } from "./load.ts";
+import { backend, backends } from "./load.ts";
 import { supported } from "./platforms.ts";
 
-/** Returns the runtime; throws if there is none that this module knows. */
+let checked: Backend | undefined;
+
+/** Returns the runtime; throws if this one will not do, as it is unknown, or too old, or elsewhere. */
 export function runtime(): Backend {
+  return checked ??= checkedRuntime();
+}
+
+function checkedRuntime(): Backend {
+  const wanted = backends.map(({ name, leastVersion }) => `${name} ${leastVersion}`).join(" or ");
   if (backend === undefined) {
-    throw new Error("Cannot call libc in this runtime: run with Deno or Bun");
+    throw new Error(`Cannot call libc in this runtime: run with ${wanted}, or newer`);
+  }
+  const { name, leastVersion } = backend;
+  const version = backend.version();
+  if (isOlder(version, leastVersion)) {
+    throw new Error(`Cannot call libc in ${name} ${version}: run with ${wanted}, or newer`);
   }
   if (!supported) {
     throw new Error(
@@ -19,6 +31,15 @@ export function runtime(): Backend {
     );
   }
   return backend;
+}
+
+/** Compares versions by their numbers; what follows those, as in a canary's, does not count. */
+export function isOlder(version: string, than: string): boolean {
+  const [numbers, others] = [version, than].map((text) => text.match(/\d+/g)!.map(Number));
+  for (let i = 0; i < 3; i++) {
+    if (numbers![i] !== others![i]) return numbers![i]! < others![i]!;
+  }
+  return false;
 }
 
 /** Views memory that is not ours: see {@linkcode Backend.view}. */

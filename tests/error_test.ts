@@ -440,7 +440,8 @@ test(
     const built = spawnSync(bun!, ["build", source, "--target=node", `--outfile=${bundle}`]);
     assertEquals(built.status, 0, String(built.stderr));
     const { stdout, stderr } = spawnSync("node", [bundle], { encoding: "utf8" });
-    const refusal = "Cannot call libc in this runtime: run with Deno or Bun\n";
+    const refusal =
+      "Cannot call libc in this runtime: run with Deno 2.7.6 or Bun 1.4.0, or newer\n";
     assertEquals(stdout, `${keyOf("gunicorn")}\n${refusal.repeat(4)}`, stderr);
   },
 );

@@ -28,8 +28,8 @@ export function done(
 
 /** Checks for a whole number in a range and returns it. */
 export function integer(value: unknown, min: number, max: number, name: string): number {
-  if (Number.isInteger(value) && value as number >= min && value as number <= max) {
-    return value as number;
+  if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) {
+    return value;
   }
   const shown = typeof value === "number" ? value : described(value);
   const message = `Cannot pass ${shown} as ${name}: expected a whole number from ${min} to ${max}`;
