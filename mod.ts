@@ -32,7 +32,6 @@ export {
   type MessageInfo,
   MessageQueue,
   type MessageQueueCreateOptions,
-  type MessageQueueInfo,
   type MessageQueueOpenOrCreateOptions,
   type MessageQueuePermissionOptions,
   type MessagesOptions,
@@ -43,6 +42,7 @@ export {
   type SendSyncOptions,
   type SendWaitOptions,
 } from "./ipc/message_queue.ts";
+export type { MessageQueueInfo } from "./ipc/queue_handle.ts";
 export type { MessageChunk, OutgoingMessage } from "./ipc/message_streams.ts";
 export type {
   CreateOptions,
@@ -71,8 +71,8 @@ export type { SemaphoreInfo } from "./ipc/set_handle.ts";
 export {
   SharedMemory,
   type SharedMemoryCreateOptions,
-  type SharedMemoryInfo,
   type SharedMemoryOpenOptions,
   type SharedMemoryOpenOrCreateOptions,
 } from "./ipc/shared_memory.ts";
+export type { SharedMemoryInfo } from "./ipc/memory_handle.ts";
 export type { SetKind } from "./ipc/set_tag.ts";

@@ -70,6 +70,8 @@ export interface Backend {
   readonly startsThreadsSlowly: boolean;
   /** Whether Workers hear signals, too: else the main thread alone does. */
   readonly tellsWorkersOfSignals: boolean;
+  /** Whether the runtime handles SIGTERM and its like for itself, so that they end blocking calls. */
+  readonly handlesSignalsItself: boolean;
   /** Opens the first of the libraries that exists and binds the functions of the table. */
   open<Table extends Prototypes>(libraries: readonly string[], table: Table): Calls<Table>;
   /** Shows memory that is not ours: alive as long as what stands there, and not a moment longer. */

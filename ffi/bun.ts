@@ -97,6 +97,7 @@ export const bun: Backend = {
   platform,
   startsThreadsSlowly: false,
   tellsWorkersOfSignals: false,
+  handlesSignalsItself: false,
   open,
   view,
   addressOf,

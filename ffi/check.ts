@@ -69,10 +69,10 @@ export function checkWord<Word extends string>(
 /** Checks a mode, such as 0o660. */
 export function checkMode(mode: number): void {
   if (Number.isInteger(mode) && mode >= 0 && mode <= 0o777) return;
-  const shown = typeof mode === "number" ? `0o${mode.toString(8)}` : String(mode);
+  const meant = /^[0-7]{3}$/.test(String(mode)) ? `: did you mean 0o${mode}?` : "";
   throw numberError(
     mode,
-    `Cannot use ${shown} as a mode: expected octal permissions from 0 to 0o777`,
+    `Cannot use ${described(mode)} as a mode: expected octal permissions from 0 to 0o777${meant}`,
   );
 }
 

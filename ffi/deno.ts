@@ -85,6 +85,7 @@ export const deno: Backend = {
   platform,
   startsThreadsSlowly: true,
   tellsWorkersOfSignals: true,
+  handlesSignalsItself: true,
   open,
   view,
   addressOf,

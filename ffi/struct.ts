@@ -13,6 +13,31 @@ export interface Layout {
   readonly fields: Readonly<Record<string, Field>>;
 }
 
+/** Memory for a struct, read by fixed places: no member becomes an object or a BigInt on the way. */
+export class Struct {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #unsigned: Uint32Array;
+  readonly #signed: Int32Array;
+  readonly #halves: Uint16Array;
+
+  constructor({ size }: Layout) {
+    const memory = new ArrayBuffer((size + 7) & ~7);
+    this.bytes = new Uint8Array(memory, 0, size);
+    this.#unsigned = new Uint32Array(memory);
+    this.#signed = new Int32Array(memory);
+    this.#halves = new Uint16Array(memory);
+  }
+
+  /** Reads one member. Values above 2^53 come out rounded. */
+  read(field: Field): number {
+    const offset = field[0];
+    const words = field[2] === undefined ? this.#unsigned : this.#signed;
+    if (field[1] === 4) return words[offset >> 2]!;
+    if (field[1] === 2) return this.#halves[offset >> 1]!;
+    return this.#unsigned[offset >> 2]! + words[(offset >> 2) + 1]! * 2 ** 32;
+  }
+}
+
 /** Reads one member of a struct. Unsigned values above 2^53 come out rounded. */
 export function readField(
   memory: DataView,

@@ -82,6 +82,13 @@ export function keyNumber(key: Key): number {
   );
 }
 
+/** Names an object in messages by what the user called it, or else by its identifier. */
+export function objectName(noun: string, key: Key | undefined, id?: number): string {
+  if (typeof key === "string") return `${noun} ${JSON.stringify(key)} (${keyText(keyOf(key))})`;
+  if (key !== undefined) return `${noun} ${keyText(key)}`;
+  return id === undefined ? `a private ${noun}` : `${noun} ${id}`;
+}
+
 /** Shows a key as `ipcs` does. */
 export function keyText(key: number): string {
   return `0x${(key >>> 0).toString(16).padStart(8, "0")}`;

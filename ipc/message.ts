@@ -8,8 +8,8 @@ import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import type { Slot } from "../ffi/msgbuf.ts";
 import { encode } from "../ffi/bytes.ts";
-import { checkInteger } from "../ffi/check.ts";
-import type { Handle } from "./object.ts";
+import { checkInteger, checkOptions } from "../ffi/check.ts";
+import type { Handle } from "./handle.ts";
 
 /** Which messages: of this type; of the lowest type up to a number; of any type but one (Linux). */
 export type MessageTypeSelector = number | { readonly atMost: number } | { readonly not: number };
@@ -76,7 +76,6 @@ export function pack(
   type: number,
   handle: Handle,
 ): number {
-  if (!(Number.isSafeInteger(type) && type >= 1)) refuseType(type, handle);
   const length = typeof data === "string"
     ? slot.encode(data)
     : slot.copy(data instanceof Uint8Array ? data : encode(data, `send to ${handle.name}`));
@@ -92,9 +91,10 @@ export function unpack(slot: Slot, length: number): Message {
   return new Message(slot.type, bytes);
 }
 
-function refuseType(type: number, handle: Handle): void {
-  const doing = `send a message of type ${type} to ${handle.name}`;
-  checkInteger(type, 1, Number.MAX_SAFE_INTEGER, doing);
+/** Throws the error of a type that no message can have. */
+export function refuseType(type: number, handle: Handle): void {
+  const action = `send a message of type ${type} to ${handle.name}`;
+  checkInteger(type, 1, Number.MAX_SAFE_INTEGER, action);
 }
 
 /** The argument and the flag by which msgrcv selects. */
@@ -106,8 +106,14 @@ export interface Selection {
 const ANY: Selection = { type: 0, flags: 0 };
 
 /** Turns a selector into what msgrcv takes. */
-export function select(selector: MessageTypeSelector | undefined, handle: Handle): Selection {
-  return selector === undefined ? ANY : choose(selector, handle);
+export function select(
+  options: { type?: MessageTypeSelector | undefined } | undefined,
+  handle: Handle,
+): Selection {
+  if (options === undefined) return ANY;
+  checkOptions(options);
+  const { type } = options;
+  return type === undefined ? ANY : choose(type, handle);
 }
 
 function choose(selector: MessageTypeSelector, handle: Handle): Selection {

@@ -1,52 +1,64 @@
 /**
- * Message queues: {@linkcode MessageQueue} and {@linkcode Message}.
+ * Message queues: {@linkcode MessageQueue}.
  *
  * @module
  */
 
-import { errors, IPC_NOWAIT } from "../ffi/constants.ts";
-import { abi, msginfo } from "../ffi/platforms.ts";
-import { readStruct } from "../ffi/struct.ts";
-import { msgctl, msgget, msgrcv, msgsnd } from "../ffi/calls.ts";
-import { IpcError } from "../ffi/error.ts";
-import { limited, resume } from "../wait/interrupt.ts";
-import { Slot, USUAL_LONGEST } from "../ffi/msgbuf.ts";
-import { anyWaiting, isWaiting, wait } from "../wait/line.ts";
-import { turn } from "../wait/turn.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
+import { isRemoved } from "../ffi/error.ts";
+import type { Slot } from "../ffi/msgbuf.ts";
 import { bytesOf } from "../ffi/bytes.ts";
-import { checkInteger } from "../ffi/check.ts";
+import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { anyWaiting, isWaiting, wait } from "../wait/line.ts";
 import {
-  checkTimeout,
+  readWaitOptions,
   timeoutError,
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
+import { turn } from "../wait/turn.ts";
+import { fromId, open } from "./get.ts";
+import type { Handle } from "./handle.ts";
+import { showAs, shownKey } from "./inspect.ts";
+import { checkInternal, internal } from "./internal.ts";
 import type { Key } from "./key.ts";
 import {
   type Message,
   type MessageTypeSelector,
   pack,
+  refuseType,
   select,
-  type Selection,
   unpack,
 } from "./message.ts";
-import { isRemoved, type MessageChunk, readableOf, writableOf } from "./message_streams.ts";
-import { receiveError, ReceiveRequest, sendLine, SendRequest } from "./message_waits.ts";
 import {
-  create,
-  type CreateOptions,
-  dateOf,
-  discard,
-  fromId,
-  type Handle,
-  ipcError,
-  type Kind,
-  type ObjectInfo,
-  open,
-  openOrCreate,
-  type OpenOrCreateOptions,
-  type PermissionOptions,
-} from "./object.ts";
+  checkFits,
+  incoming,
+  outgoing,
+  receiveError,
+  receiveSync,
+  sendSync,
+  sendTimeout,
+  tryReceive,
+  trySend,
+} from "./message_calls.ts";
+import { type MessageChunk, readableOf, writableOf } from "./message_streams.ts";
+import {
+  ReceiveRequest,
+  refuseUnfitting,
+  sendLine,
+  SendRequest,
+  waitToSend,
+} from "./message_waits.ts";
+import type { CreateOptions, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
+import {
+  createQueue,
+  messageQueue,
+  type MessageQueueInfo,
+  openOrCreateQueue,
+  queueInfo,
+  setPermissions,
+} from "./queue_handle.ts";
 
 /** Options of {@linkcode MessageQueue.create}. */
 export interface MessageQueueCreateOptions extends CreateOptions {
@@ -74,7 +86,7 @@ export interface MessageQueuePermissionOptions extends PermissionOptions {
   maxBytes?: number | undefined;
 }
 
-/** How a message is sent. */
+/** Options of {@linkcode MessageQueue.trySend}. */
 export interface SendOptions {
   /**
    * The type by which receivers select, at least 1.
@@ -84,13 +96,13 @@ export interface SendOptions {
   type?: number | undefined;
 }
 
-/** How a message is sent, how long to wait, and until what. */
+/** Options of {@linkcode MessageQueue.send}: type, timeout, signal. */
 export interface SendWaitOptions extends SendOptions, WaitOptions {}
 
-/** How a message is sent, and how long to block the thread. */
+/** Options of {@linkcode MessageQueue.sendSync}: type, timeout. */
 export interface SendSyncOptions extends SendOptions, TimeoutOptions {}
 
-/** How a message is received. */
+/** Options of {@linkcode MessageQueue.tryReceive}. */
 export interface ReceiveOptions {
   /**
    * Which messages will do.
@@ -100,10 +112,10 @@ export interface ReceiveOptions {
   type?: MessageTypeSelector | undefined;
 }
 
-/** How a message is received, how long to wait, and until what. */
+/** Options of {@linkcode MessageQueue.receive}: type, timeout, signal. */
 export interface ReceiveWaitOptions extends ReceiveOptions, WaitOptions {}
 
-/** How a message is received, and how long to block the thread. */
+/** Options of {@linkcode MessageQueue.receiveSync}: type, timeout. */
 export interface ReceiveSyncOptions extends ReceiveOptions, TimeoutOptions {}
 
 /** Options of {@linkcode MessageQueue.messages}. */
@@ -112,57 +124,13 @@ export interface MessagesOptions extends ReceiveOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** What {@linkcode MessageQueue.tryReceiveInto} and its like tell of a message. */
+/** What {@linkcode MessageQueue.tryReceiveInto} and its like return of a message. */
 export interface MessageInfo {
   /** How many bytes it had. */
   readonly length: number;
   /** Its type. */
   readonly type: number;
 }
-
-/** What {@linkcode MessageQueue.stat} tells. */
-export interface MessageQueueInfo extends ObjectInfo {
-  /** The number of messages that wait in it. */
-  readonly messages: number;
-  /** The number of their bytes. */
-  readonly bytes: number;
-  /** The most bytes that it holds. */
-  readonly maxBytes: number;
-  /** When somebody sent last, undefined for never. */
-  readonly lastSend: Date | undefined;
-  /** When somebody received last, undefined for never. */
-  readonly lastReceive: Date | undefined;
-  /** The process that sent last, 0 for none. */
-  readonly lastSendPid: number;
-  /** The process that received last, 0 for none. */
-  readonly lastReceivePid: number;
-}
-
-const messageQueue: Kind = {
-  noun: "message queue",
-  syscalls: { get: "msgget", control: "msgctl" },
-  layout: abi.layouts.msqid,
-  changeTime: "msg_ctime",
-  letter: "q",
-  statAny: abi.constants.MSG_STAT_ANY,
-  largest: () => undefined,
-  control: msgctl,
-  limits() {
-    const { msgmni } = limits();
-    return `the system has ${msgmni} of at most ${msgmni} queues (MSGMNI, kernel.msgmni)`;
-  },
-};
-
-function limits(): Record<string, number> {
-  const buffer = new Uint8Array(msginfo.size);
-  return msgctl(0, abi.constants.IPC_INFO, buffer) < 0 ? {} : readStruct(msginfo, buffer);
-}
-
-const OPEN_MODES = [0o600, 0o200, 0o400] as const;
-
-// One slot serves all that is sent at once and one all that is received, as a call is over before the next.
-const outgoing = new Slot();
-const incoming = new Slot();
 
 /**
  * A queue of messages that processes share. A message is taken whole, by one receiver.
@@ -194,7 +162,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   #readable: ReadableStream<Message> | undefined;
   #writable: WritableStream<MessageChunk> | undefined;
 
-  private constructor(handle: Handle) {
+  /** @ignore */
+  constructor(token: symbol, handle: Handle) {
+    checkInternal(token, "MessageQueue.create() or its like");
     this.#handle = handle;
   }
 
@@ -206,16 +176,10 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached, EPERM
    * if `maxBytes` needs a privilege.
    */
-  static create({ maxBytes, ...options }: MessageQueueCreateOptions = {}): MessageQueue {
-    checkMaxBytes(maxBytes);
-    const handle = create(messageQueue, msgget, options);
-    try {
-      if (maxBytes !== undefined) setPermissions(handle, {}, maxBytes);
-      return new MessageQueue(handle);
-    } catch (error) {
-      discard(handle, error);
-      throw error;
-    }
+  static create(options?: MessageQueueCreateOptions): MessageQueue {
+    checkOptions(options);
+    const { maxBytes, ...others } = options ?? {};
+    return new MessageQueue(internal, createQueue(others, maxBytes));
   }
 
   /**
@@ -226,7 +190,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode permits neither sending nor receiving.
    */
   static open(key: Key): MessageQueue {
-    return new MessageQueue(open(messageQueue, msgget, key, OPEN_MODES));
+    return new MessageQueue(internal, open(messageQueue, key));
   }
 
   /**
@@ -239,15 +203,10 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @returns A queue that this handle does not own.
    * @throws {IpcError} EPERM if another user made it or `maxBytes` needs a privilege, EACCES, ENOSPC.
    */
-  static openOrCreate(
-    key: Key,
-    { maxBytes, ...options }: MessageQueueOpenOrCreateOptions = {},
-  ): MessageQueue {
-    checkMaxBytes(maxBytes);
-    const search = { get: msgget, modes: OPEN_MODES };
-    return new MessageQueue(openOrCreate(messageQueue, search, key, options, (handle, created) => {
-      if (created && maxBytes !== undefined) setPermissions(handle, {}, maxBytes);
-    }));
+  static openOrCreate(key: Key, options?: MessageQueueOpenOrCreateOptions): MessageQueue {
+    checkOptions(options);
+    const { maxBytes, ...others } = options ?? {};
+    return new MessageQueue(internal, openOrCreateQueue(key, others, maxBytes));
   }
 
   /**
@@ -258,7 +217,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EIDRM if no queue has it.
    */
   static fromId(id: number): MessageQueue {
-    return new MessageQueue(fromId(messageQueue, id));
+    return new MessageQueue(internal, fromId(messageQueue, id));
   }
 
   /** The identifier, by which other processes of this machine can take it. */
@@ -269,6 +228,16 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /** The key, undefined for a private queue. */
   get key(): number | undefined {
     return this.#handle.key;
+  }
+
+  /** The name by which it was opened or created; undefined if that was a number, or nothing. */
+  get name(): string | undefined {
+    return this.#handle.givenName;
+  }
+
+  /** Whether the call that returned this handle created the queue: of all `openOrCreate`, one did. */
+  get created(): boolean {
+    return this.#handle.created;
   }
 
   /** Whether disposing this handle removes the queue. */
@@ -288,18 +257,18 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * allows, EACCES. If it was sent just then, the promise resolves all the same.
    */
   async send(data: string | BufferSource, options?: SendWaitOptions): Promise<void> {
-    const timeout = checkTimeout(options?.timeout);
-    const length = pack(outgoing, data, options?.type ?? 1, this.#handle);
-    options?.signal?.throwIfAborted();
-    if (timeout === 0 || !anyWaiting() || !isWaiting(sendLine(this.#handle))) {
-      const result = msgsnd(this.#handle.id, outgoing.pointer, length, IPC_NOWAIT);
-      if (result !== -errors.EAGAIN || timeout === 0) await turn();
-      if (result >= 0) return;
-      if (result !== -errors.EAGAIN) throw this.#sendError(-result, length);
-      if (timeout === 0) throw this.#sendTimeout(length, 0);
-    }
-    const failure = (errno: number) => this.#sendError(errno, length);
-    await wait(new SendRequest(this.#handle, outgoing, length, timeout, options?.signal, failure));
+    const type = readType(options, this.#handle);
+    const { timeout, signal } = readWaitOptions(options);
+    const handle = this.#handle;
+    const length = pack(outgoing, data, type, handle);
+    signal?.throwIfAborted();
+    if (timeout === 0 || !anyWaiting() || !isWaiting(sendLine(handle))) {
+      const sent = trySend(handle, length);
+      if (sent || timeout === 0) await turn();
+      if (sent) return;
+      if (timeout === 0) throw sendTimeout(handle, length, 0);
+    } else checkFits(handle, length);
+    await waitToSend(new SendRequest(handle, outgoing, length, timeout, signal));
   }
 
   /**
@@ -312,13 +281,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * handled a signal, EIDRM if the queue is removed, EACCES. Nothing is sent then.
    */
   sendSync(data: string | BufferSource, options?: SendSyncOptions): void {
-    const timeout = checkTimeout(options?.timeout);
-    const length = pack(outgoing, data, options?.type ?? 1, this.#handle);
-    const { id } = this.#handle;
-    const result = block((flags) => msgsnd(id, outgoing.pointer, length, flags), timeout);
-    if (result >= 0) return;
-    if (isUp(result)) throw this.#sendTimeout(length, timeout);
-    throw this.#sendError(-result, length);
+    const type = options === undefined ? 1 : readType(options, this.#handle);
+    const timeout = options === undefined ? Infinity : readWaitOptions(options).timeout;
+    sendSync(this.#handle, pack(outgoing, data, type, this.#handle), timeout);
   }
 
   /**
@@ -330,9 +295,8 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EINVAL if the message is longer than the system allows, EIDRM if the queue is removed, EACCES.
    */
   trySend(data: string | BufferSource, options?: SendOptions): boolean {
-    const length = pack(outgoing, data, options?.type ?? 1, this.#handle);
-    const result = msgsnd(this.#handle.id, outgoing.pointer, length, IPC_NOWAIT);
-    return result >= 0 || this.#isFull(result, length);
+    const type = options === undefined ? 1 : readType(options, this.#handle);
+    return trySend(this.#handle, pack(outgoing, data, type, this.#handle));
   }
 
   /**
@@ -368,7 +332,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EIDRM if the queue is removed, EACCES.
    */
   tryReceive(options?: ReceiveOptions): Message | undefined {
-    const length = this.#tryReceive(select(options?.type, this.#handle), undefined);
+    const length = tryReceive(this.#handle, select(options, this.#handle), undefined);
     return length < 0 ? undefined : unpack(incoming, length);
   }
 
@@ -383,12 +347,12 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * message goes to the end of the queue.
    */
   async receiveInto(buffer: BufferSource, options?: ReceiveWaitOptions): Promise<MessageInfo> {
-    const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
+    const target = this.#target(buffer);
     return await this.#receive(options, target.byteLength, (slot, length) => {
       if (length <= target.byteLength) return copy(slot, length, target);
       this.#giveBack(unpack(slot, length));
       throw new TypeError(
-        `Cannot receive from ${this.#handle.name} as the buffer was detached or made smaller`,
+        `Cannot receive from ${this.#handle.name}: the buffer was detached or made smaller`,
       );
     });
   }
@@ -402,7 +366,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue. And as `receiveSync`.
    */
   receiveIntoSync(buffer: BufferSource, options?: ReceiveSyncOptions): MessageInfo {
-    const target = bytesOf(buffer, `receive from ${this.#handle.name}`);
+    const target = this.#target(buffer);
     return copy(incoming, this.#receiveSync(options, target.byteLength), target);
   }
 
@@ -415,10 +379,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue. And as `tryReceive`.
    */
   tryReceiveInto(buffer: BufferSource, options?: ReceiveOptions): MessageInfo | undefined {
-    const target = buffer instanceof Uint8Array
-      ? buffer
-      : bytesOf(buffer, `receive from ${this.#handle.name}`);
-    const length = this.#tryReceive(select(options?.type, this.#handle), target.byteLength);
+    const target = this.#target(buffer);
+    const selection = select(options, this.#handle);
+    const length = tryReceive(this.#handle, selection, target.byteLength);
     return length < 0 ? undefined : copy(incoming, length, target);
   }
 
@@ -485,7 +448,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     this.#handle.check();
     const { MSG_COPY } = abi.constants;
     if (MSG_COPY === -1) throw receiveError(this.#handle, errors.ENOSYS);
-    const length = this.#tryReceive({ type: index, flags: MSG_COPY }, undefined);
+    const length = tryReceive(this.#handle, { type: index, flags: MSG_COPY }, undefined);
     return length < 0 ? undefined : unpack(incoming, length);
   }
 
@@ -496,17 +459,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit reading.
    */
   stat(): MessageQueueInfo {
-    const { info, members } = this.#handle.read();
-    return Object.freeze({
-      ...info,
-      messages: members.msg_qnum!,
-      bytes: members.msg_cbytes!,
-      maxBytes: members.msg_qbytes!,
-      lastSend: dateOf(members.msg_stime!),
-      lastReceive: dateOf(members.msg_rtime!),
-      lastSendPid: members.msg_lspid!,
-      lastReceivePid: members.msg_lrpid!,
-    });
+    return queueInfo(this.#handle);
   }
 
   /**
@@ -517,9 +470,11 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * `maxBytes` needs a privilege, EINVAL if the user namespace does not know the user or the group,
    * EIDRM if it is removed.
    */
-  setPermissions({ maxBytes, ...permissions }: MessageQueuePermissionOptions): void {
-    checkMaxBytes(maxBytes);
-    setPermissions(this.#handle, permissions, maxBytes);
+  setPermissions(permissions: MessageQueuePermissionOptions): void {
+    checkOptions(permissions);
+    const { maxBytes, ...others } = permissions;
+    setPermissions(this.#handle, others, maxBytes);
+    if (maxBytes !== undefined) refuseUnfitting(this.#handle);
   }
 
   /**
@@ -543,79 +498,36 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     size: number | undefined,
     take: (slot: Slot, length: number) => Result,
   ): Promise<Result> {
-    const timeout = checkTimeout(options?.timeout);
-    const selection = select(options?.type, this.#handle);
-    options?.signal?.throwIfAborted();
-    this.#handle.check();
-    const { signal } = options ?? {};
+    const handle = this.#handle;
+    const selection = select(options, handle);
+    const { timeout, signal } = readWaitOptions(options);
+    signal?.throwIfAborted();
+    handle.check();
     const request = anyWaiting()
-      ? new ReceiveRequest(this.#handle, selection, size, timeout, signal, take)
+      ? new ReceiveRequest(handle, selection, size, timeout, signal, take)
       : undefined;
     if (timeout === 0 || request === undefined || !isWaiting(request.key)) {
-      const length = this.#tryReceive(selection, size);
+      const length = tryReceive(handle, selection, size);
       const taken = length >= 0 ? take(incoming, length) : undefined;
       if (length >= 0 || timeout === 0) await turn();
       if (taken !== undefined) return taken;
-      if (timeout === 0) throw timeoutError(`receive from ${this.#handle.name}`, 0);
+      if (timeout === 0) throw timeoutError(`receive from ${handle.name}`, 0);
     }
     return await wait(
-      request ?? new ReceiveRequest(this.#handle, selection, size, timeout, signal, take),
+      request ?? new ReceiveRequest(handle, selection, size, timeout, signal, take),
     );
   }
 
-  /** Receives into the incoming slot, blocking the thread, and gives the length. */
+  /** Receives into the incoming slot, blocking the thread, and returns the length. */
   #receiveSync(options: ReceiveSyncOptions | undefined, size: number | undefined): number {
-    const timeout = checkTimeout(options?.timeout);
-    const { type, flags: selecting } = select(options?.type, this.#handle);
-    const { id } = this.#handle;
-    this.#handle.check();
-    const deadline = timeout === Infinity ? Infinity : performance.now() + timeout;
-    for (;;) {
-      const room = reserve(size);
-      const result = block(
-        (flags) => msgrcv(id, incoming.pointer, room, type, flags | selecting),
-        deadline === Infinity ? Infinity : Math.max(deadline - performance.now(), 0),
-      );
-      if (result >= 0) return result;
-      if (isUp(result)) throw timeoutError(`receive from ${this.#handle.name}`, timeout);
-      this.#grow(result, size);
-    }
+    const selection = select(options, this.#handle);
+    const timeout = options === undefined ? Infinity : readWaitOptions(options).timeout;
+    return receiveSync(this.#handle, selection, size, timeout);
   }
 
-  /** Receives into the incoming slot if there is something, and gives the length, else -1. */
-  #tryReceive({ type, flags }: Selection, size: number | undefined): number {
-    const handle = this.#handle;
-    if (handle.state !== "open") throw handle.refusal();
-    const room = reserve(size);
-    const result = msgrcv(handle.id, incoming.pointer, room, type, flags | IPC_NOWAIT);
-    return result >= 0 ? result : this.#tryAgain({ type, flags }, size, result);
-  }
-
-  /** Gives -1 if there was nothing, else tries again with more room. */
-  #tryAgain(selection: Selection, size: number | undefined, result: number): number {
-    if (result === -errors.ENOMSG) return -1;
-    this.#grow(result, size, selection.flags & abi.constants.MSG_COPY);
-    return this.#tryReceive(selection, size);
-  }
-
-  /** Makes room for a message that was too long, unless its receiver has no more, or something else failed. */
-  #grow(result: number, size: number | undefined, copying = 0): void {
-    if (result === -errors.E2BIG && size === undefined) incoming.reserve(2 * incoming.capacity);
-    else if (result !== -errors.EINVAL || copying === 0) throw receiveError(this.#handle, -result);
-    else this.#cannotPeek();
-  }
-
-  /** Copying gives EINVAL if there is no queue, and if the limit is below the length of a message. */
-  #cannotPeek(): never {
-    const reason =
-      `the message is longer than the ${limits().msgmax} bytes that can be copied now (MSGMAX, kernel.msgmax)`;
-    throw this.#handle.error(errors.EINVAL, "msgrcv", `peek into ${this.#handle.name}`, reason);
-  }
-
-  /** Whether a message had no room; throws if it was something else. */
-  #isFull(result: number, length: number): false {
-    if (result === -errors.EAGAIN) return false;
-    throw this.#sendError(-result, length);
+  #target(buffer: BufferSource): Uint8Array {
+    if (buffer instanceof Uint8Array) return buffer;
+    return bytesOf(buffer, `receive from ${this.#handle.name}`);
   }
 
   /** Puts a message that nobody can be given at the end of the queue, even if this handle is disposed. */
@@ -627,28 +539,14 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
       if (!isRemoved(error)) throw error;
     }
   }
-
-  #sendTimeout(length: number, timeout: number): Error {
-    return timeoutError(`send ${length} bytes to ${this.#handle.name}`, timeout);
-  }
-
-  #sendError(errno: number, length: number): Error {
-    const doing = `send ${length} bytes to ${this.#handle.name}`;
-    if (errno !== errors.EINVAL) return this.#handle.error(errno, "msgsnd", doing);
-    const { msgmax } = limits();
-    const most = msgmax === undefined ? "fewer" : `at most ${msgmax}`;
-    const reason =
-      `a message has ${most} bytes (MSGMAX, kernel.msgmax): send it in parts, or use shared memory`;
-    return this.#handle.error(errno, "msgsnd", doing, reason);
-  }
 }
 
-/** Makes room for messages in the incoming slot, and tells for how many bytes. */
-function reserve(size: number | undefined): number {
-  const least = size ?? USUAL_LONGEST;
-  if (least > incoming.capacity) incoming.reserve(Math.max(least, USUAL_LONGEST));
-  return size ?? incoming.capacity;
-}
+showAs("MessageQueue", MessageQueue.prototype, (queue) => ({
+  id: queue.id,
+  key: shownKey(queue.key),
+  name: queue.name,
+  messages: () => queue.stat().messages,
+}));
 
 /** Copies what was received into a user's buffer, which may be detached if there is nothing to copy. */
 function copy(slot: Slot, length: number, target: Uint8Array): MessageInfo {
@@ -656,39 +554,10 @@ function copy(slot: Slot, length: number, target: Uint8Array): MessageInfo {
   return { length, type: slot.type };
 }
 
-/** Makes a call that blocks the thread; with a timeout it is tried first, as a timer has its price. */
-function block(call: (flags: number) => number, timeout: number): number {
-  const result = call(timeout === Infinity ? 0 : IPC_NOWAIT);
-  if (result === -errors.EINTR) return resume(() => call(0));
-  const waits = result === -errors.EAGAIN || result === -errors.ENOMSG;
-  return waits && timeout > 0 ? limited(() => call(0), timeout) : result;
-}
-
-/** Whether a call ended as its time was up. */
-function isUp(result: number): boolean {
-  return result === -errors.ETIMEDOUT || result === -errors.EAGAIN || result === -errors.ENOMSG;
-}
-
-function checkMaxBytes(maxBytes: number | undefined): void {
-  if (maxBytes !== undefined) {
-    checkInteger(maxBytes, 0, 0x7fffffff, `limit a queue to ${maxBytes} bytes`);
-  }
-}
-
-function setPermissions(
-  handle: Handle,
-  permissions: PermissionOptions,
-  maxBytes: number | undefined,
-): void {
-  try {
-    handle.setPermissions(permissions, maxBytes === undefined ? {} : { msg_qbytes: maxBytes });
-  } catch (error) {
-    const { msgmnb } = limits();
-    const isLimit = error instanceof IpcError && error.code === "EPERM" && maxBytes! > msgmnb!;
-    if (!isLimit) throw error;
-    const doing = `limit ${handle.name} to ${maxBytes} bytes`;
-    const reason =
-      `more than ${msgmnb} bytes need a privilege (MSGMNB, kernel.msgmnb; CAP_SYS_RESOURCE)`;
-    throw ipcError(errors.EPERM, "msgctl", doing, handle, reason);
-  }
+/** Reads the type of a message to send. */
+function readType(options: SendOptions | undefined, handle: Handle): number {
+  checkOptions(options);
+  const type = options?.type ?? 1;
+  if (!(Number.isSafeInteger(type) && type >= 1)) refuseType(type, handle);
+  return type;
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { IpcError } from "../ffi/error.ts";
+import { isRemoved } from "../ffi/error.ts";
 import { Message } from "./message.ts";
 
 /** A message with its type, as a stream takes it. */
@@ -31,11 +31,6 @@ type Receive = (options: { signal: AbortSignal }) => Promise<Message>;
 
 /** Gives a message back to the queue it came from. */
 type GiveBack = (message: Message) => Promise<void>;
-
-/** Whether an error says that the object is removed. */
-export function isRemoved(error: unknown): boolean {
-  return error instanceof IpcError && error.code === "EIDRM";
-}
 
 /**
  * A stream of what is received. Nothing is taken before somebody reads; what arrives as the stream

@@ -4,14 +4,15 @@
  * @module
  */
 
-import { errors, IPC_NOWAIT } from "../ffi/constants.ts";
+import { IPC_NOWAIT } from "../ffi/constants.ts";
 import { msgrcv, msgsnd } from "../ffi/calls.ts";
 import { Slot, USUAL_LONGEST } from "../ffi/msgbuf.ts";
 import type { ThreadMemory, ThreadRequest } from "../wait/pool.ts";
-import type { Ending, Operation, WaitRequest } from "../wait/line.ts";
+import { type Ending, type Operation, wait, type WaitRequest } from "../wait/line.ts";
 import { timeoutError } from "../wait/options.ts";
 import type { Selection } from "./message.ts";
-import { type Handle, ipcError } from "./object.ts";
+import { checkFits, receiveError, sendError, sendTimeout } from "./message_calls.ts";
+import type { Handle } from "./handle.ts";
 
 /** Receiving into memory of its own, as long as there are equal waits. */
 class ReceiveOperation implements Operation {
@@ -112,11 +113,35 @@ export function sendLine(handle: Handle): string {
   return `msgsnd ${handle.id}`;
 }
 
+/** All that waits to be sent by this thread. */
+const unsent = new Set<SendRequest>();
+
+/** Waits until a message is sent. */
+export async function waitToSend(request: SendRequest): Promise<void> {
+  const { endings } = request.handle;
+  unsent.add(request);
+  endings.add(request);
+  try {
+    await wait(request);
+  } finally {
+    unsent.delete(request);
+    endings.delete(request);
+  }
+}
+
+/** Ends the waits for messages that can never have room, as the queue was made smaller. */
+export function refuseUnfitting({ id }: Handle): void {
+  for (const request of [...unsent]) {
+    if (request.handle.id === id) request.refuseUnfitting();
+  }
+}
+
 /** A message that is to be sent. */
-export class SendRequest implements WaitRequest<void, SendOperation> {
+export class SendRequest implements WaitRequest<void, SendOperation>, Ending {
   readonly key: string;
   readonly shared = false;
   readonly slot: Slot = new Slot();
+  readonly endings: Set<Ending> = new Set();
 
   constructor(
     readonly handle: Handle,
@@ -124,16 +149,22 @@ export class SendRequest implements WaitRequest<void, SendOperation> {
     readonly length: number,
     readonly timeout: number,
     readonly signal: AbortSignal | undefined,
-    readonly failure: (errno: number) => Error,
   ) {
     this.key = sendLine(handle);
     this.slot.reserve(length);
-    this.slot.text.set(packed.text.subarray(0, length));
-    this.slot.type = packed.type;
+    this.slot.take(packed.bytes, length);
   }
 
-  get endings(): Set<Ending> {
-    return this.handle.endings;
+  end(reason: unknown): void {
+    for (const ending of [...this.endings]) ending.end(reason);
+  }
+
+  refuseUnfitting(): void {
+    try {
+      checkFits(this.handle, this.length);
+    } catch (error) {
+      this.end(error);
+    }
   }
 
   operation(): SendOperation {
@@ -143,18 +174,10 @@ export class SendRequest implements WaitRequest<void, SendOperation> {
   take(): void {}
 
   error(errno: number): Error {
-    return this.failure(errno);
+    return sendError(this.handle, errno, this.length);
   }
 
   timeoutError(): Error {
-    return timeoutError(`send ${this.length} bytes to ${this.handle.name}`, this.timeout);
+    return sendTimeout(this.handle, this.length, this.timeout);
   }
-}
-
-/** Makes an error of a failed msgrcv. */
-export function receiveError(handle: Handle, errno: number): Error {
-  const doing = `receive from ${handle.name}`;
-  if (errno !== errors.E2BIG) return handle.error(errno, "msgrcv", doing);
-  const reason = "the message is longer than the buffer: it stays in the queue";
-  return ipcError(errno, "msgrcv", doing, handle, reason);
 }

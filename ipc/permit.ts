@@ -7,12 +7,12 @@
 import { errors, SEM_UNDO } from "../ffi/constants.ts";
 import { attemptSingle } from "../ffi/attempt.ts";
 import { checkInternal } from "./internal.ts";
-import type { Handle } from "./object.ts";
-import { semopError } from "./semop.ts";
+import type { Handle } from "./handle.ts";
+import { showAs } from "./inspect.ts";
 
-/** Names one semaphore of a set in messages. */
+/** Names one semaphore in messages: of a set, or on its own. */
 export function semaphoreName(handle: Handle, index: number): string {
-  return `semaphore ${index} of ${handle.name}`;
+  return handle.noun === "semaphore" ? handle.name : `semaphore ${index} of ${handle.name}`;
 }
 
 /**
@@ -55,7 +55,7 @@ export class Permit implements Disposable {
 
   /**
    * Gives back what was acquired; never waits. Does nothing the second time, nor once the semaphore
-   * is removed. It works after the semaphore's handle is disposed, too.
+   * is removed. Works after the semaphore's handle is disposed, too; if it fails, it can be called again.
    *
    * @throws {IpcError} ERANGE if the value would pass 32767, as others have added meanwhile.
    */
@@ -67,11 +67,16 @@ export class Permit implements Disposable {
     this.#handle = undefined;
   }
 
+  /** Whether it was given back. */
+  get released(): boolean {
+    return this.#handle === undefined;
+  }
+
   #fail(handle: Handle, result: number): void {
     if (result === -errors.EINVAL || result === -errors.EIDRM) return;
-    throw semopError(
-      handle,
+    throw handle.error(
       -result,
+      "semop",
       `release ${this.count} to ${semaphoreName(handle, this.#index)}`,
     );
   }
@@ -81,3 +86,8 @@ export class Permit implements Disposable {
     this.release();
   }
 }
+
+showAs("Permit", Permit.prototype, (permit) => ({
+  count: permit.count,
+  released: permit.released,
+}));

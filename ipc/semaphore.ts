@@ -7,20 +7,23 @@
 import { errors, IPC_NOWAIT, SEM_UNDO, SEMVMX } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import { semctl } from "../ffi/calls.ts";
-import { attemptSingle } from "../ffi/attempt.ts";
+import { attempt, attemptSingle } from "../ffi/attempt.ts";
 import type { Packed } from "../ffi/sembuf.ts";
-import { checkInteger } from "../ffi/check.ts";
+import { checkFlag, checkInteger, checkOptions } from "../ffi/check.ts";
 import {
-  checkTimeout,
+  readWaitOptions,
   timeoutError,
   type TimeoutOptions,
+  type WaitLimits,
   type WaitOptions,
 } from "../wait/options.ts";
 import { checkInternal, internal } from "./internal.ts";
 import type { Key } from "./key.ts";
-import type { CreateOptions, Handle, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
+import type { Handle } from "./handle.ts";
+import { showAs, shownKey } from "./inspect.ts";
+import type { CreateOptions, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
 import { Permit, semaphoreName } from "./permit.ts";
-import { packSingle, packTest, perform, semopError } from "./semop.ts";
+import { packSingle, packTest, perform } from "./semop.ts";
 import { block, resumeSingle } from "./semop_waits.ts";
 import {
   createSet,
@@ -30,6 +33,7 @@ import {
   type SemaphoreInfo,
   setFromId,
   setInfo,
+  type Wanted,
 } from "./set_handle.ts";
 
 /** Whether the kernel reverses an operation when this process ends. */
@@ -37,15 +41,15 @@ export interface UndoOptions {
   /**
    * Whether the kernel reverses the operation when this process ends, however it ends.
    *
-   * @default {undefined} Not for `increment` and `decrement`, but for what `acquire` takes.
+   * @default {false} `true` for `acquire`.
    */
   undo?: boolean | undefined;
 }
 
-/** How long to wait, until what, and whether to undo. */
+/** Options of {@linkcode Semaphore.acquire} and {@linkcode Semaphore.decrement}: timeout, signal, undo. */
 export interface OperationOptions extends WaitOptions, UndoOptions {}
 
-/** How long to block the thread, and whether to undo. */
+/** Options of {@linkcode Semaphore.acquireSync} and {@linkcode Semaphore.decrementSync}: timeout, undo. */
 export interface SyncOperationOptions extends TimeoutOptions, UndoOptions {}
 
 /** Options of {@linkcode Semaphore.create}. */
@@ -78,15 +82,39 @@ export interface SemaphoreWaiting {
 
 const { GETVAL, SETVAL, GETPID, GETNCNT, GETZCNT } = abi.constants;
 
-function nothing(): void {}
+const semaphore: Wanted = { kind: "set", noun: "semaphore" };
+
+function noop(): void {}
 
 function isAmount(amount: number): boolean {
   return Number.isInteger(amount) && amount >= 1 && amount <= SEMVMX;
 }
 
-/** The first semaphore of a set, which ends with it. */
-function whole({ handle, shape }: FoundSet): Semaphore {
-  return new Semaphore(internal, handle, 0, shape.size, true);
+function checkAmount(amount: number, action: string): void {
+  checkInteger(amount, 1, SEMVMX, action);
+}
+
+/** Reads whether to undo, undefined if the user does not say. */
+function readUndo(options: UndoOptions | undefined): boolean | undefined {
+  if (options === undefined) return undefined;
+  checkOptions(options);
+  return checkFlag(options.undo, "undo");
+}
+
+/** What is done to a semaphore, as messages say it. */
+type Verb = "increment" | "decrement" | "acquire" | "wait for 0 in" | "wait for";
+
+function actionOn(name: string, verb: Verb, amount: number): string {
+  switch (verb) {
+    case "acquire":
+      return `acquire ${amount} from ${name}`;
+    case "wait for":
+      return `wait for ${amount} in ${name}`;
+    case "wait for 0 in":
+      return `${verb} ${name}`;
+    default:
+      return `${verb} ${name} by ${amount}`;
+  }
 }
 
 /**
@@ -118,19 +146,22 @@ function whole({ handle, shape }: FoundSet): Semaphore {
 export class Semaphore implements Disposable {
   /** The index in its set: 0, unless it is of `set.at(index)`. */
   readonly index: number;
+  /** Whether the call that returned this handle created the semaphore: of all `openOrCreate`, one did. */
+  readonly created: boolean;
   readonly #handle: Handle;
   /** How many semaphores its set has. */
   readonly #size: number;
   /** Whether the handle is this semaphore's own, and ends with it. */
-  readonly #whole: boolean;
+  readonly #ends: boolean;
 
   /** @ignore */
-  constructor(token: symbol, handle: Handle, index: number, size: number, whole: boolean) {
+  constructor(token: symbol, { handle, shape, created }: FoundSet, index?: number) {
     checkInternal(token, "Semaphore.create() or its like");
+    this.index = index ?? 0;
+    this.created = created;
     this.#handle = handle;
-    this.index = index;
-    this.#size = size;
-    this.#whole = whole;
+    this.#size = shape.size;
+    this.#ends = index === undefined;
   }
 
   /**
@@ -145,8 +176,10 @@ export class Semaphore implements Disposable {
    * if its mode does not permit this user to initialise it.
    * @throws {RangeError} If the value is not a whole number from 0 to 32767.
    */
-  static create(options: SemaphoreCreateOptions = {}): Semaphore {
-    return whole(createSet({ ...options, kind: "set", values: [options.value ?? 0] }));
+  static create(options?: SemaphoreCreateOptions): Semaphore {
+    checkOptions(options);
+    const { value = 0, ...others } = options ?? {};
+    return new Semaphore(internal, createSet([value], semaphore, others));
   }
 
   /**
@@ -158,7 +191,7 @@ export class Semaphore implements Disposable {
    * its creator has not initialised it, EINVAL if it is a mutex or another structure.
    */
   static open(key: Key): Semaphore {
-    return whole(openSet(key, "set"));
+    return new Semaphore(internal, openSet(key, semaphore));
   }
 
   /**
@@ -176,8 +209,10 @@ export class Semaphore implements Disposable {
    * EAGAIN if it is a larger set that its creator has not initialised, EACCES, ENOSPC.
    * @throws {RangeError} If the value is not a whole number from 0 to 32767.
    */
-  static openOrCreate(key: Key, options: SemaphoreOpenOrCreateOptions = {}): Semaphore {
-    return whole(openOrCreateSet(key, { ...options, kind: "set", values: [options.value ?? 0] }));
+  static openOrCreate(key: Key, options?: SemaphoreOpenOrCreateOptions): Semaphore {
+    checkOptions(options);
+    const { value = 0, ...others } = options ?? {};
+    return new Semaphore(internal, openOrCreateSet(key, [value], semaphore, others));
   }
 
   /**
@@ -189,7 +224,7 @@ export class Semaphore implements Disposable {
    * its creator has not initialised it, EINVAL if it is a mutex or another structure.
    */
   static fromId(id: number): Semaphore {
-    return whole(setFromId(id, "set"));
+    return new Semaphore(internal, setFromId(id, semaphore));
   }
 
   /** The identifier of the set, by which other processes of this machine can take it. */
@@ -202,9 +237,14 @@ export class Semaphore implements Disposable {
     return this.#handle.key;
   }
 
+  /** The name by which it was opened or created; undefined if that was a number, or nothing. */
+  get name(): string | undefined {
+    return this.#handle.givenName;
+  }
+
   /** Whether disposing this handle removes the semaphore. */
   get owned(): boolean {
-    return this.#whole && this.#handle.owned;
+    return this.#ends && this.#handle.owned;
   }
 
   /**
@@ -255,12 +295,12 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} ERANGE if the value would pass 32767, EIDRM if it is removed, EACCES.
    */
   increment(by = 1, options?: UndoOptions): void {
-    if (!isAmount(by)) this.#refuse(by, "increment");
+    if (!isAmount(by)) checkAmount(by, this.#action("increment", by));
+    const flags = options !== undefined && readUndo(options) === true ? SEM_UNDO : 0;
     const handle = this.#handle;
-    const flags = options?.undo === true ? SEM_UNDO : 0;
     if (handle.state !== "open") throw handle.refusal();
     const result = attemptSingle(handle.id, this.index, by, flags);
-    if (result < 0) this.#fail(result, `increment ${this.#name} by ${by}`);
+    if (result < 0) this.#fail(result, "increment", by);
   }
 
   /**
@@ -273,8 +313,9 @@ export class Semaphore implements Disposable {
    * with IpcError EIDRM if the semaphore is removed, EACCES.
    */
   async decrement(by = 1, options?: OperationOptions): Promise<void> {
-    if (!isAmount(by)) this.#refuse(by, "decrement");
-    return await this.#take(by, options?.undo === true, options, "decrement", nothing);
+    if (!isAmount(by)) checkAmount(by, this.#action("decrement", by));
+    const undo = readUndo(options) === true;
+    return await this.#take(by, undo, readWaitOptions(options), "decrement", noop);
   }
 
   /**
@@ -286,8 +327,9 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
   decrementSync(by = 1, options?: SyncOperationOptions): void {
-    if (!isAmount(by)) this.#refuse(by, "decrement");
-    this.#takeSync(by, options?.undo === true, options?.timeout, "decrement");
+    if (!isAmount(by)) checkAmount(by, this.#action("decrement", by));
+    const undo = options !== undefined && readUndo(options) === true;
+    this.#takeSync(by, undo, options, "decrement");
   }
 
   /**
@@ -299,8 +341,8 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} EIDRM if it is removed, EACCES.
    */
   tryDecrement(by = 1, options?: UndoOptions): boolean {
-    if (!isAmount(by)) this.#refuse(by, "decrement");
-    return this.#tryTake(by, options?.undo === true, "decrement");
+    if (!isAmount(by)) checkAmount(by, this.#action("decrement", by));
+    return this.#tryTake(by, readUndo(options) === true, "decrement");
   }
 
   /**
@@ -310,7 +352,7 @@ export class Semaphore implements Disposable {
    * @returns A promise that rejects as that of `decrement`.
    */
   async waitForZero(options?: WaitOptions): Promise<void> {
-    return await this.#take(0, false, options, "wait for zero of", nothing);
+    return await this.#take(0, false, readWaitOptions(options), "wait for 0 in", noop);
   }
 
   /**
@@ -321,41 +363,58 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
   waitForZeroSync(options?: TimeoutOptions): void {
-    this.#takeSync(0, false, options?.timeout, "wait for zero of");
+    this.#takeSync(0, false, options, "wait for 0 in");
+  }
+
+  /**
+   * Tests whether the value is 0, as one operation of the kernel.
+   *
+   * @returns Whether it is.
+   * @throws {IpcError} EIDRM if it is removed, EACCES.
+   */
+  tryWaitForZero(): boolean {
+    return this.#tryTake(0, false, "wait for 0 in");
   }
 
   /**
    * Waits until the value is at least so much; changes nothing.
    *
-   * @param least How much, from 1 to 32767.
+   * @param min How much, from 1 to 32767.
    * @param options The signal and the timeout.
    * @returns A promise that rejects as that of `decrement`.
    */
-  async waitForAtLeast(least: number, options?: WaitOptions): Promise<void> {
-    checkInteger(least, 1, SEMVMX, `wait for ${least} in ${this.#name}`);
-    const packed = packTest(this.#handle, this.index, least, IPC_NOWAIT);
-    return await perform(
-      this.#handle,
-      packed,
-      options,
-      () => `wait for ${least} in ${this.#name}`,
-      nothing,
-    );
+  async waitForAtLeast(min: number, options?: WaitOptions): Promise<void> {
+    checkAmount(min, this.#action("wait for", min));
+    const limits = readWaitOptions(options);
+    const packed = packTest(this.#handle, this.index, min, IPC_NOWAIT);
+    return await perform(this.#handle, packed, limits, () => this.#action("wait for", min), noop);
   }
 
   /**
    * Waits until the value is at least so much, blocking the thread; changes nothing.
    *
-   * @param least How much, from 1 to 32767.
+   * @param min How much, from 1 to 32767.
    * @param options The timeout.
    * @throws {DOMException} "TimeoutError" if the time is up.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
-  waitForAtLeastSync(least: number, options?: TimeoutOptions): void {
-    checkInteger(least, 1, SEMVMX, `wait for ${least} in ${this.#name}`);
-    const limit = checkTimeout(options?.timeout);
-    const packed = packTest(this.#handle, this.index, least, 0);
-    this.#block(packed, limit, `wait for ${least} in`);
+  waitForAtLeastSync(min: number, options?: TimeoutOptions): void {
+    checkAmount(min, this.#action("wait for", min));
+    const limits = readWaitOptions(options);
+    this.#block(packTest(this.#handle, this.index, min, 0), limits, "wait for", min);
+  }
+
+  /**
+   * Tests whether the value is at least so much, as one operation of the kernel; changes nothing.
+   *
+   * @param min How much, from 1 to 32767.
+   * @returns Whether it is.
+   * @throws {IpcError} EIDRM if it is removed, EACCES.
+   */
+  tryWaitForAtLeast(min: number): boolean {
+    checkAmount(min, this.#action("wait for", min));
+    const result = attempt(this.#handle.id, packTest(this.#handle, this.index, min, IPC_NOWAIT));
+    return result >= 0 || this.#refuses(result, "wait for", min);
   }
 
   /**
@@ -366,10 +425,10 @@ export class Semaphore implements Disposable {
    * @returns A promise of a permit, to release with `using`; it rejects as that of `decrement`.
    */
   async acquire(count = 1, options?: OperationOptions): Promise<Permit> {
-    if (!isAmount(count)) this.#refuse(count, "acquire");
-    const undo = options?.undo !== false;
-    const permit = () => new Permit(internal, this.#handle, this.index, count, undo);
-    return await this.#take(count, undo, options, "acquire", permit);
+    if (!isAmount(count)) checkAmount(count, this.#action("acquire", count));
+    const undo = readUndo(options) !== false;
+    const permit = () => this.#permit(count, undo);
+    return await this.#take(count, undo, readWaitOptions(options), "acquire", permit);
   }
 
   /**
@@ -382,10 +441,10 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
   acquireSync(count = 1, options?: SyncOperationOptions): Permit {
-    if (!isAmount(count)) this.#refuse(count, "acquire");
-    const undo = options?.undo !== false;
-    this.#takeSync(count, undo, options?.timeout, "acquire");
-    return new Permit(internal, this.#handle, this.index, count, undo);
+    if (!isAmount(count)) checkAmount(count, this.#action("acquire", count));
+    const undo = options === undefined || readUndo(options) !== false;
+    this.#takeSync(count, undo, options, "acquire");
+    return this.#permit(count, undo);
   }
 
   /**
@@ -397,11 +456,9 @@ export class Semaphore implements Disposable {
    * @throws {IpcError} EIDRM if it is removed, EACCES.
    */
   tryAcquire(count = 1, options?: UndoOptions): Permit | undefined {
-    if (!isAmount(count)) this.#refuse(count, "acquire");
-    const undo = options?.undo !== false;
-    return this.#tryTake(count, undo, "acquire")
-      ? new Permit(internal, this.#handle, this.index, count, undo)
-      : undefined;
+    if (!isAmount(count)) checkAmount(count, this.#action("acquire", count));
+    const undo = readUndo(options) !== false;
+    return this.#tryTake(count, undo, "acquire") ? this.#permit(count, undo) : undefined;
   }
 
   /**
@@ -437,7 +494,7 @@ export class Semaphore implements Disposable {
 
   /** Ends the handle, and removes the semaphore if the handle owns it. One of `set.at(index)` ends with its set. */
   [Symbol.dispose](): void {
-    if (this.#whole) this.#handle.dispose();
+    if (this.#ends) this.#handle.dispose();
   }
 
   get #name(): string {
@@ -454,65 +511,77 @@ export class Semaphore implements Disposable {
     return result;
   }
 
-  #fail(result: number, doing: string): never {
-    throw semopError(this.#handle, -result, doing);
+  #permit(count: number, undo: boolean): Permit {
+    return new Permit(internal, this.#handle, this.index, count, undo);
   }
 
-  /** Whether there was not enough; throws if it was something else. */
-  #refuses(result: number, verb: string): false {
+  #action(verb: Verb, amount: number): string {
+    return actionOn(this.#name, verb, amount);
+  }
+
+  #fail(result: number, verb: Verb, amount: number): never {
+    throw this.#handle.error(-result, "semop", this.#action(verb, amount));
+  }
+
+  /** Returns false if there was not enough; throws if it was something else. */
+  #refuses(result: number, verb: Verb, amount: number): false {
     if (result === -errors.EAGAIN) return false;
-    return this.#fail(result, `${verb} ${this.#name}`);
+    return this.#fail(result, verb, amount);
   }
 
   /** Goes on with the operation that was packed last, if a signal interrupted it. */
-  #resume(result: number, verb: string): void {
+  #resume(result: number, verb: Verb, amount: number): void {
     const { id } = this.#handle;
     if (result === -errors.EINTR) result = resumeSingle(id);
-    if (result < 0) this.#fail(result, `${verb} ${this.#name}`);
+    if (result < 0) this.#fail(result, verb, amount);
   }
 
-  #takeUntil(amount: number, flags: number, timeout: number, verb: string): void {
-    const limit = checkTimeout(timeout);
-    this.#block(packSingle(this.#handle, this.index, -amount, flags), limit, verb);
-  }
-
-  #block(packed: Packed, limit: number, verb: string): void {
-    const result = block(this.#handle.id, packed, limit);
+  #block(packed: Packed, { timeout }: WaitLimits, verb: Verb, amount: number): void {
+    const result = block(this.#handle.id, packed, timeout);
     if (result >= 0) return;
-    if (result === -errors.EAGAIN) throw timeoutError(`${verb} ${this.#name}`, limit);
-    this.#fail(result, `${verb} ${this.#name}`);
-  }
-
-  #refuse(amount: number, verb: string): void {
-    checkInteger(amount, 1, SEMVMX, `${verb} ${this.#name} by ${amount}`);
+    if (result === -errors.EAGAIN) throw timeoutError(this.#action(verb, amount), timeout);
+    this.#fail(result, verb, amount);
   }
 
   #take<Result>(
     amount: number,
     undo: boolean,
-    options: WaitOptions | undefined,
-    verb: string,
+    limits: WaitLimits,
+    verb: Verb,
     take: () => Result,
   ): Result | Promise<Result> {
     const flags = undo ? SEM_UNDO | IPC_NOWAIT : IPC_NOWAIT;
     const packed = packSingle(this.#handle, this.index, -amount, flags);
-    return perform(this.#handle, packed, options, () => `${verb} ${this.#name}`, take);
+    return perform(this.#handle, packed, limits, () => this.#action(verb, amount), take);
   }
 
-  #takeSync(amount: number, undo: boolean, timeout: number | undefined, verb: string): void {
+  #takeSync(amount: number, undo: boolean, options: TimeoutOptions | undefined, verb: Verb): void {
     const handle = this.#handle;
     const flags = undo ? SEM_UNDO : 0;
-    if (timeout !== undefined) return this.#takeUntil(amount, flags, timeout, verb);
+    if (options !== undefined) {
+      const limits = readWaitOptions(options);
+      if (limits.timeout !== Infinity) {
+        return this.#block(packSingle(handle, this.index, -amount, flags), limits, verb, amount);
+      }
+    }
     if (handle.state !== "open") throw handle.refusal();
     const result = attemptSingle(handle.id, this.index, -amount, flags);
-    if (result < 0) this.#resume(result, verb);
+    if (result < 0) this.#resume(result, verb, amount);
   }
 
-  #tryTake(amount: number, undo: boolean, verb: string): boolean {
+  #tryTake(amount: number, undo: boolean, verb: Verb): boolean {
     const handle = this.#handle;
     const flags = undo ? SEM_UNDO | IPC_NOWAIT : IPC_NOWAIT;
     if (handle.state !== "open") throw handle.refusal();
     const result = attemptSingle(handle.id, this.index, -amount, flags);
-    return result >= 0 || this.#refuses(result, verb);
+    return result >= 0 || this.#refuses(result, verb, amount);
   }
 }
+
+showAs("Semaphore", Semaphore.prototype, (semaphore) => ({
+  id: semaphore.id,
+  index: semaphore.index,
+  key: shownKey(semaphore.key),
+  name: semaphore.name,
+  value: () => semaphore.value,
+}));

@@ -4,11 +4,13 @@
  * @module
  */
 
-import { checkInteger } from "../ffi/check.ts";
+import { checkInteger, checkOptions } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { checkInternal, internal } from "./internal.ts";
 import type { Key } from "./key.ts";
-import type { CreateOptions, Handle, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
+import type { Handle } from "./handle.ts";
+import { showAs, shownKey } from "./inspect.ts";
+import type { CreateOptions, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
 import { Semaphore } from "./semaphore.ts";
 import type { SemaphoreOperation } from "./semop.ts";
 import {
@@ -20,6 +22,7 @@ import {
   type SemaphoreInfo,
   setFromId,
   setInfo,
+  wanted,
 } from "./set_handle.ts";
 import { type SetKind, writeAll } from "./set_tag.ts";
 import { operate, operateSync, readValues, tryOperate } from "./steps.ts";
@@ -73,6 +76,8 @@ const action = (name: string) => `operate on ${name}`;
 export class SemaphoreSet implements Disposable {
   /** The number of semaphores. */
   readonly size: number;
+  /** Whether the call that returned this handle created the set: of all `openOrCreate`, one did. */
+  readonly created: boolean;
   readonly #handle: Handle;
   readonly #found: FoundSet;
 
@@ -82,6 +87,7 @@ export class SemaphoreSet implements Disposable {
     this.#handle = found.handle;
     this.#found = found;
     this.size = found.shape.size;
+    this.created = found.created;
   }
 
   /** @ignore */
@@ -105,7 +111,9 @@ export class SemaphoreSet implements Disposable {
    * @throws {RangeError} If a value is not a whole number from 0 to 32767.
    */
   static create(options: SemaphoreSetCreateOptions): SemaphoreSet {
-    return new SemaphoreSet(internal, createSet(options));
+    checkOptions(options);
+    const { values, kind, ...others } = options;
+    return new SemaphoreSet(internal, createSet(values, wanted(kind), others));
   }
 
   /**
@@ -117,8 +125,9 @@ export class SemaphoreSet implements Disposable {
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode does not permit reading, EAGAIN if
    * its creator has not initialised it, EINVAL if it is of another kind.
    */
-  static open(key: Key, { kind = "set" }: SemaphoreSetOpenOptions = {}): SemaphoreSet {
-    return new SemaphoreSet(internal, openSet(key, kind));
+  static open(key: Key, options?: SemaphoreSetOpenOptions): SemaphoreSet {
+    checkOptions(options);
+    return new SemaphoreSet(internal, openSet(key, wanted(options?.kind)));
   }
 
   /**
@@ -139,7 +148,9 @@ export class SemaphoreSet implements Disposable {
    * @throws {RangeError} If a value is not a whole number from 0 to 32767.
    */
   static openOrCreate(key: Key, options: SemaphoreSetOpenOrCreateOptions): SemaphoreSet {
-    return new SemaphoreSet(internal, openOrCreateSet(key, options));
+    checkOptions(options);
+    const { values, kind, ...others } = options;
+    return new SemaphoreSet(internal, openOrCreateSet(key, values, wanted(kind), others));
   }
 
   /**
@@ -151,8 +162,9 @@ export class SemaphoreSet implements Disposable {
    * @throws {IpcError} EIDRM if no set has it, EACCES if its mode does not permit reading, EAGAIN if
    * its creator has not initialised it, EINVAL if it is of another kind.
    */
-  static fromId(id: number, { kind = "set" }: SemaphoreSetOpenOptions = {}): SemaphoreSet {
-    return new SemaphoreSet(internal, setFromId(id, kind));
+  static fromId(id: number, options?: SemaphoreSetOpenOptions): SemaphoreSet {
+    checkOptions(options);
+    return new SemaphoreSet(internal, setFromId(id, wanted(options?.kind)));
   }
 
   /** The identifier, by which other processes of this machine can take it. */
@@ -163,6 +175,11 @@ export class SemaphoreSet implements Disposable {
   /** The key, undefined for a private set. */
   get key(): number | undefined {
     return this.#handle.key;
+  }
+
+  /** The name by which it was opened or created; undefined if that was a number, or nothing. */
+  get name(): string | undefined {
+    return this.#handle.givenName;
   }
 
   /** Whether disposing this handle removes the set. */
@@ -181,7 +198,7 @@ export class SemaphoreSet implements Disposable {
   at(index: number): Semaphore {
     checkInteger(index, 0, this.size - 1, `take semaphore ${index} of ${this.#handle.name}`);
     this.#handle.check();
-    return new Semaphore(internal, this.#handle, index, this.size, false);
+    return new Semaphore(internal, this.#found, index);
   }
 
   /**
@@ -287,8 +304,25 @@ export class SemaphoreSet implements Disposable {
     this.#handle.remove();
   }
 
+  /**
+   * Names the set as errors do: its kind, and its key and name or its identifier.
+   *
+   * @returns Such as `mutex "my-app/stats" (0x6a5faa7f)`.
+   */
+  toString(): string {
+    return this.#handle.name;
+  }
+
   /** Ends the handle, and removes the set if the handle owns it. Does nothing the second time. */
   [Symbol.dispose](): void {
     this.#handle.dispose();
   }
 }
+
+showAs("SemaphoreSet", SemaphoreSet.prototype, (set) => ({
+  kind: set.found(internal).kind,
+  id: set.id,
+  key: shownKey(set.key),
+  name: set.name,
+  values: () => set.values,
+}));

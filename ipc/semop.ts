@@ -8,10 +8,10 @@ import { errors, SEM_UNDO, SEMVMX } from "../ffi/constants.ts";
 import { attempt } from "../ffi/attempt.ts";
 import { type Packed, packMany, packOne, put, textOf } from "../ffi/sembuf.ts";
 import { anyWaiting, type Ending, isWaiting, wait, type WaitRequest } from "../wait/line.ts";
-import { checkInteger } from "../ffi/check.ts";
-import { checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
+import { checkFlag, checkInteger, described } from "../ffi/check.ts";
+import { timeoutError, type WaitLimits } from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
-import { type Handle, ipcError } from "./object.ts";
+import type { Handle } from "./handle.ts";
 import { operationOf, type SemopOperation } from "./semop_waits.ts";
 
 /** One operation of several that happen together or not at all. */
@@ -61,7 +61,10 @@ export function packSeveral(
   }
   const packed = packMany(operations.length);
   for (let i = 0; i < operations.length; i++) {
-    const { index = 0, delta, undo } = operations[i]!;
+    const operation = operations[i];
+    if (typeof operation !== "object" || operation === null) refuseOperation(handle, operation, i);
+    const { index = 0, delta, undo } = operation!;
+    if (undo !== undefined && typeof undo !== "boolean") checkFlag(undo, "undo");
     if (!(Number.isInteger(index) && index >= 0 && index < size)) {
       checkInteger(index, 0, size - 1, `operate on semaphore ${index} of ${handle.name}`);
     }
@@ -75,17 +78,12 @@ export function packSeveral(
   return packed;
 }
 
-/** Makes an error of a failed semop. */
-export function semopError(handle: Handle, errno: number, doing: string): Error {
-  if (errno === errors.ERANGE) {
-    const reason = `a value or an undo would leave its range, 0 to ${SEMVMX}`;
-    return ipcError(errno, "semop", doing, handle, reason);
-  }
-  if (errno === errors.E2BIG) {
-    const reason = "one semop takes no more operations (SEMOPM)";
-    return ipcError(errno, "semop", doing, handle, reason);
-  }
-  return handle.error(errno, "semop", doing);
+function refuseOperation(handle: Handle, operation: unknown, i: number): never {
+  throw new TypeError(
+    `Cannot operate on ${handle.name}: expected an object as operation ${i}, got ${
+      described(operation)
+    }`,
+  );
 }
 
 /**
@@ -95,12 +93,11 @@ export function semopError(handle: Handle, errno: number, doing: string): Error 
 export function perform<Result>(
   handle: Handle,
   packed: Packed,
-  options: WaitOptions | undefined,
+  { timeout, signal }: WaitLimits,
   doing: () => string,
   take: () => Result,
 ): Result | Promise<Result> {
-  const timeout = options?.timeout === undefined ? Infinity : checkTimeout(options.timeout);
-  options?.signal?.throwIfAborted();
+  signal?.throwIfAborted();
   if (timeout === 0 || !anyWaiting() || !isWaiting(lineOf(handle, packed))) {
     const result = attempt(handle.id, packed);
     if (result !== -errors.EAGAIN || timeout === 0) {
@@ -109,7 +106,7 @@ export function perform<Result>(
       return due.then(() => conclude(handle, result, doing, take));
     }
   }
-  return wait(new SemopRequest(handle, packed, timeout, options?.signal, doing, take));
+  return wait(new SemopRequest(handle, packed, timeout, signal, doing, take));
 }
 
 /** Makes a value or an error of what a try without waiting gave. */
@@ -121,7 +118,7 @@ function conclude<Result>(
 ): Result {
   if (result >= 0) return take();
   if (result === -errors.EAGAIN) throw timeoutError(doing(), 0);
-  throw semopError(handle, -result, doing());
+  throw handle.error(-result, "semop", doing());
 }
 
 /** The line of a set's equal operations. */
@@ -154,7 +151,7 @@ class SemopRequest<Result> implements WaitRequest<Result, SemopOperation> {
   }
 
   error(errno: number): Error {
-    return semopError(this.handle, errno, this.doing());
+    return this.handle.error(errno, "semop", this.doing());
   }
 
   timeoutError(): Error {

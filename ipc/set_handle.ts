@@ -4,25 +4,24 @@
  * @module
  */
 
-import { IPC_CREAT, IPC_PRIVATE, SEMVMX } from "../ffi/constants.ts";
+import { SEMVMX } from "../ffi/constants.ts";
 import { abi, seminfo } from "../ffi/platforms.ts";
-import { readStruct } from "../ffi/struct.ts";
+import { readStruct, Struct } from "../ffi/struct.ts";
 import { semctl, semctlBuffer, semget } from "../ffi/calls.ts";
-import { checkInteger, checkMode } from "../ffi/check.ts";
-import { type Key, keyText } from "./key.ts";
+import { checkInteger } from "../ffi/check.ts";
 import {
+  abandon,
   create,
-  type CreateOptions,
-  dateOf,
   discard,
   fromId,
-  type Handle,
-  type Kind,
-  type ObjectInfo,
   open,
   openOrCreate,
-  type OpenOrCreateOptions,
-} from "./object.ts";
+  readCreateOptions,
+  readOpenOrCreateOptions,
+} from "./get.ts";
+import { dateOf, type Handle } from "./handle.ts";
+import { type Key, keyNumber, objectName } from "./key.ts";
+import type { CreateOptions, ObjectInfo, ObjectType, OpenOrCreateOptions } from "./object.ts";
 import {
   checkKind,
   finish,
@@ -39,9 +38,25 @@ import {
 export interface FoundSet {
   readonly handle: Handle;
   readonly shape: Shape;
+  /** What it was asked for as, and is. */
+  readonly kind: SetKind;
+  /** Whether this call initialised it. */
+  readonly created: boolean;
 }
 
-/** What {@linkcode Semaphore.stat} and {@linkcode SemaphoreSet.stat} tell. */
+/** What a set has to be: its kind, and what messages call it. */
+export interface Wanted {
+  readonly kind: SetKind;
+  readonly noun: string;
+}
+
+/** Checks a kind, and says what a set of it is called. */
+export function wanted(kind: SetKind = "set"): Wanted {
+  checkKind(kind);
+  return { kind, noun: kind === "set" ? semaphoreSet.noun : kind };
+}
+
+/** What {@linkcode Semaphore.stat} and {@linkcode SemaphoreSet.stat} return. */
 export interface SemaphoreInfo extends ObjectInfo {
   /** The number of semaphores in the set. */
   readonly size: number;
@@ -49,19 +64,18 @@ export interface SemaphoreInfo extends ObjectInfo {
   readonly lastOperation: Date | undefined;
 }
 
-/** What a new set starts with, and is. */
-interface Start {
-  values: readonly number[];
-  kind?: SetKind | undefined;
-}
+const { fields } = abi.layouts.semid;
 
-const semaphoreSet: Kind = {
+const semaphoreSet: ObjectType = {
   noun: "semaphore set",
   syscalls: { get: "semget", control: "semctl" },
   layout: abi.layouts.semid,
-  changeTime: "sem_ctime",
+  struct: new Struct(abi.layouts.semid),
+  changeTime: fields.sem_ctime!,
   letter: "s",
+  openModes: [0o600, 0o400],
   statAny: abi.constants.SEM_STAT_ANY,
+  get: semget,
   control: (id, command, buffer) =>
     buffer === null ? semctl(id, 0, command, 0) : semctlBuffer(id, 0, command, buffer),
   limits() {
@@ -82,42 +96,26 @@ function semInfo(command: number): Record<string, number> {
   return semctlBuffer(0, 0, command, buffer) < 0 ? {} : readStruct(seminfo, buffer);
 }
 
-const OPEN_MODES = [0o600, 0o400] as const;
-
-const getAny = (key: number, flags: number) => semget(key, 0, flags);
-
-/** Gets a set, but makes none with a key that no semop can initialise: nobody could finish it. */
-function getOrMake(values: readonly number[]): (key: number, flags: number) => number {
-  return (key, flags) => {
-    if ((flags & IPC_CREAT) === 0) return getAny(key, flags);
-    if (key !== IPC_PRIVATE) {
-      const { semopm = Infinity } = semInfo(abi.constants.IPC_INFO);
-      if (operationsToFinish(values) > semopm) {
-        throw tooMany(`create ${semaphoreSet.noun} ${keyText(key)}`, { key });
-      }
-    }
-    return semget(key, values.length + 1, flags);
-  };
-}
-
 /** Creates a set and initialises it. */
-export function createSet(options: CreateOptions & Start): FoundSet {
-  const { values, kind = "set", mode = 0o600 } = options;
+export function createSet(
+  values: readonly number[],
+  { kind, noun }: Wanted,
+  options: CreateOptions | undefined,
+): FoundSet {
+  const { key, mode, owner } = readCreateOptions(options);
   checkValues(values);
-  checkKind(kind);
-  checkMode(mode);
-  const isPrivate = options.key === undefined;
+  const size = values.length + 1;
   const handle = create(
     semaphoreSet,
-    getOrMake(values),
-    { ...options, mode: isPrivate ? mode : mode & 0o666 },
-    isPrivate ? 0 : UNFINISHED,
+    key,
+    owner,
+    key === undefined
+      ? { noun, size, mode }
+      : { ...unfinished(noun, size, mode), impossible: impossible(values, noun, key) },
   );
   try {
-    const shape = isPrivate
-      ? initialisePrivate(handle, values, kind)
-      : finish(handle, values, kind);
-    return { handle, shape };
+    if (key !== undefined) return { handle, kind, ...finish(handle, values, kind) };
+    return { handle, kind, shape: initialisePrivate(handle, values, kind), created: true };
   } catch (error) {
     discard(handle, error);
     throw error;
@@ -125,39 +123,60 @@ export function createSet(options: CreateOptions & Start): FoundSet {
 }
 
 /** Opens a set that exists. */
-export function openSet(key: Key, kind: SetKind): FoundSet {
-  const handle = open(semaphoreSet, getAny, key, OPEN_MODES);
-  return { handle, shape: recognise(handle, kind) };
+export function openSet(key: Key, { kind, noun }: Wanted): FoundSet {
+  const handle = open(semaphoreSet, key, noun);
+  return { handle, kind, shape: recognise(handle, kind), created: false };
 }
 
 /** Opens a set, or creates and initialises it. */
-export function openOrCreateSet(key: Key, options: OpenOrCreateOptions & Start): FoundSet {
-  const { values, kind = "set", mode = 0o600, allowForeign } = options;
+export function openOrCreateSet(
+  key: Key,
+  values: readonly number[],
+  { kind, noun }: Wanted,
+  options: OpenOrCreateOptions | undefined,
+): FoundSet {
+  const { mode, allowForeign } = readOpenOrCreateOptions(options);
+  keyNumber(key);
   checkValues(values);
-  checkKind(kind);
-  checkMode(mode);
-  const search = { get: getOrMake(values), modes: OPEN_MODES, marks: UNFINISHED };
-  let shape: Shape | undefined;
-  const handle = openOrCreate(semaphoreSet, search, key, {
-    mode: mode & 0o666,
-    allowForeign,
-  }, (handle) => shape = finish(handle, values, kind));
-  return { handle, shape: shape! };
+  const making = {
+    ...unfinished(noun, values.length + 1, mode),
+    impossible: impossible(values, noun, key),
+  };
+  for (;;) {
+    const handle = openOrCreate(semaphoreSet, key, allowForeign, making);
+    try {
+      return { handle, kind, ...finish(handle, values, kind) };
+    } catch (error) {
+      abandon(handle, error);
+    }
+  }
 }
 
 /** Takes the identifier of a set that exists. */
-export function setFromId(id: number, kind: SetKind): FoundSet {
-  const handle = fromId(semaphoreSet, id);
-  return { handle, shape: recognise(handle, kind) };
+export function setFromId(id: number, { kind, noun }: Wanted): FoundSet {
+  const handle = fromId(semaphoreSet, id, noun);
+  return { handle, kind, shape: recognise(handle, kind), created: false };
+}
+
+/** A set that others can find before it is initialised: its mode says so. */
+function unfinished(noun: string, size: number, mode: number) {
+  return { noun, size, mode: mode & 0o666, flags: UNFINISHED };
+}
+
+/** Why a set cannot be created: no semop can initialise it, so that nobody could finish it. */
+function impossible(values: readonly number[], noun: string, key: Key): Error | undefined {
+  const { semopm = Infinity } = semInfo(abi.constants.IPC_INFO);
+  if (operationsToFinish(values) <= semopm) return undefined;
+  return tooMany(`create ${objectName(noun, key)}`, { key: keyNumber(key) });
 }
 
 /** Describes a set. */
 export function setInfo(handle: Handle, size: number): SemaphoreInfo {
-  const { info, members } = handle.read();
+  const struct = handle.read();
   return Object.freeze({
-    ...info,
+    ...handle.describe(struct),
     size,
-    lastOperation: dateOf(members.sem_otime!),
+    lastOperation: dateOf(struct.read(fields.sem_otime!)),
   });
 }
 
@@ -168,7 +187,8 @@ export function checkValues(values: readonly number[]): void {
       "Cannot make a semaphore set of no values: expected an array of at least one number",
     );
   }
-  for (const value of values) {
-    checkInteger(value, 0, SEMVMX, `start or set a semaphore with ${value}`);
+  // By index, so that holes count.
+  for (let i = 0; i < values.length; i++) {
+    checkInteger(values[i], 0, SEMVMX, `start or set a semaphore with ${values[i]}`);
   }
 }

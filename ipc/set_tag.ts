@@ -19,7 +19,8 @@ import { semctlBuffer } from "../ffi/calls.ts";
 import { attempt } from "../ffi/attempt.ts";
 import { pack } from "../ffi/sembuf.ts";
 import { checkWord } from "../ffi/check.ts";
-import { type Handle, ipcError } from "./object.ts";
+import { type ErrorCode, ipcError } from "../ffi/error.ts";
+import type { Handle } from "./handle.ts";
 
 /** What a semaphore set is. Each is a class of this module, but for `"set"`, which any values are. */
 export type SetKind =
@@ -48,6 +49,9 @@ const tags: Readonly<Record<SetKind, number>> = {
 const kinds: ReadonlyMap<number, SetKind> = new Map(
   Object.entries(tags).map(([kind, tag]) => [tag, kind as SetKind]),
 );
+
+const perm = abi.layouts.ipcPerm.fields;
+const { fields } = abi.layouts.semid;
 
 /** Checks a kind, before anything is made. */
 export function checkKind(kind: SetKind): void {
@@ -92,29 +96,33 @@ export function readAll(handle: Handle, count: number): Uint16Array {
 }
 
 /** Finishes a set that may be new, half made, done, or another program's. */
-export function finish(handle: Handle, values: readonly number[], kind: SetKind): Shape {
+export function finish(
+  handle: Handle,
+  values: readonly number[],
+  kind: SetKind,
+): { shape: Shape; created: boolean } {
+  const found = (shape: Shape) => ({
+    shape: accept(handle, shape, values.length, kind),
+    created: false,
+  });
   for (;;) {
-    const { count, tag, zero, untouched, marked } = look(handle);
-    if (kinds.has(tag)) {
-      return accept(handle, { size: count - 1, tag }, values.length, kind);
-    }
+    const { count, tag, zero, untouched, marked } = inspect(handle);
+    if (kinds.has(tag)) return found({ size: count - 1, tag });
     // Without its mark, a set of the right size on which nobody has operated is one whose creator died too.
     const unfinished = zero && (marked || (untouched && count === values.length + 1));
-    if (!unfinished) {
-      return accept(handle, { size: count, tag: undefined }, values.length, kind);
-    }
+    if (!unfinished) return found({ size: count, tag: undefined });
     if (count <= values.length) throw wrongSize(handle, count - 1, values.length);
     if (count > values.length + 1) throw notFinished(handle, count - 1);
     if (initialise(handle, values, kind)) {
       unmark(handle);
-      return { size: values.length, tag: tags[kind] };
+      return { shape: { size: values.length, tag: tags[kind] }, created: true };
     }
   }
 }
 
 /** Recognises a set that must be finished. */
 export function recognise(handle: Handle, kind: SetKind): Shape {
-  const { count, tag, zero, marked } = look(handle);
+  const { count, tag, zero, marked } = inspect(handle);
   if (marked && zero) throw notFinished(handle, count - 1);
   return accept(
     handle,
@@ -124,7 +132,8 @@ export function recognise(handle: Handle, kind: SetKind): Shape {
   );
 }
 
-interface Look {
+/** What a set is found to be before it is recognised. */
+interface Inspection {
   /** The number of all semaphores. */
   count: number;
   /** The value of the last. */
@@ -137,63 +146,76 @@ interface Look {
   marked: boolean;
 }
 
-function look(handle: Handle): Look {
-  const { members } = handle.read();
-  const count = members.sem_nsems!;
+function inspect(handle: Handle): Inspection {
+  const struct = handle.read();
+  const count = struct.read(fields.sem_nsems!);
+  const untouched = struct.read(fields.sem_otime!) === 0;
+  const marked = (struct.read(perm.mode!) & EXECUTE) === UNFINISHED;
   const values = readAll(handle, count);
   return {
     count,
     // A set of one has no room for a tag beside a value.
     tag: count > 1 ? values[count - 1]! : 0,
     zero: count > 1 && values.every((value) => value === 0),
-    untouched: members.sem_otime === 0,
-    marked: (members.mode! & EXECUTE) === UNFINISHED,
+    untouched,
+    marked,
   };
 }
 
-/** Says whether a set is of the kind and as large as it has to be. */
-function accept(handle: Handle, shape: Shape, least: number, kind: SetKind): Shape {
+/** Says whether a set is of the kind and at least as large as it has to be. */
+function accept(handle: Handle, shape: Shape, min: number, kind: SetKind): Shape {
   const found = shape.tag === undefined ? undefined : kinds.get(shape.tag)!;
   if (found !== kind && !(found === undefined && kind === "set")) {
-    const what = found === undefined ? "it is another program's set" : `it is ${one(found)}`;
-    throw ipcError(errors.EINVAL, "semget", `open ${handle.name} as ${one(kind)}`, handle, what);
+    const name = handle.nameAs(handle.type.noun);
+    const what = found === undefined ? "another program's set" : withArticle(found);
+    throw openError(
+      "EINVAL",
+      handle,
+      `it is ${what}`,
+      `${name} as ${withArticle(handle.noun)}`,
+    );
   }
-  if (shape.size < least) throw wrongSize(handle, shape.size, least);
+  if (shape.size < min) throw wrongSize(handle, shape.size, min);
   return shape;
 }
 
-function one(kind: SetKind): string {
-  return kind === "event" ? `an ${kind}` : `a ${kind}`;
+function withArticle(noun: string): string {
+  return noun === "event" ? `an ${noun}` : `a ${noun}`;
+}
+
+function openError(code: ErrorCode, handle: Handle, reason: string, name = handle.name): Error {
+  return ipcError(code, `open ${name}`, {
+    syscall: "semget",
+    id: handle.id,
+    key: handle.key,
+    reason,
+  });
 }
 
 function wrongSize(handle: Handle, size: number, wanted: number): Error {
-  return ipcError(
-    errors.EINVAL,
-    "semget",
-    `open ${handle.name}`,
-    handle,
-    `its size is ${size}, not ${wanted}`,
-  );
+  return openError("EINVAL", handle, `its size is ${size}, not ${wanted}`);
 }
 
 function notFinished(handle: Handle, size: number): Error {
   const values = size === 1 ? "value" : "values";
-  return ipcError(
-    errors.EAGAIN,
-    "semget",
-    `open ${handle.name}`,
+  return openError(
+    "EAGAIN",
     handle,
-    `its creator is about to initialise its ${size} ${values}, or died before it could: ` +
+    `its creator is about to initialise its ${size} ${values}, or died before it could; ` +
       `openOrCreate finishes it with as many, and "ipcrm -s ${handle.id}" removes it`,
   );
 }
 
 /** Makes the error of a set that no one semop can initialise. */
-export function tooMany(doing: string, subject: { key?: number | undefined; id?: number }): Error {
-  const reason =
-    "a set with a key can start with no more values above 0 than one semop has operations " +
-    "(SEMOPM, the 3rd number of kernel.sem)";
-  return ipcError(errors.E2BIG, "semop", doing, subject, reason);
+export function tooMany(action: string, subject: { key?: number | undefined; id?: number }): Error {
+  return ipcError("E2BIG", action, {
+    syscall: "semop",
+    key: subject.key,
+    id: subject.id,
+    reason:
+      "a set with a key can start with no more values above 0 than one semop has operations " +
+      "(SEMOPM, the 3rd number of kernel.sem)",
+  });
 }
 
 /** How many operations initialise a set, at least. */
@@ -214,9 +236,9 @@ function initialise(handle: Handle, values: readonly number[], kind: SetKind): b
     result = attempt(handle.id, pack([...zeros.slice(-1), ...additions].flat()));
   }
   if (result === -errors.EAGAIN) return false;
-  const doing = `initialise ${handle.name}`;
-  if (result === -errors.E2BIG) throw tooMany(doing, handle);
-  if (result < 0) throw handle.error(-result, "semop", doing);
+  const action = `initialise ${handle.name}`;
+  if (result === -errors.E2BIG) throw tooMany(action, handle);
+  if (result < 0) throw handle.error(-result, "semop", action);
   return true;
 }
 
@@ -225,10 +247,11 @@ function initialise(handle: Handle, values: readonly number[], kind: SetKind): b
  * nothing. Whoever may not change the mode leaves it too.
  */
 function unmark(handle: Handle): void {
-  const buffer = new Uint8Array(handle.kind.layout.size);
-  if (handle.kind.control(handle.id, IPC_STAT, buffer) < 0) return;
+  const { type, id } = handle;
+  const buffer = new Uint8Array(type.layout.size);
+  if (type.control(id, IPC_STAT, buffer) < 0) return;
   const { mode } = readStruct(abi.layouts.ipcPerm, buffer);
   if ((mode! & EXECUTE) !== UNFINISHED) return;
   writeStruct(abi.layouts.ipcPerm, buffer, { mode: mode! & ~EXECUTE });
-  handle.kind.control(handle.id, IPC_SET, buffer);
+  type.control(id, IPC_SET, buffer);
 }

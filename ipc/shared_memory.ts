@@ -4,39 +4,28 @@
  * @module
  */
 
-import {
-  errors,
-  IPC_CREAT,
-  IPC_PRIVATE,
-  IPC_RMID,
-  IPC_STAT,
-  SHM_DEST,
-  SHM_HUGETLB,
-  SHM_LOCKED,
-  SHM_RDONLY,
-} from "../ffi/constants.ts";
-import { abi, shm_info, shminfo } from "../ffi/platforms.ts";
-import { readStruct } from "../ffi/struct.ts";
-import { shmat, shmctl, shmdt, shmget } from "../ffi/calls.ts";
-import { view } from "../ffi/memory.ts";
+import { errors } from "../ffi/constants.ts";
+import { abi } from "../ffi/platforms.ts";
 import { detach } from "../ffi/detach.ts";
 import { encode } from "../ffi/bytes.ts";
-import { checkInteger } from "../ffi/check.ts";
-import type { Key } from "./key.ts";
+import { checkFlag, checkInteger, checkOptions } from "../ffi/check.ts";
+import { fromId, open, readCreateOptions, readOpenOrCreateOptions } from "./get.ts";
+import type { Handle } from "./handle.ts";
+import { showAs, shownKey } from "./inspect.ts";
+import { checkInternal, internal } from "./internal.ts";
+import { type Key, keyNumber } from "./key.ts";
 import {
-  create,
-  type CreateOptions,
-  dateOf,
-  fromId,
-  type Handle,
-  ipcError,
-  type Kind,
-  type ObjectInfo,
-  open,
-  openOrCreate,
-  type OpenOrCreateOptions,
-  type PermissionOptions,
-} from "./object.ts";
+  attach,
+  type Attachment,
+  createMemory,
+  isMarked,
+  lock,
+  memoryInfo,
+  openOrCreateMemory,
+  sharedMemory,
+  type SharedMemoryInfo,
+} from "./memory_handle.ts";
+import type { CreateOptions, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
 
 /** Options of {@linkcode SharedMemory.create}. */
 export interface SharedMemoryCreateOptions extends CreateOptions {
@@ -76,77 +65,6 @@ export interface SharedMemoryOpenOrCreateOptions extends OpenOrCreateOptions {
   size: number;
 }
 
-/** What {@linkcode SharedMemory.stat} tells. */
-export interface SharedMemoryInfo extends ObjectInfo {
-  /** The size in bytes. */
-  readonly size: number;
-  /** The number of attachments, of which a process can have several. */
-  readonly attachments: number;
-  /** The process that created it. */
-  readonly creatorPid: number;
-  /** The process that attached or detached last, 0 for none. */
-  readonly lastPid: number;
-  /** When somebody attached last, undefined for never. */
-  readonly lastAttach: Date | undefined;
-  /** When somebody detached last, undefined for never. */
-  readonly lastDetach: Date | undefined;
-  /** Whether it is removed and goes with its last attachment. */
-  readonly removed: boolean;
-  /** Whether it is locked in memory. */
-  readonly locked: boolean;
-}
-
-const sharedMemory: Kind = {
-  noun: "shared memory",
-  syscalls: { get: "shmget", control: "shmctl" },
-  layout: abi.layouts.shmid,
-  changeTime: "shm_ctime",
-  letter: "m",
-  statAny: abi.constants.SHM_STAT_ANY,
-  control: shmctl,
-  limits() {
-    const { shmmni, shmall } = shmInfo(abi.constants.IPC_INFO, shminfo);
-    const { used_ids: segments, shm_tot: pages } = shmInfo(abi.constants.SHM_INFO, shm_info);
-    return segments! >= shmmni!
-      ? `the system has ${segments} of at most ${shmmni} segments (SHMMNI, kernel.shmmni)`
-      : `the system has ${pages} of at most ${shmall} pages in segments (SHMALL, kernel.shmall)`;
-  },
-  largest() {
-    const { shmmax } = shmInfo(abi.constants.IPC_INFO, shminfo);
-    return `a segment has at most ${shmmax} bytes (SHMMAX, kernel.shmmax)`;
-  },
-};
-
-function shmInfo(command: number, layout: typeof shminfo): Record<string, number> {
-  const buffer = new Uint8Array(layout.size);
-  return shmctl(0, command, buffer) < 0 ? {} : readStruct(layout, buffer);
-}
-
-const hugePageReasons: ReadonlyMap<number, string> = new Map([
-  [
-    errors.EPERM,
-    "huge pages need CAP_IPC_LOCK or the group that vm.hugetlb_shm_group names: leave hugePages out, or ask the administrator",
-  ],
-  [
-    errors.ENOMEM,
-    "the system has too few huge pages left, of as many as vm.nr_hugepages reserves",
-  ],
-]);
-
-const lockReasons: ReadonlyMap<number, string> = new Map([
-  [
-    errors.EPERM,
-    "only its owner, its creator or a privileged process may do this, and lock it if RLIMIT_MEMLOCK (ulimit -l) is not 0",
-  ],
-  [
-    errors.ENOMEM,
-    "this user would have locked more than RLIMIT_MEMLOCK allows (ulimit -l)",
-  ],
-]);
-
-const getAny = (key: number, flags: number) => shmget(key, 0, flags);
-const openModes = (readonly: boolean) => readonly ? [0o400] : [0o600];
-
 /**
  * Memory that processes share: what one writes, the others see at once.
  *
@@ -180,26 +98,17 @@ export class SharedMemory implements Disposable {
   /** Whether it is attached for reading only. */
   readonly readonly: boolean;
   readonly #handle: Handle;
-  readonly #address: number;
-  #memory: ArrayBuffer | undefined;
+  #attachment: Attachment | undefined;
   #bytes: Uint8Array<ArrayBuffer> | undefined;
 
-  /** Attaches the segment. */
-  private constructor(handle: Handle, size: number, readonly: boolean) {
-    this.#handle = handle;
-    this.size = size;
-    this.readonly = readonly;
-    this.#address = shmat(handle.id, readonly ? SHM_RDONLY : 0);
-    if (this.#address < 0) {
-      throw handle.error(-this.#address, "shmat", `attach ${handle.name}`);
-    }
-    try {
-      this.#memory = view(this.#address, size);
-      this.#bytes = new Uint8Array(this.#memory);
-    } catch (error) {
-      shmdt(this.#address);
-      throw error;
-    }
+  /** @ignore */
+  constructor(token: symbol, attachment: Attachment) {
+    checkInternal(token, "SharedMemory.create() or its like");
+    this.#handle = attachment.handle;
+    this.#attachment = attachment;
+    this.#bytes = new Uint8Array(attachment.memory);
+    this.size = attachment.size;
+    this.readonly = attachment.readonly;
   }
 
   /**
@@ -211,36 +120,21 @@ export class SharedMemory implements Disposable {
    * @throws {RangeError} If it is more than an `ArrayBuffer` holds: nothing is left of it then.
    * @throws {TypeError} If it is ephemeral and has a key.
    */
-  static create(
-    { size, hugePages, ephemeral, ...options }: SharedMemoryCreateOptions,
-  ): SharedMemory {
+  static create(options: SharedMemoryCreateOptions): SharedMemory {
+    checkOptions(options);
+    const { size, hugePages, ephemeral, ...others } = options;
+    const { key, mode, owner } = readCreateOptions(others);
     checkSize(size);
-    if (ephemeral && options.key !== undefined) {
+    const isEphemeral = checkFlag(ephemeral, "ephemeral") ?? false;
+    if (isEphemeral && key !== undefined) {
       throw new TypeError(
-        "Cannot create ephemeral shared memory with a key as its removal frees the key: leave one out",
+        "Cannot create ephemeral shared memory with a key, as its removal frees the key: leave one out",
       );
     }
-    const get = (key: number, flags: number) => {
-      const id = shmget(key, size, flags);
-      const reason = hugePages ? hugePageReasons.get(-id) : undefined;
-      if (reason === undefined) return id;
-      const subject = key === IPC_PRIVATE ? {} : { key };
-      throw ipcError(-id, "shmget", `create shared memory of ${size} bytes`, subject, reason);
-    };
-    const handle = create(
-      sharedMemory,
-      get,
-      ephemeral ? { ...options, owner: false } : options,
-      hugePages ? SHM_HUGETLB : 0,
-    );
-    try {
-      const memory = new SharedMemory(handle, size, false);
-      if (ephemeral) handle.control(IPC_RMID, null, "mark the end of");
-      return memory;
-    } catch (error) {
-      handle.remove();
-      throw error;
-    }
+    const segment = { size, mode, hugePages: checkFlag(hugePages, "hugePages") ?? false };
+    const attachment = createMemory(key, owner && !isEphemeral, segment);
+    if (isEphemeral) attachment.handle.destroy();
+    return new SharedMemory(internal, attachment);
   }
 
   /**
@@ -251,9 +145,11 @@ export class SharedMemory implements Disposable {
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode does not permit it.
    * @throws {RangeError} If it is more than an `ArrayBuffer` holds.
    */
-  static open(key: Key, { readonly = false }: SharedMemoryOpenOptions = {}): SharedMemory {
-    const handle = open(sharedMemory, getAny, key, openModes(readonly));
-    return new SharedMemory(handle, sizeOf(handle), readonly);
+  static open(key: Key, options?: SharedMemoryOpenOptions): SharedMemory {
+    const readonly = readReadonly(options);
+    const modes = readonly ? [0o400] : [0o600];
+    const handle = open(sharedMemory, key, sharedMemory.noun, modes);
+    return new SharedMemory(internal, attach(handle, undefined, readonly));
   }
 
   /**
@@ -265,24 +161,13 @@ export class SharedMemory implements Disposable {
    * @throws {IpcError} EPERM if another user made it, EINVAL if it is smaller, EACCES, ENOSPC, ENOMEM.
    * @throws {RangeError} If it is more than an `ArrayBuffer` holds: what was created is removed then.
    */
-  static openOrCreate(
-    key: Key,
-    { size, ...options }: SharedMemoryOpenOrCreateOptions,
-  ): SharedMemory {
+  static openOrCreate(key: Key, options: SharedMemoryOpenOrCreateOptions): SharedMemory {
+    checkOptions(options);
+    const { size, ...others } = options;
+    const { mode, allowForeign } = readOpenOrCreateOptions(others);
+    keyNumber(key);
     checkSize(size);
-    const get = (key: number, flags: number) =>
-      shmget(key, (flags & IPC_CREAT) === 0 ? 0 : size, flags);
-    let memory: SharedMemory | undefined;
-    const search = { get, modes: openModes(false) };
-    openOrCreate(sharedMemory, search, key, options, (handle) => {
-      const actual = sizeOf(handle);
-      if (actual < size) {
-        const reason = `its size is ${actual} bytes, not ${size}`;
-        throw ipcError(errors.EINVAL, "shmget", `open ${handle.name}`, handle, reason);
-      }
-      memory = new SharedMemory(handle, actual, false);
-    });
-    return memory!;
+    return new SharedMemory(internal, openOrCreateMemory(key, allowForeign, { size, mode }));
   }
 
   /**
@@ -293,9 +178,9 @@ export class SharedMemory implements Disposable {
    * @throws {IpcError} EIDRM if no segment has it, EACCES if its mode does not permit it.
    * @throws {RangeError} If it is more than an `ArrayBuffer` holds.
    */
-  static fromId(id: number, { readonly = false }: SharedMemoryOpenOptions = {}): SharedMemory {
-    const handle = fromId(sharedMemory, id);
-    return new SharedMemory(handle, sizeOf(handle), readonly);
+  static fromId(id: number, options?: SharedMemoryOpenOptions): SharedMemory {
+    const readonly = readReadonly(options);
+    return new SharedMemory(internal, attach(fromId(sharedMemory, id), undefined, readonly));
   }
 
   /** The identifier, by which other processes of this machine can take it. */
@@ -306,6 +191,16 @@ export class SharedMemory implements Disposable {
   /** The key, undefined for private memory. */
   get key(): number | undefined {
     return this.#handle.key;
+  }
+
+  /** The name by which it was opened or created; undefined if that was a number, or nothing. */
+  get name(): string | undefined {
+    return this.#handle.givenName;
+  }
+
+  /** Whether the call that returned this handle created the segment: of all `openOrCreate`, one did. */
+  get created(): boolean {
+    return this.#handle.created;
   }
 
   /** Whether disposing this handle removes the segment. */
@@ -340,7 +235,7 @@ export class SharedMemory implements Disposable {
     const bytes = this.#live();
     if (!this.readonly) return bytes;
     throw new TypeError(
-      `Cannot hand out ${this.#handle.name} as it is attached for reading only: use read()`,
+      `Cannot hand out ${this.#handle.name}, attached for reading only: use read()`,
     );
   }
 
@@ -374,17 +269,17 @@ export class SharedMemory implements Disposable {
    * @throws {ReferenceError} If it is detached, or its buffer was transferred.
    */
   write(data: string | BufferSource, offset = 0): void {
-    const doing = `write to ${this.#handle.name}`;
-    const bytes = encode(data, doing);
-    checkInteger(offset, 0, this.size, `${doing} at ${offset}`);
+    const action = `write to ${this.#handle.name}`;
+    const bytes = encode(data, action);
+    checkInteger(offset, 0, this.size, `${action} at ${offset}`);
     if (bytes.byteLength > this.size - offset) {
       throw new RangeError(
-        `Cannot ${doing}: ${bytes.byteLength} bytes at ${offset} are more than its ${this.size}`,
+        `Cannot ${action}: ${bytes.byteLength} bytes at ${offset} are more than its ${this.size}`,
       );
     }
     const live = this.#live();
     if (this.readonly) {
-      throw new TypeError(`Cannot ${doing} as it is attached for reading only`);
+      throw new TypeError(`Cannot ${action}: it is attached for reading only`);
     }
     live.set(bytes, offset);
   }
@@ -406,18 +301,18 @@ export class SharedMemory implements Disposable {
    * @throws {IpcError} EBUSY if the memory is in use and the system cannot detach it then.
    */
   detach(): void {
-    const memory = this.#memory;
-    if (memory === undefined) return;
-    const result = detach(memory, this.#address, this.size);
+    if (this.#attachment === undefined) return;
+    const { memory, address, size } = this.#attachment;
+    const result = detach(memory, address, size);
     if (result < 0) {
-      const doing = `detach ${this.#handle.name}`;
-      if (result !== -errors.EBUSY) throw this.#handle.error(-result, "shmdt", doing);
       const reason = this.attached
         ? "a call that is under way keeps its buffer: await it first"
         : "its buffer was transferred";
-      throw ipcError(errors.EBUSY, "shmdt", doing, this.#handle, reason);
+      const isInUse = result === -errors.EBUSY;
+      const action = `detach ${this.#handle.name}`;
+      throw this.#handle.error(-result, "shmdt", action, isInUse ? reason : undefined);
     }
-    this.#memory = this.#bytes = undefined;
+    this.#attachment = this.#bytes = undefined;
   }
 
   /**
@@ -426,18 +321,7 @@ export class SharedMemory implements Disposable {
    * @returns A snapshot that does not change.
    */
   stat(): SharedMemoryInfo {
-    const { info, members } = this.#handle.read();
-    return Object.freeze({
-      ...info,
-      size: members.shm_segsz!,
-      attachments: members.shm_nattch!,
-      creatorPid: members.shm_cpid!,
-      lastPid: members.shm_lpid!,
-      lastAttach: dateOf(members.shm_atime!),
-      lastDetach: dateOf(members.shm_dtime!),
-      removed: (members.mode! & SHM_DEST) !== 0,
-      locked: (members.mode! & SHM_LOCKED) !== 0,
-    });
+    return memoryInfo(this.#handle);
   }
 
   /**
@@ -447,12 +331,12 @@ export class SharedMemory implements Disposable {
    * ENOSYS if the system cannot.
    */
   lock(): void {
-    this.#lock(abi.constants.SHM_LOCK, "lock");
+    lock(this.#handle, abi.constants.SHM_LOCK, "lock");
   }
 
   /** Allows the memory to be swapped out again (Linux). */
   unlock(): void {
-    this.#lock(abi.constants.SHM_UNLOCK, "unlock");
+    lock(this.#handle, abi.constants.SHM_UNLOCK, "unlock");
   }
 
   /**
@@ -474,9 +358,7 @@ export class SharedMemory implements Disposable {
   remove(): void {
     this.#handle.check();
     // Linux removes it as often as one likes while it is attached.
-    const buffer = new Uint8Array(sharedMemory.layout.size);
-    const readable = shmctl(this.id, IPC_STAT, buffer) >= 0;
-    if (readable && (readStruct(abi.layouts.ipcPerm, buffer).mode! & SHM_DEST) !== 0) {
+    if (isMarked(this.#handle)) {
       throw this.#handle.error(errors.EIDRM, "shmctl", `remove ${this.#handle.name}`);
     }
     this.#handle.remove();
@@ -498,25 +380,22 @@ export class SharedMemory implements Disposable {
     const bytes = this.#bytes;
     if (bytes?.length === this.size) return bytes;
     const reason = bytes === undefined ? "it is detached" : "its buffer was transferred";
-    throw new ReferenceError(`Cannot use ${this.#handle.name} as ${reason}`);
-  }
-
-  #lock(command: number, verb: string): void {
-    this.#handle.check();
-    if (command === -1) {
-      throw this.#handle.error(errors.ENOSYS, "shmctl", `${verb} ${this.#handle.name}`);
-    }
-    const result = shmctl(this.id, command, null);
-    if (result >= 0) return;
-    const doing = `${verb} ${this.#handle.name}`;
-    const reason = lockReasons.get(-result);
-    if (reason === undefined) throw this.#handle.error(-result, "shmctl", doing);
-    throw ipcError(-result, "shmctl", doing, this.#handle, reason);
+    throw new ReferenceError(`Cannot use ${this.#handle.name}: ${reason}`);
   }
 }
 
-function sizeOf(handle: Handle): number {
-  return handle.read().members.shm_segsz!;
+showAs("SharedMemory", SharedMemory.prototype, (memory) => ({
+  id: memory.id,
+  key: shownKey(memory.key),
+  name: memory.name,
+  size: memory.size,
+  readonly: memory.readonly,
+  attached: memory.attached,
+}));
+
+function readReadonly(options: SharedMemoryOpenOptions | undefined): boolean {
+  checkOptions(options);
+  return checkFlag(options?.readonly, "readonly") ?? false;
 }
 
 function checkSize(size: number): void {

@@ -9,13 +9,13 @@ import { errors, IPC_NOWAIT, SEM_UNDO } from "../ffi/constants.ts";
 import { attempt } from "../ffi/attempt.ts";
 import { pack, type Packed } from "../ffi/sembuf.ts";
 import {
-  checkTimeout,
+  readWaitOptions,
   timeoutError,
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
-import type { Handle } from "./object.ts";
-import { packSeveral, perform, type SemaphoreOperation, semopError } from "./semop.ts";
+import type { Handle } from "./handle.ts";
+import { packSeveral, perform, type SemaphoreOperation } from "./semop.ts";
 import { block } from "./semop_waits.ts";
 import type { FoundSet } from "./set_handle.ts";
 import { readAll } from "./set_tag.ts";
@@ -35,8 +35,9 @@ export function operate(
   options: WaitOptions | undefined,
   action: Action,
 ): void | Promise<void> {
+  const limits = readWaitOptions(options);
   const packed = packSeveral(handle, operations, shape.size, IPC_NOWAIT);
-  return perform(handle, packed, options, () => action(handle.name), nothing);
+  return perform(handle, packed, limits, () => action(handle.name), nothing);
 }
 
 /** Performs a step, blocking the thread until it is possible. */
@@ -46,12 +47,12 @@ export function operateSync(
   options: TimeoutOptions | undefined,
   action: Action,
 ): void {
-  const limit = checkTimeout(options?.timeout);
+  const { timeout } = readWaitOptions(options);
   const packed = packSeveral(handle, operations, shape.size, 0);
-  const result = block(handle.id, packed, limit);
+  const result = block(handle.id, packed, timeout);
   if (result >= 0) return;
-  if (result === -errors.EAGAIN) throw timeoutError(action(handle.name), limit);
-  throw semopError(handle, -result, action(handle.name));
+  if (result === -errors.EAGAIN) throw timeoutError(action(handle.name), timeout);
+  throw handle.error(-result, "semop", action(handle.name));
 }
 
 /** Performs a step if it is possible now, and returns whether it was. */
@@ -96,5 +97,5 @@ export function readValues({ handle, shape: { size, tag } }: FoundSet): number[]
 function succeeded(handle: Handle, result: number, action: Action): boolean {
   if (result >= 0) return true;
   if (result === -errors.EAGAIN) return false;
-  throw semopError(handle, -result, action(handle.name));
+  throw handle.error(-result, "semop", action(handle.name));
 }

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { checkInteger, checkOptions, checkWord } from "../ffi/check.ts";
+import { checkInteger, checkWord } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
-import { errorOf } from "../ipc/error_of.ts";
+import { ipcError } from "../ffi/error.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
@@ -101,25 +101,12 @@ export class BarrierParty implements Disposable {
   readonly #party = flows.newParty();
   #waiting = false;
   readonly #leaving = new AbortController();
-  #lost: AbortController | undefined;
 
   /** @ignore */
   constructor(token: symbol, engine: Engine, rule: flows.Rule) {
     checkInternal(token, "barrier.join()");
     this.#engine = engine;
     this.#rule = rule;
-  }
-
-  /**
-   * Fires when the barrier is removed before this party leaves, within about 50 ms. It costs nothing
-   * before it is asked for, and keeps no program alive.
-   */
-  get lost(): AbortSignal {
-    if (this.#lost === undefined) {
-      this.#lost = new AbortController();
-      if (!this.#party.left) this.#engine.local.watch.add(this.#engine, this.#lost);
-    }
-    return this.#lost.signal;
   }
 
   /**
@@ -191,7 +178,6 @@ export class BarrierParty implements Disposable {
       ignoreRemoval(error);
       this.#party.left = true;
     }
-    if (this.#lost !== undefined) this.#engine.local.watch.delete(this.#lost);
     this.#leaving.abort(this.#hasLeft());
   }
 
@@ -289,7 +275,7 @@ export class Barrier extends Primitive {
    * @throws {IpcError} EINVAL if the semaphores are for another number of parties.
    */
   constructor(array: SemaphoreArray, options: BarrierOpenOptions = {}) {
-    checkBarrier(options);
+    checkOptions(options);
     const { parties, onDeath = "break" } = options;
     const all = array instanceof SemaphoreSet ? partiesOf(array, parties) : checkParties(parties);
     const engine = new Engine(array, kind);
@@ -308,7 +294,7 @@ export class Barrier extends Primitive {
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
   static create(options: BarrierCreateOptions): Barrier {
-    checkBarrier(options);
+    checkOptions(options);
     const values = protocol.values(checkParties(options.parties));
     return new Barrier(SemaphoreSet.create({ ...options, values, kind }), options);
   }
@@ -324,7 +310,7 @@ export class Barrier extends Primitive {
    * `openOrCreate` does.
    */
   static open(key: Key, options: BarrierOpenOptions = {}): Barrier {
-    checkBarrier(options);
+    checkOptions(options);
     return new Barrier(SemaphoreSet.open(key, { kind }), options);
   }
 
@@ -338,7 +324,7 @@ export class Barrier extends Primitive {
    * number of parties, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: BarrierOpenOrCreateOptions): Barrier {
-    checkBarrier(options);
+    checkOptions(options);
     const values = protocol.values(checkParties(options.parties));
     for (;;) {
       const set = SemaphoreSet.openOrCreate(key, { ...options, values, kind });
@@ -360,7 +346,7 @@ export class Barrier extends Primitive {
    * parties, EACCES if its mode does not permit reading.
    */
   static fromId(id: number, options: BarrierOpenOptions = {}): Barrier {
-    checkBarrier(options);
+    checkOptions(options);
     return new Barrier(SemaphoreSet.fromId(id, { kind }), options);
   }
 
@@ -398,9 +384,7 @@ export class Barrier extends Primitive {
 }
 
 /** Checked before anything is made or opened. */
-function checkBarrier(options: BarrierOpenOptions): void {
-  checkOptions(options);
-  const { parties, onDeath = "break" } = options;
+function checkOptions({ parties, onDeath = "break" }: BarrierOpenOptions): void {
   if (parties !== undefined) checkParties(parties);
   checkWord(onDeath, ["break", "shrink"], "onDeath");
 }
@@ -411,9 +395,13 @@ function checkParties(parties: number | undefined): number {
 }
 
 /** Returns the number of parties of a set. */
-function partiesOf({ id, key, values }: SemaphoreSet, wanted: number | undefined): number {
-  const parties = checkParties(values[protocol.parties]);
+function partiesOf(set: SemaphoreSet, wanted: number | undefined): number {
+  const parties = checkParties(set.values[protocol.parties]);
   if (wanted === undefined || wanted === parties) return parties;
-  const message = `Cannot open the barrier as it is for ${parties} parties, not ${wanted}`;
-  throw errorOf("EINVAL", message, { syscall: "semget", id, key });
+  throw ipcError("EINVAL", `open ${set}`, {
+    syscall: "semget",
+    id: set.id,
+    key: set.key,
+    reason: `it is for ${parties} parties, not ${wanted}`,
+  });
 }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { checkFunction, checkInteger } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
@@ -15,7 +15,7 @@ import type { SemaphoreArray } from "./array.ts";
 import { Engine, ignoreRemoval } from "./engine.ts";
 import { checkTimeoutOptions, run, runSync } from "./flow.ts";
 import * as flows from "./flows/bulkhead.ts";
-import { Guard, releaseBy, runWith } from "./guard.ts";
+import { Guard, releaseBy } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { bulkhead as protocol } from "./protocols.ts";
 
@@ -65,38 +65,6 @@ const resize = (tickets: number): Action => (name) => `resize ${name} to ${ticke
 const describe: Action = (name) => `describe ${name}`;
 
 const releaseTicket = releaseBy(flows.release(protocol), release);
-
-/**
- * No ticket in time: what `acquire`, `acquireSync` and `run` of a {@linkcode Bulkhead} fail with when
- * their own time is up. It is a DOMException "TimeoutError" as that of any wait, but one of its own
- * class, so that it is told from a TimeoutError of the task.
- *
- * @example
- * ```ts
- * import { Bulkhead, BulkheadTimeoutError } from "@sysv/ipc/sync";
- * import { assertRejects } from "@std/assert";
- *
- * using bulkhead = Bulkhead.create({ tickets: 1 });
- * using _permit = bulkhead.tryAcquire();
- * await assertRejects(() => bulkhead.run(() => {}, { timeout: 1 }), BulkheadTimeoutError);
- * ```
- */
-export class BulkheadTimeoutError extends DOMException {
-  /**
-   * Creates the error.
-   *
-   * @param message What was waited for, and how long.
-   */
-  constructor(message: string) {
-    super(message, "TimeoutError");
-  }
-}
-
-/** Gives the error of a wait for a ticket a class of its own if its time was up. */
-function noTicket(error: unknown, signal?: AbortSignal): unknown {
-  const late = error instanceof DOMException && error.name === "TimeoutError";
-  return late && error !== signal?.reason ? new BulkheadTimeoutError(error.message) : error;
-}
 
 /**
  * A ticket of a {@linkcode Bulkhead}.
@@ -172,8 +140,8 @@ export class Bulkhead extends Primitive {
    * `remove` work, and nobody can register.
    * @param options The quota, if that is the rule.
    */
-  constructor(array: SemaphoreArray, options: BulkheadOpenOptions = {}) {
-    const quota = quotaOf(options);
+  constructor(array: SemaphoreArray, { quota }: BulkheadOpenOptions = {}) {
+    checkQuota(quota);
     const engine = new Engine(array, kind);
     super(internal, engine);
     this.#engine = engine;
@@ -187,11 +155,9 @@ export class Bulkhead extends Primitive {
    * @returns A handle to a bulkhead with all its tickets, that is no worker yet.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
-  static create(options: BulkheadCreateOptions): Bulkhead {
-    checkOptions(options);
-    const { tickets, quota, ...others } = options;
+  static create({ tickets, quota, ...options }: BulkheadCreateOptions): Bulkhead {
     const values = valuesOf(tickets, quota);
-    return new Bulkhead(SemaphoreSet.create({ ...others, values, kind }), { quota });
+    return new Bulkhead(SemaphoreSet.create({ ...options, values, kind }), { quota });
   }
 
   /**
@@ -204,35 +170,25 @@ export class Bulkhead extends Primitive {
    * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
    */
   static open(key: Key, options: BulkheadOpenOptions = {}): Bulkhead {
-    quotaOf(options);
+    checkQuota(options.quota);
     return new Bulkhead(SemaphoreSet.open(key, { kind }), options);
   }
 
   /**
-   * Opens a bulkhead, or creates it, safely against every race and crash. One that exists gets the
-   * new number of tickets, as by `resize`: the program that comes last decides.
+   * Opens a bulkhead, whose number of tickets is left alone, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
    * @param options The tickets or the quota, the mode to create it with, and whether that of
    * another user will do.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES if its
-   * mode does not permit reading, or writing where the tickets differ, ENOSPC.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
    */
-  static openOrCreate(key: Key, options: BulkheadOpenOrCreateOptions): Bulkhead {
-    checkOptions(options);
-    const { tickets, quota, ...others } = options;
+  static openOrCreate(
+    key: Key,
+    { tickets, quota, ...options }: BulkheadOpenOrCreateOptions,
+  ): Bulkhead {
     const values = valuesOf(tickets, quota);
-    for (;;) {
-      const set = SemaphoreSet.openOrCreate(key, { ...others, values, kind });
-      const bulkhead = new Bulkhead(set, { quota });
-      try {
-        if (tickets !== undefined) bulkhead.#resize(tickets);
-        return bulkhead;
-      } catch (error) {
-        ignoreRemoval(error);
-      }
-    }
+    return new Bulkhead(SemaphoreSet.openOrCreate(key, { ...options, values, kind }), { quota });
   }
 
   /**
@@ -245,7 +201,7 @@ export class Bulkhead extends Primitive {
    * not permit reading.
    */
   static fromId(id: number, options: BulkheadOpenOptions = {}): Bulkhead {
-    quotaOf(options);
+    checkQuota(options.quota);
     return new Bulkhead(SemaphoreSet.fromId(id, { kind }), options);
   }
 
@@ -283,18 +239,14 @@ export class Bulkhead extends Primitive {
    *
    * @param options The signal and the timeout.
    * @returns A promise of a permit, to release with `using`. It rejects with the reason of the signal,
-   * with a {@linkcode BulkheadTimeoutError} if the time is up, with a ReferenceError if the handle is
+   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the bulkhead is removed.
    */
   async acquire(options?: WaitOptions): Promise<BulkheadPermit> {
     const start = performance.now();
     const engine = this.#engine;
     const flow = flows.acquire(protocol, this.quota);
-    try {
-      await engine.local.pend(run(engine, flow, acquire, options));
-    } catch (error) {
-      throw noTicket(error, options?.signal);
-    }
+    await engine.local.pend(run(engine, flow, acquire, options));
     return this.#permit(start);
   }
 
@@ -303,7 +255,7 @@ export class Bulkhead extends Primitive {
    *
    * @param options The timeout.
    * @returns A permit, to release with `using`.
-   * @throws {BulkheadTimeoutError} If the time is up.
+   * @throws {DOMException} "TimeoutError" if the time is up.
    * @throws {IpcError} EDEADLK if this thread holds all tickets, or waits for them in promises; EINTR if the program handled a signal, EIDRM if the bulkhead is removed.
    */
   acquireSync(options?: TimeoutOptions): BulkheadPermit {
@@ -316,11 +268,7 @@ export class Bulkhead extends Primitive {
     if (held + pending >= engine.readSync()[protocol.limit]!) {
       engine.local.refuseDeadlock(engine, acquire);
     }
-    try {
-      runSync(engine, flows.acquire(protocol, this.quota), acquire, options);
-    } catch (error) {
-      throw noTicket(error);
-    }
+    runSync(engine, flows.acquire(protocol, this.quota), acquire, options);
     return this.#permit(start);
   }
 
@@ -344,11 +292,17 @@ export class Bulkhead extends Primitive {
    * @returns A promise of what the function gives. It rejects with what the function throws, and as that
    * of `acquire` if there is no ticket: then the function is not run.
    */
-  run<Result>(
+  async run<Result>(
     run: (permit: BulkheadPermit) => Result | Promise<Result>,
     options?: WaitOptions,
   ): Promise<Result> {
-    return runWith(() => this.acquire(options), run);
+    checkFunction(run, "run");
+    const permit = await this.acquire(options);
+    try {
+      return await run(permit);
+    } finally {
+      permit.release();
+    }
   }
 
   /**
@@ -364,7 +318,7 @@ export class Bulkhead extends Primitive {
     if (this.quota !== undefined) {
       throw new TypeError("Cannot resize a bulkhead whose rule is a quota");
     }
-    this.#resize(tickets);
+    runSync(this.#engine, flows.resize(protocol, tickets), resize(tickets));
   }
 
   /**
@@ -387,13 +341,6 @@ export class Bulkhead extends Primitive {
     super[Symbol.dispose]();
   }
 
-  #resize(tickets: number): void {
-    const engine = this.#engine;
-    // One that has this size need not be permitted to change it.
-    if (engine.readSync()[protocol.limit] === tickets) return;
-    runSync(engine, flows.resize(protocol, tickets), resize(tickets));
-  }
-
   #permit(start: number): BulkheadPermit {
     return new BulkheadPermit(internal, this.#engine, performance.now() - start);
   }
@@ -405,12 +352,6 @@ function valuesOf(tickets: number | undefined, quota: number | undefined): numbe
     throw new TypeError("Cannot limit by tickets and quota: expected one of them");
   } else checkQuota(quota);
   return protocol.values(tickets ?? 1);
-}
-
-function quotaOf(options: BulkheadOpenOptions): number | undefined {
-  checkOptions(options);
-  checkQuota(options.quota);
-  return options.quota;
 }
 
 function checkTickets(tickets: number): void {

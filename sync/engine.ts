@@ -6,7 +6,7 @@
  */
 
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
-import { errorOf } from "../ipc/error_of.ts";
+import { type ErrorCode, ipcError } from "../ffi/error.ts";
 import { internal } from "../ipc/internal.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { FoundSet } from "../ipc/set_handle.ts";
@@ -25,7 +25,7 @@ import {
 import type { SemaphoreArray } from "./array.ts";
 import type { Target } from "./flow.ts";
 import { type Local, localOf } from "./local.ts";
-import { impossible, type Step } from "./protocols.ts";
+import type { Step } from "./protocols.ts";
 
 /** The semaphores of a primitive. */
 export class Engine implements Target {
@@ -119,13 +119,9 @@ export class Engine implements Target {
   }
 
   /** Makes an error of the primitive's own finding. */
-  error(code: Parameters<typeof errorOf>[0], action: Action, reason: string): Error {
+  error(code: ErrorCode, action: Action, reason: string): Error {
     const { id, key } = this.#found?.handle ?? {};
-    const subject = id === undefined ? {} : { id, key };
-    return errorOf(code, `Cannot ${action(this.name)}: ${reason}`, {
-      syscall: "semop",
-      ...subject,
-    });
+    return ipcError(code, action(this.name), { syscall: "semop", id, key, reason });
   }
 
   /** The process that took a semaphore which is 1 if nobody has: the one that operated on it last. */
@@ -146,32 +142,14 @@ export class Engine implements Target {
     return { array: again, [Symbol.dispose]: () => again[Symbol.dispose]() };
   }
 
-  /** Whether they are there still, where they are the kernel's. */
-  get exists(): boolean {
-    return this.#kernel.handle.exists;
-  }
-
-  /** The reason of those who are told that they have lost what they held. */
-  lostError(): Error {
-    return this.error("EIDRM", (name) => `keep what is held of ${name}`, "it was removed");
-  }
-
-  /** Waits for what never happens, until the semaphores are removed or the signal is aborted. */
-  untilRemoved(signal: AbortSignal): Promise<void> {
-    return this.#array.operate(impossible, { signal });
-  }
-
   /** Removes the semaphores. */
   remove(): void {
     settle(this.#array.remove());
-    this.local.watch.look(this);
   }
 
   /** Ends the handle, and removes the semaphores if it owns them. */
   dispose(): void {
-    if (!(this.#array instanceof SemaphoreSet)) return;
-    this.#array[Symbol.dispose]();
-    this.local.watch.look(this);
+    if (this.#array instanceof SemaphoreSet) this.#array[Symbol.dispose]();
   }
 }
 

@@ -37,7 +37,6 @@ export {
   type BulkheadOpenOrCreateOptions,
   type BulkheadPermit,
   type BulkheadState,
-  BulkheadTimeoutError,
 } from "./bulkhead.ts";
 export {
   Event,

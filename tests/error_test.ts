@@ -12,7 +12,7 @@ import { onlyRoot, privileges } from "./support/privilege.ts";
 import { temporaryFolder } from "./support/folder.ts";
 
 const kinds = [
-  { Kind: Semaphore, name: "Semaphore", noun: "semaphore set", call: "sem", options: {} },
+  { Kind: Semaphore, name: "Semaphore", noun: "semaphore", call: "sem", options: {} },
   { Kind: MessageQueue, name: "MessageQueue", noun: "message queue", call: "msg", options: {} },
   {
     Kind: SharedMemory,
@@ -62,17 +62,15 @@ test("IpcError can be made by programs, with a cause", () => {
 
 test("The message of an error says what was tried, on what, and why it failed", () => {
   const key = freshName();
-  const shown = `0x${keyOf(key).toString(16).padStart(8, "0")}`;
+  const shown = `semaphore "${key}" (0x${keyOf(key).toString(16).padStart(8, "0")})`;
   const absent = assertIpcError(() => Semaphore.open(key), "ENOENT", "semget");
-  assertEquals(absent.message, `Cannot open semaphore set ${shown} as it does not exist`);
+  assertEquals(absent.message, `Cannot open ${shown}: it does not exist`);
   using full = Semaphore.create({ key, value: 32767 });
   const taken = assertIpcError(() => Semaphore.create({ key }), "EEXIST", "semget");
-  assertEquals(taken.message, `Cannot create semaphore set ${shown} as it exists already`);
+  assertStringIncludes(taken.message, `Cannot create ${shown}: it exists already: openOrCreate()`);
+  assertStringIncludes(taken.message, "ipcrm -S 0x");
   const over = assertIpcError(() => full.increment(3), "ERANGE", "semop");
-  assertMatch(
-    over.message,
-    new RegExp(`^Cannot increment semaphore 0 of semaphore set ${full.id} by 3 as .*32767`),
-  );
+  assertMatch(over.message, /^Cannot increment semaphore "test .*" \(0x.*\) by 3: .*32767$/);
 });
 
 for (const { Kind, name, call, options } of kinds) {
@@ -108,7 +106,7 @@ test("remove() of what another has removed fails with EIDRM", () => {
     using object = Kind.create({ size: 1 });
     Kind.fromId(object.id).remove();
     const error = assertIpcError(() => object.remove(), "EIDRM", `${call}ctl`);
-    assertStringIncludes(error.message, `${noun} ${object.id}`);
+    assertMatch(error.message, new RegExp(`^Cannot remove ${noun} ${object.id}: it was removed$`));
   }
 });
 

@@ -400,7 +400,7 @@ test("MessageQueue.setPermissions() changes the mode and the limit, and leaves o
   assertEquals([queue.stat().mode, queue.stat().maxBytes], [0o600, 1000]);
   queue.setPermissions({ maxBytes: 10 });
   assertEquals([queue.stat().mode, queue.stat().maxBytes], [0o600, 10]);
-  assert(!queue.trySend("eleven char"));
+  assertIpcError(() => queue.trySend("eleven char"), "EINVAL", "msgsnd");
   queue.setPermissions({ maxBytes: msgmnb });
   assert(queue.trySend("eleven char"));
   queue.setPermissions({});
@@ -746,7 +746,8 @@ test("MessageQueue.sendSync() waits for room", async () => {
 });
 
 test("MessageQueue.sendSync() goes on when the limit is raised", async () => {
-  using queue = MessageQueue.create({ maxBytes: 1 });
+  using queue = MessageQueue.create({ maxBytes: 10 });
+  queue.trySend("full is it");
   await using child = run(
     `
     MessageQueue.fromId(Number(args[0])).sendSync("more");
@@ -757,6 +758,7 @@ test("MessageQueue.sendSync() goes on when the limit is raised", async () => {
   await untilIn(child.pid, "msgsnd");
   queue.setPermissions({ maxBytes: 100 });
   assertEquals(await child.hear(), "sent");
+  assertEquals(queue.receiveSync().text(), "full is it");
   assertEquals(queue.receiveSync().text(), "more");
 });
 

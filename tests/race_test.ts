@@ -239,7 +239,7 @@ for (const runtime of runtimes) {
       using _ = removing(taken);
       assertEquals([taken.value, taken.stat().creatorUid], [3, NOBODY]);
       const error = assertIpcError(() => Semaphore.openOrCreate(key), "EPERM", "semget");
-      assertStringIncludes(error.message, `user ${NOBODY} made it`);
+      assertStringIncludes(error.message, `created by uid ${NOBODY}: pass `);
       assertStringIncludes(error.message, "allowForeign: true");
       assertEquals(Semaphore.open(key).value, 3);
     },

@@ -5,12 +5,12 @@
  */
 
 import { checkInteger } from "../ffi/check.ts";
-import { IpcError, reasonOf } from "../ffi/error.ts";
+import { ipcError } from "../ffi/error.ts";
 
 /** Returns the result of a call, and throws if it is the negative number of an error. */
 export function done(result: number, syscall: string, doing: string): number {
   if (result >= 0) return result;
-  throw new IpcError(`Cannot ${doing} as ${reasonOf(-result)}`, -result, { syscall });
+  throw ipcError(-result, doing, { syscall });
 }
 
 /** Checks a file descriptor. */

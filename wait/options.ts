@@ -4,7 +4,7 @@
  * @module
  */
 
-import { described, numberError } from "../ffi/check.ts";
+import { checkOptions, described, numberError } from "../ffi/check.ts";
 
 /** How long a blocking call waits. */
 export interface TimeoutOptions {
@@ -35,7 +35,23 @@ export function checkSignal(signal: AbortSignal | undefined): AbortSignal | unde
   throw new TypeError(`Cannot use ${described(signal)} as signal: expected an AbortSignal`);
 }
 
+/** How long a wait may take, as it was read once: nothing of the caller runs after that. */
+export interface WaitLimits {
+  readonly timeout: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+const UNLIMITED: WaitLimits = { timeout: Infinity, signal: undefined };
+
+/** Reads the options of a wait, once, and checks them. */
+export function readWaitOptions(options: WaitOptions | undefined): WaitLimits {
+  if (options === undefined) return UNLIMITED;
+  checkOptions(options);
+  const { timeout, signal } = options;
+  return { timeout: checkTimeout(timeout), signal: checkSignal(signal) };
+}
+
 /** Makes the error of a wait whose time is up. */
 export function timeoutError(doing: string, timeout: number): DOMException {
-  return new DOMException(`Cannot ${doing} within ${timeout} milliseconds`, "TimeoutError");
+  return new DOMException(`Cannot ${doing} within ${timeout} ms`, "TimeoutError");
 }

@@ -174,7 +174,7 @@ export function testOpening<P extends Primitive>(opening: Opening<P>): void {
       using set = SemaphoreSet.create({ key, kind: other, values: [1, 1, 1, 1, 1, 1] });
       for (const found of [() => open(key), () => openOrCreate(key), () => fromId(set.id)]) {
         const { message } = assertIpcError(found, "EINVAL", "semget");
-        assert(message.includes(`as ${withArticle(kind)} as it is ${withArticle(other)}`), message);
+        assert(message.includes(`as ${withArticle(kind)}: it is ${withArticle(other)}`), message);
       }
       assertEquals(set.values, [1, 1, 1, 1, 1, 1]);
     }
