@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkFunction, checkInteger } from "../ffi/check.ts";
+import { checkInteger, checkOptions } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
@@ -15,7 +15,7 @@ import type { SemaphoreArray } from "./array.ts";
 import { Engine, ignoreRemoval } from "./engine.ts";
 import { checkTimeoutOptions, run, runSync } from "./flow.ts";
 import * as flows from "./flows/bulkhead.ts";
-import { Guard, releaseBy } from "./guard.ts";
+import { Guard, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { bulkhead as protocol } from "./protocols.ts";
 
@@ -65,6 +65,38 @@ const resize = (tickets: number): Action => (name) => `resize ${name} to ${ticke
 const describe: Action = (name) => `describe ${name}`;
 
 const releaseTicket = releaseBy(flows.release(protocol), release);
+
+/**
+ * No ticket in time: what `acquire`, `acquireSync` and `run` of a {@linkcode Bulkhead} fail with when
+ * their own time is up. It is a DOMException "TimeoutError" as that of any wait, but one of its own
+ * class, so that it is told from a TimeoutError of the task.
+ *
+ * @example
+ * ```ts
+ * import { Bulkhead, BulkheadTimeoutError } from "@sysv/ipc/sync";
+ * import { assertRejects } from "@std/assert";
+ *
+ * using bulkhead = Bulkhead.create({ tickets: 1 });
+ * using _permit = bulkhead.tryAcquire();
+ * await assertRejects(() => bulkhead.run(() => {}, { timeout: 1 }), BulkheadTimeoutError);
+ * ```
+ */
+export class BulkheadTimeoutError extends DOMException {
+  /**
+   * Creates the error.
+   *
+   * @param message What was waited for, and how long.
+   */
+  constructor(message: string) {
+    super(message, "TimeoutError");
+  }
+}
+
+/** Gives the error of a wait for a ticket a class of its own if its time was up. */
+function noTicket(error: unknown, signal?: AbortSignal): unknown {
+  const late = error instanceof DOMException && error.name === "TimeoutError";
+  return late && error !== signal?.reason ? new BulkheadTimeoutError(error.message) : error;
+}
 
 /**
  * A ticket of a {@linkcode Bulkhead}.
@@ -140,8 +172,8 @@ export class Bulkhead extends Primitive {
    * `remove` work, and nobody can register.
    * @param options The quota, if that is the rule.
    */
-  constructor(array: SemaphoreArray, { quota }: BulkheadOpenOptions = {}) {
-    checkQuota(quota);
+  constructor(array: SemaphoreArray, options: BulkheadOpenOptions = {}) {
+    const quota = quotaOf(options);
     const engine = new Engine(array, kind);
     super(internal, engine);
     this.#engine = engine;
@@ -155,9 +187,11 @@ export class Bulkhead extends Primitive {
    * @returns A handle to a bulkhead with all its tickets, that is no worker yet.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
-  static create({ tickets, quota, ...options }: BulkheadCreateOptions): Bulkhead {
+  static create(options: BulkheadCreateOptions): Bulkhead {
+    checkOptions(options);
+    const { tickets, quota, ...others } = options;
     const values = valuesOf(tickets, quota);
-    return new Bulkhead(SemaphoreSet.create({ ...options, values, kind }), { quota });
+    return new Bulkhead(SemaphoreSet.create({ ...others, values, kind }), { quota });
   }
 
   /**
@@ -170,25 +204,35 @@ export class Bulkhead extends Primitive {
    * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
    */
   static open(key: Key, options: BulkheadOpenOptions = {}): Bulkhead {
-    checkQuota(options.quota);
+    quotaOf(options);
     return new Bulkhead(SemaphoreSet.open(key, { kind }), options);
   }
 
   /**
-   * Opens a bulkhead, whose number of tickets is left alone, or creates it, safely against every race and crash.
+   * Opens a bulkhead, or creates it, safely against every race and crash. One that exists gets the
+   * new number of tickets, as by `resize`: the program that comes last decides.
    *
    * @param key The key or name.
    * @param options The tickets or the quota, the mode to create it with, and whether that of
    * another user will do.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES if its
+   * mode does not permit reading, or writing where the tickets differ, ENOSPC.
    */
-  static openOrCreate(
-    key: Key,
-    { tickets, quota, ...options }: BulkheadOpenOrCreateOptions,
-  ): Bulkhead {
+  static openOrCreate(key: Key, options: BulkheadOpenOrCreateOptions): Bulkhead {
+    checkOptions(options);
+    const { tickets, quota, ...others } = options;
     const values = valuesOf(tickets, quota);
-    return new Bulkhead(SemaphoreSet.openOrCreate(key, { ...options, values, kind }), { quota });
+    for (;;) {
+      const set = SemaphoreSet.openOrCreate(key, { ...others, values, kind });
+      const bulkhead = new Bulkhead(set, { quota });
+      try {
+        if (tickets !== undefined) bulkhead.#resize(tickets);
+        return bulkhead;
+      } catch (error) {
+        ignoreRemoval(error);
+      }
+    }
   }
 
   /**
@@ -201,7 +245,7 @@ export class Bulkhead extends Primitive {
    * not permit reading.
    */
   static fromId(id: number, options: BulkheadOpenOptions = {}): Bulkhead {
-    checkQuota(options.quota);
+    quotaOf(options);
     return new Bulkhead(SemaphoreSet.fromId(id, { kind }), options);
   }
 
@@ -239,14 +283,18 @@ export class Bulkhead extends Primitive {
    *
    * @param options The signal and the timeout.
    * @returns A promise of a permit, to release with `using`. It rejects with the reason of the signal,
-   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * with a {@linkcode BulkheadTimeoutError} if the time is up, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the bulkhead is removed.
    */
   async acquire(options?: WaitOptions): Promise<BulkheadPermit> {
     const start = performance.now();
     const engine = this.#engine;
     const flow = flows.acquire(protocol, this.quota);
-    await engine.local.pend(run(engine, flow, acquire, options));
+    try {
+      await engine.local.pend(run(engine, flow, acquire, options));
+    } catch (error) {
+      throw noTicket(error, options?.signal);
+    }
     return this.#permit(start);
   }
 
@@ -255,7 +303,7 @@ export class Bulkhead extends Primitive {
    *
    * @param options The timeout.
    * @returns A permit, to release with `using`.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {BulkheadTimeoutError} If the time is up.
    * @throws {IpcError} EDEADLK if this thread holds all tickets, or waits for them in promises; EINTR if the program handled a signal, EIDRM if the bulkhead is removed.
    */
   acquireSync(options?: TimeoutOptions): BulkheadPermit {
@@ -268,7 +316,11 @@ export class Bulkhead extends Primitive {
     if (held + pending >= engine.readSync()[protocol.limit]!) {
       engine.local.refuseDeadlock(engine, acquire);
     }
-    runSync(engine, flows.acquire(protocol, this.quota), acquire, options);
+    try {
+      runSync(engine, flows.acquire(protocol, this.quota), acquire, options);
+    } catch (error) {
+      throw noTicket(error);
+    }
     return this.#permit(start);
   }
 
@@ -292,17 +344,11 @@ export class Bulkhead extends Primitive {
    * @returns A promise of what the function gives. It rejects with what the function throws, and as that
    * of `acquire` if there is no ticket: then the function is not run.
    */
-  async run<Result>(
+  run<Result>(
     run: (permit: BulkheadPermit) => Result | Promise<Result>,
     options?: WaitOptions,
   ): Promise<Result> {
-    checkFunction(run, "run");
-    const permit = await this.acquire(options);
-    try {
-      return await run(permit);
-    } finally {
-      permit.release();
-    }
+    return runWith(() => this.acquire(options), run);
   }
 
   /**
@@ -318,7 +364,7 @@ export class Bulkhead extends Primitive {
     if (this.quota !== undefined) {
       throw new TypeError("Cannot resize a bulkhead whose rule is a quota");
     }
-    runSync(this.#engine, flows.resize(protocol, tickets), resize(tickets));
+    this.#resize(tickets);
   }
 
   /**
@@ -341,6 +387,13 @@ export class Bulkhead extends Primitive {
     super[Symbol.dispose]();
   }
 
+  #resize(tickets: number): void {
+    const engine = this.#engine;
+    // One that has this size need not be permitted to change it.
+    if (engine.readSync()[protocol.limit] === tickets) return;
+    runSync(engine, flows.resize(protocol, tickets), resize(tickets));
+  }
+
   #permit(start: number): BulkheadPermit {
     return new BulkheadPermit(internal, this.#engine, performance.now() - start);
   }
@@ -352,6 +405,12 @@ function valuesOf(tickets: number | undefined, quota: number | undefined): numbe
     throw new TypeError("Cannot limit by tickets and quota: expected one of them");
   } else checkQuota(quota);
   return protocol.values(tickets ?? 1);
+}
+
+function quotaOf(options: BulkheadOpenOptions): number | undefined {
+  checkOptions(options);
+  checkQuota(options.quota);
+  return options.quota;
 }
 
 function checkTickets(tickets: number): void {

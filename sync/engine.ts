@@ -25,7 +25,7 @@ import {
 import type { SemaphoreArray } from "./array.ts";
 import type { Target } from "./flow.ts";
 import { type Local, localOf } from "./local.ts";
-import type { Step } from "./protocols.ts";
+import { impossible, type Step } from "./protocols.ts";
 
 /** The semaphores of a primitive. */
 export class Engine implements Target {
@@ -142,14 +142,32 @@ export class Engine implements Target {
     return { array: again, [Symbol.dispose]: () => again[Symbol.dispose]() };
   }
 
+  /** Whether they are there still, where they are the kernel's. */
+  get exists(): boolean {
+    return this.#kernel.handle.exists;
+  }
+
+  /** The reason of those who are told that they have lost what they held. */
+  lostError(): Error {
+    return this.error("EIDRM", (name) => `keep what is held of ${name}`, "it was removed");
+  }
+
+  /** Waits for what never happens, until the semaphores are removed or the signal is aborted. */
+  untilRemoved(signal: AbortSignal): Promise<void> {
+    return this.#array.operate(impossible, { signal });
+  }
+
   /** Removes the semaphores. */
   remove(): void {
     settle(this.#array.remove());
+    this.local.watch.look(this);
   }
 
   /** Ends the handle, and removes the semaphores if it owns them. */
   dispose(): void {
-    if (this.#array instanceof SemaphoreSet) this.#array[Symbol.dispose]();
+    if (!(this.#array instanceof SemaphoreSet)) return;
+    this.#array[Symbol.dispose]();
+    this.local.watch.look(this);
   }
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkFlag, checkOptions } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
@@ -81,8 +82,9 @@ export class Event extends Primitive {
    * @returns A handle that owns the event.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
-  static create({ set = false, ...options }: EventCreateOptions = {}): Event {
-    return new Event(SemaphoreSet.create({ ...options, values: protocol.values(set), kind }));
+  static create(options: EventCreateOptions = {}): Event {
+    const values = valuesOf(options);
+    return new Event(SemaphoreSet.create({ ...options, values, kind }));
   }
 
   /**
@@ -106,8 +108,8 @@ export class Event extends Primitive {
    * @returns A handle that does not own it.
    * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
    */
-  static openOrCreate(key: Key, { set = false, ...options }: EventOpenOrCreateOptions = {}): Event {
-    const values = protocol.values(set);
+  static openOrCreate(key: Key, options: EventOpenOrCreateOptions = {}): Event {
+    const values = valuesOf(options);
     return new Event(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
   }
 
@@ -184,4 +186,10 @@ export class Event extends Primitive {
   tryWait(): boolean {
     return runSync(this.#engine, flows.tryWait(protocol), wait);
   }
+}
+
+/** Checked before anything is made. */
+function valuesOf(options: EventOptions): number[] {
+  checkOptions(options);
+  return protocol.values(checkFlag(options.set, "set") === true);
 }

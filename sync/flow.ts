@@ -16,6 +16,7 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
+import { turn as loopTurn } from "../wait/turn.ts";
 import type { Action } from "../ipc/steps.ts";
 import { isPossible, type Step } from "./protocols.ts";
 
@@ -219,6 +220,9 @@ export async function run<Result>(
       }
       turn = flow.next(told);
     }
+    // What never had to wait must not keep timers and signals from their turn.
+    const due = loopTurn();
+    if (due !== undefined) await due;
     return turn.value;
   } catch (error) {
     throw explained(error, drive);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkInteger } from "../ffi/check.ts";
+import { checkInteger, checkOptions } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
@@ -75,6 +75,7 @@ export class Gauge extends Primitive {
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
   static create(options: CreateOptions = {}): Gauge {
+    checkOptions(options);
     return new Gauge(SemaphoreSet.create({ ...options, values, kind }));
   }
 
@@ -99,6 +100,7 @@ export class Gauge extends Primitive {
    * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: OpenOrCreateOptions = {}): Gauge {
+    checkOptions(options);
     return new Gauge(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
   }
 

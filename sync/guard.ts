@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkFunction } from "../ffi/check.ts";
 import { checkInternal } from "../ipc/internal.ts";
 import { type Action, type PackedStep, packStep } from "../ipc/steps.ts";
 import type { Engine } from "./engine.ts";
@@ -34,6 +35,20 @@ export function releaseBy(
   return { step, packed: packStep(step), action, counts, amount };
 }
 
+/** Runs a function with what was taken, which is given back when the function, or its promise, is done. */
+export async function runWith<Taken extends Guard, Result>(
+  take: () => Promise<Taken>,
+  run: (taken: Taken) => Result | Promise<Result>,
+): Promise<Result> {
+  checkFunction(run, "run");
+  const taken = await take();
+  try {
+    return await run(taken);
+  } finally {
+    taken.release();
+  }
+}
+
 /**
  * What was taken of a primitive. Releasing gives it back, once; if the process dies first, the
  * kernel does.
@@ -55,6 +70,7 @@ export class Guard implements Disposable {
   /** Undefined once it is released. */
   #engine: Engine | undefined;
   readonly #release: Release;
+  #lost: AbortController | undefined;
 
   /** @ignore */
   constructor(token: symbol, engine: Engine, release: Release) {
@@ -62,6 +78,20 @@ export class Guard implements Disposable {
     this.#engine = engine;
     this.#release = release;
     engine.local[release.counts] += release.amount;
+  }
+
+  /**
+   * Fires when the object is removed before this is released, within about 50 ms: what was held is
+   * lost then, as others can make a new object and hold that. It costs nothing before it is asked
+   * for, and keeps no program alive.
+   */
+  get lost(): AbortSignal {
+    if (this.#lost === undefined) {
+      this.#lost = new AbortController();
+      const engine = this.#engine;
+      engine?.local.watch.add(engine, this.#lost);
+    }
+    return this.#lost.signal;
   }
 
   /**
@@ -77,6 +107,7 @@ export class Guard implements Disposable {
     else engine.giveBack(step, action);
     this.#engine = undefined;
     engine.local[counts] -= amount;
+    if (this.#lost !== undefined) engine.local.watch.delete(this.#lost);
   }
 
   /** Releases, so that `using` does. */

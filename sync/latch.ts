@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkInteger } from "../ffi/check.ts";
+import { checkInteger, checkOptions } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
@@ -31,6 +31,7 @@ export interface LatchCreateOptions extends CreateOptions, LatchOptions {}
 export interface LatchOpenOrCreateOptions extends OpenOrCreateOptions, LatchOptions {}
 
 const kind = "latch";
+const reset: Action = (name) => `reset ${name}`;
 const countDown: Action = (name) => `count ${name} down`;
 const wait: Action = (name) => `wait for ${name}`;
 
@@ -59,17 +60,24 @@ const most = 32767;
  */
 export class Latch extends Primitive {
   readonly #engine: Engine;
+  /** The count to which it is reset, unless told otherwise. */
+  readonly #initial: number | undefined;
 
   /**
    * Makes a latch of one semaphore that starts with the count.
    *
    * @param array The semaphore: with one of another engine than the kernel, only `wait` and `remove`
    * work.
+   * @param options The count to which `reset()` goes back.
    */
-  constructor(array: SemaphoreArray) {
+  constructor(array: SemaphoreArray, options: Partial<LatchOptions> = {}) {
+    checkOptions(options);
+    const { count } = options;
+    if (count !== undefined) checkCount(count);
     const engine = new Engine(array, kind);
     super(internal, engine);
     this.#engine = engine;
+    this.#initial = count;
   }
 
   /**
@@ -79,8 +87,12 @@ export class Latch extends Primitive {
    * @returns A handle to a latch with that count.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
-  static create({ count, ...options }: LatchCreateOptions): Latch {
-    return new Latch(SemaphoreSet.create({ ...options, values: valuesOf(count), kind }));
+  static create(options: LatchCreateOptions): Latch {
+    checkOptions(options);
+    const { count, ...others } = options;
+    checkCount(count);
+    const values = protocol.values(count);
+    return new Latch(SemaphoreSet.create({ ...others, values, kind }), { count });
   }
 
   /**
@@ -104,9 +116,12 @@ export class Latch extends Primitive {
    * @returns A handle that does not own it.
    * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
    */
-  static openOrCreate(key: Key, { count, ...options }: LatchOpenOrCreateOptions): Latch {
-    const values = valuesOf(count);
-    return new Latch(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
+  static openOrCreate(key: Key, options: LatchOpenOrCreateOptions): Latch {
+    checkOptions(options);
+    const { count, ...others } = options;
+    checkCount(count);
+    const values = protocol.values(count);
+    return new Latch(SemaphoreSet.openOrCreate(key, { ...others, values, kind }), { count });
   }
 
   /**
@@ -140,6 +155,23 @@ export class Latch extends Primitive {
   countDown(by = 1): boolean {
     checkInteger(by, 1, most, `count the latch down by ${by}`);
     return runSync(this.#engine, flows.countDown(protocol, by), countDown);
+  }
+
+  /**
+   * Begins anew, whatever the count is; never waits. Waits for the count before are not ended by it.
+   *
+   * @param count The count, from 0 to 32767.
+   * @throws {TypeError} If there is no count, and the handle was not given one when it was made.
+   * @throws {IpcError} EIDRM if the latch is removed.
+   */
+  reset(count: number | undefined = this.#initial): void {
+    if (count === undefined) {
+      throw new TypeError(
+        "Cannot reset a latch that was made elsewhere to nothing: expected a count",
+      );
+    }
+    checkInteger(count, 0, most, `reset the latch to ${count}`);
+    runSync(this.#engine, flows.reset(protocol, count), reset);
   }
 
   /**
@@ -177,7 +209,6 @@ export class Latch extends Primitive {
 }
 
 /** Checked before anything is made. */
-function valuesOf(count: number): number[] {
+function checkCount(count: number): void {
   checkInteger(count, 0, most, `make a latch with a count of ${count}`);
-  return protocol.values(count);
 }

@@ -4,18 +4,18 @@
  * @module
  */
 
-import { checkFunction, checkInteger } from "../ffi/check.ts";
-import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { checkFlag, checkFunction, checkInteger, checkOptions } from "../ffi/check.ts";
+import { checkSignal, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
-import { Engine, isRemoved } from "./engine.ts";
+import { Engine } from "./engine.ts";
 import { checkTimeoutOptions, run, runSync } from "./flow.ts";
 import * as flows from "./flows/leader.ts";
-import { Guard, releaseBy } from "./guard.ts";
+import { Guard, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { leader as protocol } from "./protocols.ts";
 
@@ -76,8 +76,8 @@ export class Leadership extends Guard {
   }
 
   /**
-   * Fires when the object is removed: then others can make a new one, and lead too. From its first
-   * use until the release it is a wait, which keeps the program alive.
+   * Fires as `lost` does, at once: from its first use until the release it is a wait in the kernel,
+   * which takes a thread and keeps the program alive.
    */
   get signal(): AbortSignal {
     if (this.#lost === undefined) {
@@ -159,6 +159,7 @@ export class Leader extends Primitive {
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
   static create(options: CreateOptions = {}): Leader {
+    checkOptions(options);
     return new Leader(SemaphoreSet.create({ ...options, values, kind }));
   }
 
@@ -183,6 +184,7 @@ export class Leader extends Primitive {
    * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: OpenOrCreateOptions = {}): Leader {
+    checkOptions(options);
     return new Leader(SemaphoreSet.openOrCreate(key, { ...options, values, kind }));
   }
 
@@ -249,6 +251,21 @@ export class Leader extends Primitive {
   }
 
   /**
+   * Runs a function while this process leads.
+   *
+   * @param run The function, given the leadership; it resigns when the function, or its promise, is done.
+   * @param options The signal and the timeout of the wait for the leadership.
+   * @returns A promise of what the function returns. It rejects with what the function throws, and as
+   * that of `campaign` if this process does not lead: then the function is not run.
+   */
+  run<Result>(
+    run: (leadership: Leadership) => Result | Promise<Result>,
+    options?: WaitOptions,
+  ): Promise<Result> {
+    return runWith(() => this.campaign(options), run);
+  }
+
+  /**
    * Does something at an interval, in exactly one process of all that call this: in another one as
    * soon as that one dies. A task that takes longer than the interval delays the next.
    *
@@ -258,43 +275,67 @@ export class Leader extends Primitive {
    * @param milliseconds The interval, from 1 to 2147483647.
    * @param task What to do.
    * @param options The signal, and whether the first time is at once.
-   * @returns A promise that resolves when the signal is aborted or the object removed, and rejects if
-   * the task fails: then this process has resigned.
+   * @returns A promise that resolves when the signal is aborted. It rejects with what the task throws,
+   * and with IpcError EIDRM if the object is removed: this process has resigned then.
    */
   async every(
     milliseconds: number,
     task: (leadership: Leadership) => unknown,
-    { signal, immediate = false }: EveryOptions = {},
+    options: EveryOptions = {},
   ): Promise<void> {
     checkInteger(milliseconds, 1, 0x7fffffff, `do something every ${milliseconds} milliseconds`);
     checkFunction(task, "task");
-    let due = 0;
+    checkOptions(options);
+    const { signal } = options;
+    checkSignal(signal);
+    const immediate = checkFlag(options.immediate, "immediate") === true;
+    const routine = { milliseconds, task, immediate, signal, due: 0 };
     for (;;) {
-      using leadership = await this.#campaignUntil(signal);
+      const leadership = await this.#campaignUntil(signal);
       if (leadership === undefined) return;
-      const released = leadership.ended(internal);
-      const ends = AbortSignal.any([leadership.signal, released, ...(signal ? [signal] : [])]);
-      const now = performance.now();
-      due = immediate ? Math.max(due, now) : now + milliseconds;
-      let atOnce = due === now && !ends.aborted;
-      while (atOnce || await sleep(due - performance.now(), ends)) {
-        atOnce = false;
-        await task(leadership);
-        due = Math.max(due + milliseconds, performance.now());
+      try {
+        await lead(leadership, routine);
+      } finally {
+        leadership.release();
       }
-      if (!released.aborted) return;
     }
   }
 
-  /** Campaigns until the signal is aborted or the object removed. */
+  /** Campaigns until the signal is aborted. */
   async #campaignUntil(signal: AbortSignal | undefined): Promise<Leadership | undefined> {
     try {
       return await this.campaign({ signal });
     } catch (error) {
-      if (signal?.aborted || isRemoved(error)) return undefined;
+      if (signal?.aborted) return undefined;
       throw error;
     }
   }
+}
+
+/** What is done at an interval. */
+interface Routine {
+  readonly milliseconds: number;
+  readonly task: (leadership: Leadership) => unknown;
+  readonly immediate: boolean;
+  readonly signal: AbortSignal | undefined;
+  /** When it is to be done next, which one term hands on to the next. */
+  due: number;
+}
+
+/** Does something at its interval until the leadership is released or the signal is aborted. */
+async function lead(leadership: Leadership, routine: Routine): Promise<void> {
+  const { milliseconds, task, immediate, signal } = routine;
+  const lost = leadership.signal;
+  const ends = AbortSignal.any([lost, leadership.ended(internal), ...(signal ? [signal] : [])]);
+  const now = performance.now();
+  routine.due = immediate ? Math.max(routine.due, now) : now + milliseconds;
+  let atOnce = routine.due === now && !ends.aborted;
+  while (atOnce || await sleep(routine.due - performance.now(), ends)) {
+    atOnce = false;
+    await task(leadership);
+    routine.due = Math.max(routine.due + milliseconds, performance.now());
+  }
+  if (lost.aborted && !signal?.aborted) throw lost.reason;
 }
 
 /** Waits for some milliseconds; false if it was ended. */

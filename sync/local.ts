@@ -9,6 +9,7 @@ import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
 import type { Engine } from "./engine.ts";
+import { Watch } from "./lost.ts";
 
 /** What this thread has of one primitive. */
 export class Local {
@@ -20,6 +21,8 @@ export class Local {
   pending = 0;
   /** How many promises to read are not settled. */
   reads = 0;
+  /** Whom to tell when it is removed. */
+  readonly watch: Watch = new Watch();
 
   /** Counts a promise until it is settled. */
   async pend<Result>(

@@ -37,6 +37,7 @@ export {
   type BulkheadOpenOrCreateOptions,
   type BulkheadPermit,
   type BulkheadState,
+  BulkheadTimeoutError,
 } from "./bulkhead.ts";
 export {
   Event,

@@ -4,8 +4,9 @@
  * @module
  */
 
-import { checkWord } from "../ffi/check.ts";
+import { checkOptions, checkWord } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { turn } from "../wait/turn.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
@@ -15,7 +16,7 @@ import type { SemaphoreArray } from "./array.ts";
 import { Engine } from "./engine.ts";
 import { checkTimeoutOptions, checkWait, type Flow, run, runSync } from "./flow.ts";
 import * as flows from "./flows/mutex.ts";
-import { Guard, type Release, releaseBy } from "./guard.ts";
+import { Guard, type Release, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { mutex as protocol } from "./protocols.ts";
 
@@ -210,7 +211,12 @@ export class Mutex extends Primitive {
     const engine = this.#engine;
     // Those who wait are in the line of another step, which would not hold this one back.
     const inLine = engine.local.pending > 0;
-    if (!inLine && engine.tryPacked(takeClean, lock)) return this.#guard(1);
+    if (!inLine && engine.tryPacked(takeClean, lock)) {
+      const guard = this.#guard(1);
+      const due = turn();
+      if (due !== undefined) await due;
+      return guard;
+    }
     const flow = inLine ? flows.lockInLine : flows.lock;
     return await this.#later(flow(protocol, this.#refuses), lock, options);
   }
@@ -244,6 +250,21 @@ export class Mutex extends Primitive {
     if (engine.tryPacked(takeClean, lock)) return this.#guard(1);
     const found = runSync(engine, flows.tryLock(protocol, this.#refuses), lock);
     return found && this.#accept(found);
+  }
+
+  /**
+   * Runs a function while it holds the mutex.
+   *
+   * @param run The function, given the guard; the mutex is unlocked when it, or its promise, is done.
+   * @param options The signal and the timeout of the wait for the mutex.
+   * @returns A promise of what the function returns. It rejects with what the function throws, and as
+   * that of `lock` if the mutex cannot be locked: then the function is not run.
+   */
+  run<Result>(
+    run: (guard: MutexGuard) => Result | Promise<Result>,
+    options?: WaitOptions,
+  ): Promise<Result> {
+    return runWith(() => this.lock(options), run);
   }
 
   /**
@@ -303,6 +324,8 @@ export class Mutex extends Primitive {
 }
 
 /** Checked before anything is made or opened. */
-function onDeathOf({ onDeath = "report" }: MutexOptions): "report" | "refuse" {
+function onDeathOf(options: MutexOptions): "report" | "refuse" {
+  checkOptions(options);
+  const { onDeath = "report" } = options;
   return checkWord(onDeath, ["report", "refuse"], "onDeath");
 }

@@ -29,6 +29,9 @@ const replace = (
   ...(to === 0 ? [] : [add(index, to)]),
 ];
 
+/** No value is ever large enough for this: a wait for it ends only when the semaphores are removed. */
+export const impossible: Step = [add(0, -32767), add(0, -32767)];
+
 /** Whether a step can be performed on these values. */
 export function isPossible(step: Step, values: readonly number[]): boolean {
   const left = [...values];

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkWord } from "../ffi/check.ts";
+import { checkOptions, checkWord } from "../ffi/check.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
@@ -15,7 +15,7 @@ import type { SemaphoreArray } from "./array.ts";
 import { Engine } from "./engine.ts";
 import { checkTimeoutOptions, run, runSync } from "./flow.ts";
 import * as flows from "./flows/rwlock.ts";
-import { Guard, releaseBy } from "./guard.ts";
+import { Guard, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { rwlock as protocol } from "./protocols.ts";
 
@@ -266,6 +266,36 @@ export class RwLock extends Primitive {
     return may ? new Guard(internal, this.#engine, endWrite) : undefined;
   }
 
+  /**
+   * Runs a function while it may read.
+   *
+   * @param run The function, given the guard; reading ends when it, or its promise, is done.
+   * @param options The signal and the timeout of the wait for the lock.
+   * @returns A promise of what the function returns. It rejects with what the function throws, and as
+   * that of `read` if it may not read: then the function is not run.
+   */
+  runRead<Result>(
+    run: (guard: Guard) => Result | Promise<Result>,
+    options?: WaitOptions,
+  ): Promise<Result> {
+    return runWith(() => this.read(options), run);
+  }
+
+  /**
+   * Runs a function while it may write.
+   *
+   * @param run The function, given the guard; writing ends when it, or its promise, is done.
+   * @param options The signal and the timeout of the wait for the lock.
+   * @returns A promise of what the function returns. It rejects with what the function throws, and as
+   * that of `write` if it may not write: then the function is not run.
+   */
+  runWrite<Result>(
+    run: (guard: Guard) => Result | Promise<Result>,
+    options?: WaitOptions,
+  ): Promise<Result> {
+    return runWith(() => this.write(options), run);
+  }
+
   /** Whether it lets writers go first that wait. */
   get #yields(): boolean {
     return this.prefer === "writers";
@@ -273,6 +303,8 @@ export class RwLock extends Primitive {
 }
 
 /** Checked before anything is made or opened. */
-function preferOf({ prefer = "writers" }: RwLockOptions): "writers" | "readers" {
+function preferOf(options: RwLockOptions): "writers" | "readers" {
+  checkOptions(options);
+  const { prefer = "writers" } = options;
   return checkWord(prefer, ["writers", "readers"], "prefer");
 }

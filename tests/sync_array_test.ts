@@ -136,9 +136,10 @@ test("Leader of other semaphores leads in terms, does things at an interval, and
   assertEquals([first.term, second.term], [1, 2]);
   second.release();
   const terms: number[] = [];
-  await object.every(1, ({ term }) => {
+  const every = object.every(1, ({ term }) => {
     if (terms.push(term) === 3) object.remove();
   });
+  await assertRejectsWith("EIDRM", every);
   assertEquals(terms.slice(0, 3), [3, 3, 3]);
 });
 

@@ -176,3 +176,30 @@ test("Event: it stays as it is when whoever set or reset it is killed", async ()
     assertEquals(event.isSet, change === "set");
   }
 });
+
+test("Latch.reset() begins anew, with the count of its making or another", async () => {
+  using latch = Latch.create({ count: 2 });
+  latch.countDown(2);
+  await latch.wait();
+  latch.reset();
+  assertEquals([latch.count, latch.tryWait()], [2, false]);
+  latch.reset(3);
+  assertEquals(latch.count, 3);
+  latch.reset(0);
+  assertEquals(latch.tryWait(), true);
+  latch.reset();
+  assertEquals(latch.count, 2);
+  using other = Latch.fromId(latch.id);
+  assertThrows(() => other.reset(), TypeError, "expected a count");
+  for (const count of [-1, 0.5, 32768]) assertThrows(() => other.reset(count), RangeError);
+  other.reset(1);
+  const waiting = latch.wait();
+  other.countDown();
+  await waiting;
+});
+
+test("Latch.reset() of a latch that is removed throws EIDRM", () => {
+  using latch = Latch.create({ count: 1 });
+  Latch.fromId(latch.id).remove();
+  assertIpcError(() => latch.reset(), "EIDRM", "semctl");
+});

@@ -335,13 +335,23 @@ test("Leader.every() resolves when its signal is aborted, leading, waiting or be
   assertEquals(times, after);
 });
 
-test("Leader.every() resolves when the object is removed, leading or waiting", async () => {
+test("Leader.every() rejects with EIDRM when the object is removed, leading or waiting", async () => {
   using leader = Leader.create();
   let times = 0;
   const all = [leader.every(1, () => times++), leader.every(1, () => times++)];
+  const rejected = all.map((every) => assertRejectsWith("EIDRM", every));
   await until(() => times > 0 && waitersOf(leader) === 2);
   Leader.fromId(leader.id).remove();
-  await Promise.all(all);
+  await Promise.all(rejected);
+});
+
+test("Leader.every() resolves when its signal is aborted, though the object is removed then", async () => {
+  const leader = Leader.create();
+  const controller = new AbortController();
+  await leader.every(1, () => {
+    controller.abort();
+    leader.remove();
+  }, { signal: controller.signal });
 });
 
 test("Leader.every() rejects when its task fails, and has resigned", async () => {
