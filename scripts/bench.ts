@@ -114,6 +114,22 @@ const rows: readonly Row[] = [
     peers: ["C"],
   },
   {
+    ...MESSAGE,
+    name: "message-sync",
+    title: "sendSync() and receiveIntoSync() of 64 bytes",
+    ratio: 1.25,
+    peers: ["C"],
+  },
+  { name: "stat-set", title: "stat() of a set", count: 10_000, ratio: 4, peers: ["C"] },
+  {
+    name: "stat-queue",
+    title: "stat() of a queue",
+    count: 10_000,
+    values: "queue",
+    ratio: 4,
+    peers: ["C"],
+  },
+  {
     ...HAND_OVER,
     name: "sync-one",
     task: "sync",

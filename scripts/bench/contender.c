@@ -102,6 +102,30 @@ static double messages(long count, size_t room) {
 static double message(long count) { return messages(count, sizeof incoming.text); }
 static double message_into(long count) { return messages(count, 64); }
 
+/* The same with calls that may block, though they need not. */
+static double message_sync(long count) {
+    double start = now();
+    for (long i = 0; i < count; i++) {
+        must("msgsnd", msgsnd(first, &outgoing, 64, 0));
+        must("msgrcv", msgrcv(first, &incoming, 64, 0, 0));
+    }
+    return (now() - start) / count;
+}
+
+static double stat_set(long count) {
+    struct semid_ds description;
+    double start = now();
+    for (long i = 0; i < count; i++) must("semctl", semctl(first, 0, IPC_STAT, &description));
+    return (now() - start) / count;
+}
+
+static double stat_queue(long count) {
+    struct msqid_ds description;
+    double start = now();
+    for (long i = 0; i < count; i++) must("msgctl", msgctl(first, IPC_STAT, &description));
+    return (now() - start) / count;
+}
+
 static int ascending(const void *a, const void *b) {
     double x = *(const double *) a, y = *(const double *) b;
     return (x > y) - (x < y);
@@ -177,6 +201,9 @@ static const struct { const char *name; double (*run)(long); } rows[] = {
     { "robust", robust },
     { "message", message },
     { "message-into", message_into },
+    { "message-sync", message_sync },
+    { "stat-set", stat_set },
+    { "stat-queue", stat_queue },
     { "sync", hand_over },
     { "promise", hand_over },
     { "answer-sync", answer },
@@ -188,7 +215,7 @@ static const struct { const char *name; double (*run)(long); } rows[] = {
 int main(int count, char **words) {
     static char line[64];
     if (count != 4) errx(1, "expected a row and two keys");
-    int queue = strncmp(words[1], "message", 7) == 0;
+    int queue = strncmp(words[1], "message", 7) == 0 || strcmp(words[1], "stat-queue") == 0;
     key_t key = atoi(words[2]);
     first = queue ? must("msgget", msgget(key, 0)) : must("semget", semget(key, 0, 0));
     second = must("semget", semget(atoi(words[3]), 0, 0));

@@ -101,6 +101,30 @@ const batches: Record<string, () => Batch | Promise<Batch>> = {
       }
     });
   },
+  "message-sync"() {
+    const messages = queue();
+    const buffer = new Uint8Array(64);
+    return timed((count) => {
+      for (let i = 0; i < count; i++) {
+        messages.sendSync(text);
+        if (messages.receiveIntoSync(buffer).length !== 64) throw new Error("A message was cut");
+      }
+    });
+  },
+  "stat-set"() {
+    const set = SemaphoreSet.open(firstKey);
+    return timed((count) => {
+      for (let i = 0; i < count; i++) if (set.stat().size !== 3) throw new Error("A wrong size");
+    });
+  },
+  "stat-queue"() {
+    const messages = queue();
+    return timed((count) => {
+      for (let i = 0; i < count; i++) {
+        if (messages.stat().messages !== 0) throw new Error("A message was left");
+      }
+    });
+  },
   sync() {
     const [first, second] = [semaphore(), Semaphore.open(secondKey)];
     return (count) => {
