@@ -1,5 +1,5 @@
 /**
- * A limit on how many use something at once: {@linkcode Bulkhead}.
+ * A limit on how many processes use something at once: {@linkcode Bulkhead}.
  *
  * @module
  */
@@ -19,13 +19,13 @@ import { Guard, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { bulkhead as protocol } from "./protocols.ts";
 
-/** How many tickets a bulkhead has: a number, or a share of the registered workers. */
+/** The limit of a bulkhead: a number of tickets, or a share of the registered workers. */
 export type BulkheadLimit = {
   /** The number of tickets, from 1 to 16383. */
   tickets: number;
   quota?: undefined;
 } | {
-  /** The tickets for each registered worker, more than 0 and at most 1; rounded up, at least one in all. */
+  /** The tickets for each registered worker, above 0 and at most 1; rounded up, and at least one in all. */
   quota: number;
   tickets?: undefined;
 };
@@ -39,20 +39,20 @@ export type BulkheadOpenOrCreateOptions = OpenOrCreateOptions & BulkheadLimit;
 /** Options of {@linkcode Bulkhead.open} and {@linkcode Bulkhead.fromId}. */
 export interface BulkheadOpenOptions {
   /**
-   * The tickets for each registered worker, if that is the rule.
+   * The tickets for each registered worker, if a quota is the rule.
    *
    * @default {undefined} The number of tickets stays as it is.
    */
   quota?: number | undefined;
 }
 
-/** What {@linkcode Bulkhead.state} tells. */
+/** A snapshot of {@linkcode Bulkhead.state}. */
 export interface BulkheadState {
   /** The number of tickets. */
   readonly tickets: number;
-  /** How many of them are held: more than there are, after the number was made smaller. */
+  /** The number of tickets held: above `tickets` after a resize to fewer. */
   readonly inUse: number;
-  /** The registered workers. */
+  /** The number of registered workers. */
   readonly workers: number;
 }
 
@@ -67,9 +67,9 @@ const describe: Action = (name) => `describe ${name}`;
 const releaseTicket = releaseBy(flows.release(protocol), release);
 
 /**
- * No ticket in time: what `acquire`, `acquireSync` and `run` of a {@linkcode Bulkhead} fail with when
- * their own time is up. It is a DOMException "TimeoutError" as that of any wait, but one of its own
- * class, so that it is told from a TimeoutError of the task.
+ * No ticket in time: `acquire`, `acquireSync` and `run` of a {@linkcode Bulkhead} throw it when their own timeout
+ * expires. It is a DOMException "TimeoutError" as for any wait, but of its own class, which distinguishes it
+ * from a TimeoutError of the task.
  *
  * @example
  * ```ts
@@ -85,21 +85,21 @@ export class BulkheadTimeoutError extends DOMException {
   /**
    * Creates the error.
    *
-   * @param message What was waited for, and how long.
+   * @param message What the wait was for, and its timeout.
    */
   constructor(message: string) {
     super(message, "TimeoutError");
   }
 }
 
-/** Gives the error of a wait for a ticket a class of its own if its time was up. */
+/** Makes a timeout of a wait for a ticket an error of its own class. */
 function noTicket(error: unknown, signal?: AbortSignal): unknown {
   const late = error instanceof DOMException && error.name === "TimeoutError";
   return late && error !== signal?.reason ? new BulkheadTimeoutError(error.message) : error;
 }
 
 /**
- * A ticket of a {@linkcode Bulkhead}.
+ * A ticket of a {@linkcode Bulkhead}, until it is released or the process ends.
  *
  * @example
  * ```ts
@@ -116,7 +116,7 @@ function noTicket(error: unknown, signal?: AbortSignal): unknown {
  * ```
  */
 export class BulkheadPermit extends Guard {
-  /** How long it was waited for, in milliseconds. */
+  /** How long the wait for it was, in milliseconds. */
   readonly waited: number;
 
   /** @ignore */
@@ -127,11 +127,11 @@ export class BulkheadPermit extends Guard {
 }
 
 /**
- * A limit on how many processes use something at once, such as a slow service, so that the others
- * fail fast instead of waiting for it too. (After Shopify's semian.)
+ * A limit on how many processes use something at once, such as a slow service, so that the others fail fast
+ * instead of waiting for it too. (After Shopify's Semian.)
  *
- * - **Death:** a ticket of a process that dies, by SIGKILL too, is free at once, and so is its place
- *   among the workers: a quota counts it off at the next call of a live worker.
+ * - **Death:** when a process dies, even by SIGKILL, its tickets are free at once, and it is no worker any more:
+ *   a quota is adjusted at the next call of a live worker.
  * - **Resizing:** takes effect at once where it grows, and as tickets come back where it shrinks.
  * - **Workers:** each handle is one worker, from `register` until it is disposed or its process ends.
  *
@@ -139,9 +139,9 @@ export class BulkheadPermit extends Guard {
  * `[(0, -16384, UNDO), (0, +16383, UNDO)]`, to give it back `(0, +1, UNDO)`. To register: `(2, +1, UNDO)`.
  * To resize from a to b: `[(1, -a), (1, 0), (1, +b), (0, b - a)]`, without the last if they are equal.
  *
- * With a quota q, b has to be w * q, rounded up and at least 1, when w are registered. Whoever comes,
- * goes, takes a ticket or asks for the state reads all values first, and if a is not b, resizes on
- * condition that there are still w workers: `[(1, -a), (1, 0), (1, +b), (0, b - a), (2, -w), (2, 0),
+ * With a quota q, b has to be w * q, rounded up and at least 1, when w are registered. A process that
+ * registers, unregisters, takes a ticket or asks for the state reads all values first, and if a is not b, resizes
+ * on condition that there are still w workers: `[(1, -a), (1, 0), (1, +b), (0, b - a), (2, -w), (2, 0),
  * (2, +w)]` with NOWAIT, where what would add 0 is left out; then it reads again.
  *
  * @example
@@ -160,7 +160,7 @@ export class BulkheadPermit extends Guard {
  * @see https://github.com/Shopify/semian
  */
 export class Bulkhead extends Primitive {
-  /** The tickets for each registered worker, if that is the rule. */
+  /** The tickets for each registered worker, if a quota is the rule. */
   readonly quota: number | undefined;
   readonly #engine: Engine;
   #registered = false;
@@ -168,9 +168,9 @@ export class Bulkhead extends Primitive {
   /**
    * Makes a bulkhead of semaphores that start with 16383 and the tickets, the tickets, and 0.
    *
-   * @param array The semaphores: with those of another engine than the kernel, only `acquire`, `run` and
-   * `remove` work, and nobody can register.
-   * @param options The quota, if that is the rule.
+   * @param array The semaphores: if they are not in the kernel, only `acquire`, `run` and
+   * `remove` work, and no worker can register.
+   * @param options The quota, if that is the rule; a number of tickets unless given.
    */
   constructor(array: SemaphoreArray, options: BulkheadOpenOptions = {}) {
     const quota = quotaOf(options);
@@ -183,8 +183,8 @@ export class Bulkhead extends Primitive {
   /**
    * Creates a bulkhead. Disposing the handle removes it, unless `owner` is false.
    *
-   * @param options The tickets or the quota, the key, the mode, and who owns it.
-   * @returns A handle to a bulkhead with all its tickets, that is no worker yet.
+   * @param options The tickets or the quota, the key, the mode, and whether the handle owns it.
+   * @returns A handle to a bulkhead with all its tickets; it is no worker yet.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
   static create(options: BulkheadCreateOptions): Bulkhead {
@@ -198,7 +198,7 @@ export class Bulkhead extends Primitive {
    * Opens a bulkhead that exists.
    *
    * @param key The key or name.
-   * @param options The quota, if that is the rule.
+   * @param options The quota, if that is the rule; a number of tickets unless given.
    * @returns A handle that does not own it.
    * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else, EACCES if its mode does
    * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
@@ -209,14 +209,14 @@ export class Bulkhead extends Primitive {
   }
 
   /**
-   * Opens a bulkhead, or creates it, safely against every race and crash. One that exists gets the
-   * new number of tickets, as by `resize`: the program that comes last decides.
+   * Opens a bulkhead, or creates it, safely against every race and crash. A bulkhead that exists
+   * gets the new number of tickets, as by `resize`: the last program decides.
    *
    * @param key The key or name.
-   * @param options The tickets or the quota, the mode to create it with, and whether that of
-   * another user will do.
+   * @param options The tickets or the quota, the mode to create it with, and whether to accept one of
+   * another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES if its
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES if its
    * mode does not permit reading, or writing where the tickets differ, ENOSPC.
    */
   static openOrCreate(key: Key, options: BulkheadOpenOrCreateOptions): Bulkhead {
@@ -236,10 +236,10 @@ export class Bulkhead extends Primitive {
   }
 
   /**
-   * Takes the identifier of a bulkhead that another process made.
+   * Takes a bulkhead by the identifier that another process passed.
    *
    * @param id The identifier.
-   * @param options The quota, if that is the rule.
+   * @param options The quota, if that is the rule; a number of tickets unless given.
    * @returns A handle that does not own it.
    * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else, EACCES if its mode does
    * not permit reading.
@@ -265,7 +265,7 @@ export class Bulkhead extends Primitive {
     this.#registered = true;
   }
 
-  /** Counts this handle off the workers. Does nothing the second time, nor once the bulkhead is removed. */
+  /** Ends the registration of this handle. Does nothing the second time, nor once the bulkhead is removed. */
   unregister(): void {
     if (!this.#registered) return;
     const engine = this.#engine;
@@ -283,7 +283,7 @@ export class Bulkhead extends Primitive {
    *
    * @param options The signal and the timeout.
    * @returns A promise of a permit, to release with `using`. It rejects with the reason of the signal,
-   * with a {@linkcode BulkheadTimeoutError} if the time is up, with a ReferenceError if the handle is
+   * with a {@linkcode BulkheadTimeoutError} if the timeout expires, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the bulkhead is removed.
    */
   async acquire(options?: WaitOptions): Promise<BulkheadPermit> {
@@ -303,7 +303,7 @@ export class Bulkhead extends Primitive {
    *
    * @param options The timeout.
    * @returns A permit, to release with `using`.
-   * @throws {BulkheadTimeoutError} If the time is up.
+   * @throws {BulkheadTimeoutError} If the timeout expires.
    * @throws {IpcError} EDEADLK if this thread holds all tickets, or waits for them in promises; EINTR if the program handled a signal, EIDRM if the bulkhead is removed.
    */
   acquireSync(options?: TimeoutOptions): BulkheadPermit {
@@ -325,7 +325,7 @@ export class Bulkhead extends Primitive {
   }
 
   /**
-   * Takes a ticket if one is free.
+   * Takes a ticket if one is free; never waits.
    *
    * @returns A permit, to release with `using`, or undefined.
    * @throws {IpcError} EIDRM if the bulkhead is removed.
@@ -341,8 +341,8 @@ export class Bulkhead extends Primitive {
    *
    * @param run The function; the ticket is given back when it, or its promise, is done.
    * @param options The signal and the timeout of the wait for the ticket.
-   * @returns A promise of what the function gives. It rejects with what the function throws, and as that
-   * of `acquire` if there is no ticket: then the function is not run.
+   * @returns A promise of what the function returns. It rejects with what the function throws, and as `acquire`
+   * does if there is no ticket: then the function is not run.
    */
   run<Result>(
     run: (permit: BulkheadPermit) => Result | Promise<Result>,
@@ -352,8 +352,8 @@ export class Bulkhead extends Primitive {
   }
 
   /**
-   * Changes the number of tickets. Permits that are held stay good: if there are more of them, nobody
-   * gets a ticket until enough have come back.
+   * Changes the number of tickets. Permits that are held stay good: if there are more of them, no
+   * ticket is free until enough have come back.
    *
    * @param tickets The number of tickets, from 1 to 16383.
    * @throws {TypeError} If a quota is the rule.
@@ -368,7 +368,7 @@ export class Bulkhead extends Primitive {
   }
 
   /**
-   * Tells how many tickets there are, how many are held, and how many workers are registered, at one
+   * Returns how many tickets there are, how many are held, and how many workers are registered, at one
    * moment.
    *
    * @returns A snapshot.
@@ -389,7 +389,7 @@ export class Bulkhead extends Primitive {
 
   #resize(tickets: number): void {
     const engine = this.#engine;
-    // One that has this size need not be permitted to change it.
+    // A bulkhead of this size needs no permission to change.
     if (engine.readSync()[protocol.limit] === tickets) return;
     runSync(engine, flows.resize(protocol, tickets), resize(tickets));
   }
@@ -419,6 +419,6 @@ function checkTickets(tickets: number): void {
 
 function checkQuota(quota: number | undefined): void {
   if (quota === undefined || (typeof quota === "number" && quota > 0 && quota <= 1)) return;
-  const message = `Cannot give out a share of ${quota}: expected more than 0 and at most 1`;
+  const message = `Cannot use ${quota} as a quota: expected more than 0 and at most 1`;
   throw typeof quota === "number" ? new RangeError(message) : new TypeError(message);
 }

@@ -1,6 +1,5 @@
 /**
- * What primitives are made of: semaphores, in the kernel or of another engine, on which flows are
- * driven.
+ * The semaphores that a primitive is made of, in the kernel or elsewhere: flows are driven on them.
  *
  * @module
  */
@@ -29,14 +28,14 @@ import { impossible, type Step } from "./protocols.ts";
 
 /** The semaphores of a primitive. */
 export class Engine implements Target {
-  /** What this thread has of the primitive. */
+  /** What this thread holds of the primitive. */
   readonly local: Local;
   readonly #array: SemaphoreArray;
   readonly #kind: SetKind;
-  /** Where they are the kernel's. */
+  /** The set, if they are in the kernel. */
   readonly #found: FoundSet | undefined;
 
-  /** Makes an engine of semaphores that are those of such a primitive. */
+  /** Makes an engine of the semaphores of a primitive of this kind. */
   constructor(array: SemaphoreArray, kind: SetKind) {
     this.#array = array;
     this.#kind = kind;
@@ -44,7 +43,7 @@ export class Engine implements Target {
     this.local = localOf(array);
   }
 
-  /** The set in the kernel, which alone answers at once. */
+  /** The set in the kernel; throws if they are elsewhere, where no answer comes at once. */
   get set(): SemaphoreSet {
     if (this.#array instanceof SemaphoreSet) return this.#array;
     throw new TypeError(
@@ -52,7 +51,7 @@ export class Engine implements Target {
     );
   }
 
-  /** Whether they are the kernel's. */
+  /** Whether they are in the kernel. */
   get isKernel(): boolean {
     return this.#found !== undefined;
   }
@@ -76,7 +75,7 @@ export class Engine implements Target {
     return late ? tryLate(set, packStep(step), action) : tryOperate(set, step, action);
   }
 
-  /** Performs a step that was packed ahead if it is possible now; not on semaphores of another engine. */
+  /** Performs a step that was packed before, if it is possible now; false for semaphores elsewhere. */
   tryPacked(step: PackedStep, action: Action): boolean {
     return this.#found !== undefined && tryPacked(this.#found, step, action);
   }
@@ -103,7 +102,7 @@ export class Engine implements Target {
     else this.giveBackPacked(packStep(step), action);
   }
 
-  /** The same with a step that was packed ahead, which is the kernel's. */
+  /** The same with a step that was packed before, for semaphores in the kernel. */
   giveBackPacked(step: PackedStep, action: Action): void {
     try {
       if (tryLate(this.#kernel, step, action)) return;
@@ -118,13 +117,13 @@ export class Engine implements Target {
     return this.error("EINVAL", action, reason);
   }
 
-  /** Makes an error of the primitive's own finding. */
+  /** Makes an error that the primitive, not the kernel, found. */
   error(code: ErrorCode, action: Action, reason: string): Error {
     const { id, key } = this.#found?.handle ?? {};
     return ipcError(code, action(this.name), { syscall: "semop", id, key, reason });
   }
 
-  /** The process that took a semaphore which is 1 if nobody has: the one that operated on it last. */
+  /** The process that took a semaphore that is 1 while it is free: the last one that operated on it. */
   holderOf(index: number): number | undefined {
     const semaphore = this.set.at(index);
     for (;;) {
@@ -142,17 +141,17 @@ export class Engine implements Target {
     return { array: again, [Symbol.dispose]: () => again[Symbol.dispose]() };
   }
 
-  /** Whether they are there still, where they are the kernel's. */
+  /** Whether they still exist, if they are in the kernel. */
   get exists(): boolean {
     return this.#kernel.handle.exists;
   }
 
-  /** The reason of those who are told that they have lost what they held. */
+  /** Makes the reason of the signals of lost holds. */
   lostError(): Error {
     return this.error("EIDRM", (name) => `keep what is held of ${name}`, "it was removed");
   }
 
-  /** Waits for what never happens, until the semaphores are removed or the signal is aborted. */
+  /** Waits until the semaphores are removed or the signal is aborted. */
   untilRemoved(signal: AbortSignal): Promise<void> {
     return this.#array.operate(impossible, { signal });
   }
@@ -171,7 +170,7 @@ export class Engine implements Target {
   }
 }
 
-/** Sees to what nobody waits for: any failure but a removal is to be noticed. */
+/** Drops a promise that nothing waits for, but for failures other than a removal, which stay unhandled. */
 function settle(done: unknown): void {
   if (typeof done === "object") Promise.resolve(done).catch(ignoreRemoval);
 }

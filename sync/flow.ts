@@ -1,10 +1,9 @@
 /**
- * What a primitive does, written once: a flow is a generator that asks for one atomic event at a time
- * and is told the answer. {@linkcode run} performs it in a promise, {@linkcode runSync} on the
+ * What a primitive does, written once: a flow is a generator that yields one atomic request at a time and
+ * receives its answer. {@linkcode run} performs it in a promise, {@linkcode runSync} on the
  * thread, and the model check of tests/ drives the very same flow through all interleavings.
  *
- * A flow keeps nothing that it takes unless it returns: what fails after something was taken gives it
- * back first.
+ * A flow keeps what it takes only if it returns: if it fails after it took something, it gives that back first.
  *
  * @module
  */
@@ -20,7 +19,7 @@ import { turn as loopTurn } from "../wait/turn.ts";
 import type { Action } from "../ipc/steps.ts";
 import { isPossible, type Step } from "./protocols.ts";
 
-/** What a flow asks for; each is one atomic event. */
+/** A request of a flow; each is one atomic event. */
 export type Request =
   /**
    * To perform a step if it is possible now: answered with whether it was. If `late`, even through a
@@ -36,13 +35,13 @@ export type Request =
   /** Nothing: a loop begins, or begins again and has forgotten all answers since it began. */
   | { readonly ask: "loop"; readonly again: boolean };
 
-/** What a flow is told. */
+/** The answer to a request. */
 export type Answer = boolean | number | string | null | readonly number[];
 
 /** Atomic events in sequence. */
 export type Flow<Result> = Generator<Request, Result, Answer>;
 
-/** A protocol, or one that a test has changed in order to be wrong. */
+/** A protocol, or one that a test has made wrong on purpose. */
 export type Like<Protocol> = {
   readonly [Name in keyof Protocol]: Protocol[Name] extends (...given: infer Given) => infer Result
     ? (...given: Given) => Result
@@ -100,7 +99,7 @@ export function* giveUp(back: Step, error: unknown): Flow<never> {
   throw error;
 }
 
-/** Takes turns, which remember nothing of each other, until one of them returns something. */
+/** Repeats a flow, which remembers nothing of its last turn, until it returns something. */
 export function* repeat<Result>(turn: () => Flow<Result | undefined>): Flow<Result> {
   yield { ask: "loop", again: false };
   for (;;) {
@@ -134,7 +133,7 @@ export interface Target {
   tryStep(step: Step, action: Action, late: boolean): boolean | Promise<boolean>;
   /** The same where the answer must come at once. */
   tryStepSync(step: Step, action: Action, late: boolean): boolean;
-  /** Performs a step as soon as it is possible; gives no promise if that is now. */
+  /** Performs a step as soon as it is possible; returns no promise if that is now. */
   wait(step: Step, action: Action, options: WaitOptions | undefined): void | Promise<void>;
   /** The same, blocking the thread. */
   waitSync(step: Step, action: Action, options: TimeoutOptions | undefined): void;

@@ -11,18 +11,18 @@ import type { Engine } from "./engine.ts";
 import type { Flow } from "./flow.ts";
 import type { Step } from "./protocols.ts";
 
-/** How something is given back, made ready once. */
+/** A step that gives back, packed once. */
 export interface Release {
   readonly step: Step;
   readonly packed: PackedStep;
-  /** Says what that is, for messages. */
+  /** What that is, for messages. */
   readonly action: Action;
-  /** What this thread has less of then, and how much. */
+  /** What this thread then holds less of, and by how much. */
   readonly counts: "held" | "writing";
   readonly amount: number;
 }
 
-/** Makes ready what a flow does that only gives back. */
+/** Packs the step of a flow that only gives back. */
 export function releaseBy(
   flow: Flow<unknown>,
   action: Action,
@@ -35,7 +35,7 @@ export function releaseBy(
   return { step, packed: packStep(step), action, counts, amount };
 }
 
-/** Runs a function with what was taken, which is given back when the function, or its promise, is done. */
+/** Runs a function with a guard, which is released when the function, or its promise, is done. */
 export async function runWith<Taken extends Guard, Result>(
   take: () => Promise<Taken>,
   run: (taken: Taken) => Result | Promise<Result>,
@@ -50,8 +50,8 @@ export async function runWith<Taken extends Guard, Result>(
 }
 
 /**
- * What was taken of a primitive. Releasing gives it back, once; if the process dies first, the
- * kernel does.
+ * What a process holds of a primitive. Releasing gives it back, once; if the process dies first, the kernel gives
+ * it back.
  *
  * @example
  * ```ts
@@ -81,9 +81,9 @@ export class Guard implements Disposable {
   }
 
   /**
-   * Fires when the object is removed before this is released, within about 50 ms: what was held is
-   * lost then, as others can make a new object and hold that. It costs nothing before it is asked
-   * for, and keeps no program alive.
+   * Fires, within about 50 ms, when the object is removed before this is released: then the hold is lost,
+   * because other processes can create a new object and hold that. It costs nothing until it is asked for, and
+   * does not keep the program alive.
    */
   get lost(): AbortSignal {
     if (this.#lost === undefined) {

@@ -1,5 +1,5 @@
 /**
- * Waiting until so many things have happened: {@linkcode Latch}.
+ * Waiting until a number of things have happened: {@linkcode Latch}.
  *
  * @module
  */
@@ -18,9 +18,9 @@ import * as flows from "./flows/latch.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { latch as protocol } from "./protocols.ts";
 
-/** How many a latch waits for. */
+/** The count of a latch. */
 export interface LatchOptions {
-  /** How many times it has to be counted down, from 0 to 32767. */
+  /** The first count, from 0 to 32767. */
   count: number;
 }
 
@@ -39,10 +39,10 @@ const wait: Action = (name) => `wait for ${name}`;
 const most = 32767;
 
 /**
- * A count that only falls: who waits goes on once it is 0, and from then on nobody waits any more.
+ * A count that falls to 0, which ends all waits: pending and later ones.
  *
- * - **Death:** what was counted down stays so. Who dies before it has counted down is missed for
- *   ever: where that can be, use a timeout, or a {@linkcode Barrier}.
+ * - **Death:** what was counted down stays counted down. A process that dies before it counts down never will:
+ *   use a timeout, or a {@linkcode Barrier}.
  *
  * Layout: semaphore 0 is the count. To count down by n: `(0, -n, NOWAIT)`. To wait: `(0, 0)`.
  *
@@ -60,15 +60,15 @@ const most = 32767;
  */
 export class Latch extends Primitive {
   readonly #engine: Engine;
-  /** The count to which it is reset, unless told otherwise. */
+  /** The count of `reset()` without one. */
   readonly #initial: number | undefined;
 
   /**
    * Makes a latch of one semaphore that starts with the count.
    *
-   * @param array The semaphore: with one of another engine than the kernel, only `wait` and `remove`
+   * @param array The semaphore: if it is not in the kernel, only `wait` and `remove`
    * work.
-   * @param options The count to which `reset()` goes back.
+   * @param options The count of `reset()` without one.
    */
   constructor(array: SemaphoreArray, options: Partial<LatchOptions> = {}) {
     checkOptions(options);
@@ -83,7 +83,7 @@ export class Latch extends Primitive {
   /**
    * Creates a latch. Disposing the handle removes it, unless `owner` is false.
    *
-   * @param options The count, the key, the mode, and who owns it.
+   * @param options The count, the key, the mode, and whether the handle owns it.
    * @returns A handle to a latch with that count.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
@@ -111,10 +111,10 @@ export class Latch extends Primitive {
    * Opens a latch, whose count is left alone, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options The count and the mode to create it with, and whether that of another user will
-   * do.
+   * @param options The count and the mode to create it with, and whether to accept
+   * one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: LatchOpenOrCreateOptions): Latch {
     checkOptions(options);
@@ -125,7 +125,7 @@ export class Latch extends Primitive {
   }
 
   /**
-   * Takes the identifier of a latch that another process made.
+   * Takes a latch by the identifier that another process passed.
    *
    * @param id The identifier.
    * @returns A handle that does not own it.
@@ -140,16 +140,16 @@ export class Latch extends Primitive {
     showPrimitive("Latch", this.prototype, (latch) => ({ count: () => latch.count }));
   }
 
-  /** How many times it has still to be counted down. */
+  /** The count that is left. */
   get count(): number {
     return this.#engine.readSync()[protocol.count]!;
   }
 
   /**
-   * Counts down if the count is as large; never waits.
+   * Counts down, if the count is large enough; never waits.
    *
-   * @param by How much, from 1 to 32767.
-   * @returns Whether it was; if not, it stays as it is.
+   * @param by How much, from 1 to 32767, 1 unless given.
+   * @returns Whether the count was large enough; if not, it stays as it is.
    * @throws {IpcError} EIDRM if the latch is removed.
    */
   countDown(by = 1): boolean {
@@ -158,10 +158,10 @@ export class Latch extends Primitive {
   }
 
   /**
-   * Begins anew, whatever the count is; never waits. Waits for the count before are not ended by it.
+   * Sets the count, whatever it is; never waits. Pending waits go on waiting, for the new count.
    *
-   * @param count The count, from 0 to 32767.
-   * @throws {TypeError} If there is no count, and the handle was not given one when it was made.
+   * @param count The count, from 0 to 32767; the first one of this handle unless given.
+   * @throws {TypeError} If no count is given, and this handle was opened without one.
    * @throws {IpcError} EIDRM if the latch is removed.
    */
   reset(count: number | undefined = this.#initial): void {
@@ -179,7 +179,7 @@ export class Latch extends Primitive {
    *
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
+   * if the timeout expires, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
    * latch is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
@@ -187,10 +187,10 @@ export class Latch extends Primitive {
   }
 
   /**
-   * Blocks the thread until the count is 0.
+   * Waits until the count is 0, blocking the thread.
    *
    * @param options The timeout.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the latch is removed.
    */
   waitSync(options?: TimeoutOptions): void {
@@ -198,9 +198,9 @@ export class Latch extends Primitive {
   }
 
   /**
-   * Tells whether the count is 0.
+   * Returns whether the count is 0, without waiting.
    *
-   * @returns Whether nobody has to wait any more.
+   * @returns Whether it is 0.
    * @throws {IpcError} EIDRM if the latch is removed.
    */
   tryWait(): boolean {

@@ -1,5 +1,5 @@
 /**
- * Exactly one of many processes: {@linkcode Leader}.
+ * One process of many leads: {@linkcode Leader}.
  *
  * @module
  */
@@ -22,13 +22,13 @@ import { leader as protocol } from "./protocols.ts";
 /** Options of {@linkcode Leader.every}. */
 export interface EveryOptions {
   /**
-   * Whether the first time is as soon as this process leads, instead of one interval later. It is
-   * never less than one interval after the last time in this call.
+   * Whether the task first runs as soon as this process leads, instead of one interval later; but never
+   * sooner than one interval after it ran last in this call.
    *
    * @default {false}
    */
   immediate?: boolean | undefined;
-  /** Ends it when it is aborted: the promise resolves. */
+  /** Ends the timer when it is aborted: the promise resolves. */
   signal?: AbortSignal | undefined;
 }
 
@@ -56,7 +56,7 @@ const release = releaseBy(flows.resign(protocol), resign);
  * ```
  */
 export class Leadership extends Guard {
-  /** Larger than that of every leader before: what it guards can refuse commands of former leaders. */
+  /** The number of the term, larger than all before: a service can refuse commands of former leaders by it. */
   readonly term: number;
   readonly #engine: Engine;
   readonly #released = new AbortController();
@@ -76,8 +76,8 @@ export class Leadership extends Guard {
   }
 
   /**
-   * Fires as `lost` does, at once: from its first use until the release it is a wait in the kernel,
-   * which takes a thread and keeps the program alive.
+   * Fires as `lost` does, but at once: from its first use until the release it is a wait in the kernel, which
+   * takes a thread and keeps the program alive.
    */
   get signal(): AbortSignal {
     if (this.#lost === undefined) {
@@ -110,15 +110,15 @@ export class Leadership extends Guard {
 /**
  * The choice of one leader among processes.
  *
- * - **Exactly one:** holds the leadership at a time.
- * - **Death:** when the leader dies, by SIGKILL too, the candidate that has waited longest leads at
- *   once, without polling or messages: the kernel gives it the seat.
+ * - **One leader:** at most one process leads at a time.
+ * - **Death:** when the leader dies, even by SIGKILL, the candidate that has waited longest leads at once,
+ *   without polling or messages: the kernel gives it the seat.
  * - **Terms:** each leadership has a number larger than all before, taken in the same atomic step.
  * - **Threads:** the leadership belongs to the process.
  *
  * Layout: semaphore 0 is 1 if the seat is vacant, 1 is the low digit of the term and 2 the high one,
- * base 32768, and nobody adds to 3, so that who waits for that learns of the removal. To lead:
- * `[(0, -1, UNDO), (1, +1)]`, and if that gives ERANGE `[(0, -1, UNDO), (1, -32767), (2, +1)]` with
+ * base 32768, and 3 is always 0, so that a wait for it ends with the removal. To lead:
+ * `[(0, -1, UNDO), (1, +1)]`, and if that fails with ERANGE `[(0, -1, UNDO), (1, -32767), (2, +1)]` with
  * NOWAIT, or on EAGAIN the first again. Then the term is semaphore 2 times 32768, plus semaphore 1. To
  * resign: `(0, +1, UNDO)`.
  *
@@ -140,9 +140,9 @@ export class Leader extends Primitive {
   readonly #engine: Engine;
 
   /**
-   * Makes it of semaphores that start with 1, 0, 0 and 0.
+   * Makes a leader of semaphores that start with 1, 0, 0 and 0.
    *
-   * @param array The semaphores: with those of another engine than the kernel, only `campaign`, `every`
+   * @param array The semaphores: if they are not in the kernel, only `campaign`, `every`
    * and `remove` work.
    */
   constructor(array: SemaphoreArray) {
@@ -152,9 +152,9 @@ export class Leader extends Primitive {
   }
 
   /**
-   * Creates an object to lead by. Disposing the handle removes it, unless `owner` is false.
+   * Creates a leader object. Disposing the handle removes it, unless `owner` is false.
    *
-   * @param options The key, the mode, and who owns it.
+   * @param options The key, the mode, and whether the handle owns it.
    * @returns A handle to an object whose seat is vacant.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
@@ -176,12 +176,12 @@ export class Leader extends Primitive {
   }
 
   /**
-   * Opens such an object, or creates it, safely against every race and crash.
+   * Opens an object, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options The mode to create it with, and whether that of another user will do.
+   * @param options The mode to create it with, and whether to accept one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: OpenOrCreateOptions = {}): Leader {
     checkOptions(options);
@@ -189,7 +189,7 @@ export class Leader extends Primitive {
   }
 
   /**
-   * Takes the identifier of an object that another process made.
+   * Takes an object by the identifier that another process passed.
    *
    * @param id The identifier.
    * @returns A handle that does not own it.
@@ -204,7 +204,7 @@ export class Leader extends Primitive {
     showPrimitive("Leader", this.prototype, (leader) => ({ leaderPid: () => leader.leaderPid }));
   }
 
-  /** The process that leads, 0 for one of another PID namespace; undefined if none does. */
+  /** The process that leads, 0 for one of another PID namespace; undefined if there is none. */
   get leaderPid(): number | undefined {
     return this.#engine.holderOf(protocol.seat);
   }
@@ -214,7 +214,7 @@ export class Leader extends Primitive {
    *
    * @param options The signal and the timeout.
    * @returns A promise of the leadership, to resign with `using`. It rejects with the reason of the
-   * signal, with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle
+   * signal, with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle
    * is disposed, with IpcError EIDRM if the object is removed.
    */
   async campaign(options?: WaitOptions): Promise<Leadership> {
@@ -224,11 +224,11 @@ export class Leader extends Primitive {
   }
 
   /**
-   * Blocks the thread until this process leads.
+   * Waits until this process leads, blocking the thread.
    *
    * @param options The timeout.
    * @returns The leadership, to resign with `using`.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EDEADLK if this thread leads, or waits for that in a promise; EINTR if the program handled a signal, EIDRM if the object is removed.
    */
   campaignSync(options?: TimeoutOptions): Leadership {
@@ -240,7 +240,7 @@ export class Leader extends Primitive {
   }
 
   /**
-   * Leads if nobody does.
+   * Leads if no process does; never waits.
    *
    * @returns The leadership, to resign with `using`, or undefined.
    * @throws {IpcError} EIDRM if the object is removed.
@@ -256,7 +256,7 @@ export class Leader extends Primitive {
    * @param run The function, given the leadership; it resigns when the function, or its promise, is done.
    * @param options The signal and the timeout of the wait for the leadership.
    * @returns A promise of what the function returns. It rejects with what the function throws, and as
-   * that of `campaign` if this process does not lead: then the function is not run.
+   * `campaign` does if this process does not lead: then the function is not run.
    */
   run<Result>(
     run: (leadership: Leadership) => Result | Promise<Result>,
@@ -266,15 +266,15 @@ export class Leader extends Primitive {
   }
 
   /**
-   * Does something at an interval, in exactly one process of all that call this: in another one as
-   * soon as that one dies. A task that takes longer than the interval delays the next.
+   * Runs a task at an interval, in exactly one of all processes that call this; when that process dies, in
+   * another one at once. A task that takes longer than the interval delays the next.
    *
-   * A task that releases the leadership steps down: whoever waits longest does it from then on, and this
-   * process campaigns again, behind all who wait.
+   * A task that releases the leadership steps down: the process that has waited longest goes on, and this one
+   * campaigns again, behind all others.
    *
    * @param milliseconds The interval, from 1 to 2147483647.
-   * @param task What to do.
-   * @param options The signal, and whether the first time is at once.
+   * @param task The task, given the leadership.
+   * @param options The signal, and whether the task first runs at once.
    * @returns A promise that resolves when the signal is aborted. It rejects with what the task throws,
    * and with IpcError EIDRM if the object is removed: this process has resigned then.
    */
@@ -312,17 +312,17 @@ export class Leader extends Primitive {
   }
 }
 
-/** What is done at an interval. */
+/** A task, and its interval. */
 interface Routine {
   readonly milliseconds: number;
   readonly task: (leadership: Leadership) => unknown;
   readonly immediate: boolean;
   readonly signal: AbortSignal | undefined;
-  /** When it is to be done next, which one term hands on to the next. */
+  /** When it is due next, kept from one term to the next. */
   due: number;
 }
 
-/** Does something at its interval until the leadership is released or the signal is aborted. */
+/** Runs a task at its interval until the leadership is released or the signal is aborted. */
 async function lead(leadership: Leadership, routine: Routine): Promise<void> {
   const { milliseconds, task, immediate, signal } = routine;
   const lost = leadership.signal;
@@ -338,7 +338,7 @@ async function lead(leadership: Leadership, routine: Routine): Promise<void> {
   if (lost.aborted && !signal?.aborted) throw lost.reason;
 }
 
-/** Waits for some milliseconds; false if it was ended. */
+/** Waits for some milliseconds; false if that was ended early. */
 function sleep(milliseconds: number, ends: AbortSignal): Promise<boolean> {
   if (ends.aborted) return Promise.resolve(false);
   return new Promise((resolve) => {

@@ -1,6 +1,6 @@
 /**
- * What this thread has of each primitive, whatever its handles: so that a call that blocks can tell
- * that it would wait for itself.
+ * What this thread holds of each primitive, by whichever handle: so that a blocking call can see that it would
+ * wait for its own thread.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { SemaphoreArray } from "./array.ts";
 import type { Engine } from "./engine.ts";
 import { Watch } from "./lost.ts";
 
-/** What this thread has of one primitive. */
+/** What this thread holds of one primitive. */
 export class Local {
   /** How much is held: by guards, or of tickets, entries, reads. */
   held = 0;
@@ -21,7 +21,7 @@ export class Local {
   pending = 0;
   /** How many promises to read are not settled. */
   reads = 0;
-  /** Whom to tell when it is removed. */
+  /** The signals to fire when it is removed. */
   readonly watch: Watch = new Watch();
 
   /** Counts a promise until it is settled. */
@@ -59,7 +59,7 @@ const gone = new FinalizationRegistry<number>((id) => {
   if (sets.get(id)?.deref() === undefined) sets.delete(id);
 });
 
-/** Finds what this thread has of the primitive that is made of these semaphores. */
+/** Finds what this thread holds of the primitive that is made of these semaphores. */
 export function localOf(array: SemaphoreArray): Local {
   if (!(array instanceof SemaphoreSet)) {
     const local = arrays.get(array) ?? new Local();

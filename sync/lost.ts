@@ -1,5 +1,5 @@
 /**
- * The signals that fire when what is held is lost, as its object is removed.
+ * The signals that fire when a hold is lost, because its object is removed.
  *
  * @module
  */
@@ -10,26 +10,26 @@ import type { Engine } from "./engine.ts";
 const INTERVAL = 50;
 
 /**
- * Watches one primitive for those of this thread who ask. It asks the kernel at an interval, which
- * takes no thread, needs no permission, and keeps no program alive.
+ * Watches one primitive for all guards of this thread that were asked for `lost`. It asks the kernel at an
+ * interval, which takes no thread, needs no permission, and does not keep the program alive.
  */
 export class Watch {
   readonly #asking = new Set<AbortController>();
   #stop: (() => void) | undefined;
 
-  /** Aborts the controller when the primitive is removed, until it is told to stop. */
+  /** Aborts the controller when the primitive is removed, until it is deleted. */
   add(engine: Engine, controller: AbortController): void {
     this.#asking.add(controller);
     this.#stop ??= engine.isKernel ? this.#poll(engine) : this.#await(engine);
     if (engine.isKernel) this.#look(engine);
   }
 
-  /** Looks at once, as a handle of this thread has removed the primitive. */
+  /** Looks now: a handle of this thread has removed the primitive. */
   look(engine: Engine): void {
     if (this.#asking.size > 0 && engine.isKernel) this.#look(engine);
   }
 
-  /** Stops watching for one who asked. */
+  /** Stops watching for a controller. */
   delete(controller: AbortController): void {
     if (this.#asking.delete(controller) && this.#asking.size === 0) this.#end();
   }
@@ -44,7 +44,7 @@ export class Watch {
     if (!engine.exists) this.#tell(engine.lostError());
   }
 
-  /** Semaphores of another engine are waited for, as they alone can say that they are gone. */
+  /** Waits for semaphores of another engine: only they can say that they are gone. */
   #await(engine: Engine): () => void {
     const ended = new AbortController();
     engine.untilRemoved(ended.signal).catch((error) => {

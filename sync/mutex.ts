@@ -20,11 +20,11 @@ import { Guard, type Release, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { mutex as protocol } from "./protocols.ts";
 
-/** What a mutex does when a holder has died. */
+/** Options of {@linkcode Mutex.open} and {@linkcode Mutex.fromId}. */
 export interface MutexOptions {
   /**
-   * `"report"`: the next holder gets the mutex and is told. `"refuse"`: nobody gets it until someone
-   * calls `recover`. What counts is the handle of who locks.
+   * What locking does when a holder has died. `"report"` locks, and the guard's `abandoned` is above 0.
+   * `"refuse"` throws EOWNERDEAD until `recover` is called. Each handle decides for itself.
    *
    * @default {"report"}
    */
@@ -48,7 +48,7 @@ const takeClean = packStep(protocol.takeClean);
 const releaseClean = releaseBy(flows.unlock(protocol, 1), unlock);
 
 /**
- * The hold of a {@linkcode Mutex}.
+ * The lock of a {@linkcode Mutex}, until it is released or the process ends.
  *
  * @example
  * ```ts
@@ -64,8 +64,8 @@ const releaseClean = releaseBy(flows.unlock(protocol, 1), unlock);
  */
 export class MutexGuard extends Guard {
   /**
-   * How many holders have died since the mutex was given back last: 0 if all is well, else what it
-   * protects may be half changed. Releasing says that it is right again.
+   * How many holders have died since the mutex was last released. Above 0, what the mutex protects may be
+   * half changed. Releasing sets it back to 0 for the next holder.
    */
   readonly abandoned: number;
 
@@ -79,18 +79,18 @@ export class MutexGuard extends Guard {
 /**
  * A lock that one holder has at a time, in any process.
  *
- * - **Death:** a holder that dies, by SIGKILL too, lets it go at once, and the next one is told by
- *   `abandoned`; if that one dies before it has released, the one after is told of both.
- * - **Order:** who waits longest is next, among the processes and within each. Only `tryLock`, and a
- *   `timeout` of 0, go past those who wait.
+ * - **Death:** when a holder dies, even by SIGKILL, the mutex is free at once. `abandoned` of the next guard
+ *   counts the dead holders, until one is released.
+ * - **Order:** the longest wait is next, among all processes and within each. Only `tryLock`, and a `timeout` of
+ *   0, overtake.
  * - **Cost:** an uncontended lock and unlock is two system calls.
- * - **Threads:** the hold belongs to the process. A thread that ends without releasing keeps it
- *   locked until the process ends.
+ * - **Threads:** the lock belongs to the process. A thread that ends without releasing keeps it locked until the
+ *   process ends.
  *
- * Layout: semaphore 0 is 1 if it is free, semaphore 1 counts who took it since it was clean. To lock:
+ * Layout: semaphore 0 is 1 if it is free, semaphore 1 counts the holders since it was clean. To lock:
  * `[(0, -1, UNDO), (1, +1)]`; then semaphore 1, less 1, is how many died. To unlock, with d in
- * semaphore 1: `[(1, -d), (0, +1, UNDO)]`. To put it back as it was found, without saying that it is
- * right again: `[(1, -1), (0, +1, UNDO)]`.
+ * semaphore 1: `[(1, -d), (0, +1, UNDO)]`. To give it back without resetting the count of dead
+ * holders: `[(1, -1), (0, +1, UNDO)]`.
  *
  * @example
  * ```ts
@@ -107,16 +107,16 @@ export class MutexGuard extends Guard {
  * ```
  */
 export class Mutex extends Primitive {
-  /** What it does when a holder has died. */
+  /** What locking by this handle does when a holder has died. */
   readonly onDeath: "report" | "refuse";
   readonly #engine: Engine;
 
   /**
    * Makes a mutex of semaphores that start with 1 and 0.
    *
-   * @param array The semaphores: with those of another engine than the kernel, only `lock`, `recover`
+   * @param array The semaphores: if they are not in the kernel, only `lock`, `recover`
    * and `remove` work.
-   * @param options What it does when a holder has died.
+   * @param options What locking does when a holder has died, "report" unless given.
    */
   constructor(array: SemaphoreArray, options: MutexOptions = {}) {
     const onDeath = onDeathOf(options);
@@ -129,7 +129,7 @@ export class Mutex extends Primitive {
   /**
    * Creates a mutex. Disposing the handle removes it, unless `owner` is false.
    *
-   * @param options The key, the mode, who owns it, and what it does when a holder has died.
+   * @param options The key, the mode, whether the handle owns it, and what locking does when a holder has died.
    * @returns A handle to a mutex that is free.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
@@ -142,7 +142,7 @@ export class Mutex extends Primitive {
    * Opens a mutex that exists.
    *
    * @param key The key or name.
-   * @param options What it does when a holder has died.
+   * @param options What locking does when a holder has died, "report" unless given.
    * @returns A handle that does not own it.
    * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else, EACCES if its mode does
    * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
@@ -156,10 +156,10 @@ export class Mutex extends Primitive {
    * Opens a mutex, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options The mode to create it with, whether that of another user will do, and what it does
-   * when a holder has died.
+   * @param options The mode to create it with, whether to accept one of another user, and what locking
+   * does when a holder has died.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: MutexOpenOrCreateOptions = {}): Mutex {
     onDeathOf(options);
@@ -167,10 +167,10 @@ export class Mutex extends Primitive {
   }
 
   /**
-   * Takes the identifier of a mutex that another process made.
+   * Takes a mutex by the identifier that another process passed.
    *
    * @param id The identifier.
-   * @param options What it does when a holder has died.
+   * @param options What locking does when a holder has died, "report" unless given.
    * @returns A handle that does not own it.
    * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else, EACCES if its mode does
    * not permit reading.
@@ -187,29 +187,29 @@ export class Mutex extends Primitive {
     }));
   }
 
-  /** Whether somebody holds it. */
+  /** Whether the mutex is locked. */
   get locked(): boolean {
     return this.#engine.readSync()[protocol.lock] === 0;
   }
 
-  /** The process that holds it, 0 for one of another PID namespace; undefined if nobody does. */
+  /** The process that holds the mutex, 0 for one of another PID namespace; undefined if it is free. */
   get ownerPid(): number | undefined {
     return this.#engine.holderOf(protocol.lock);
   }
 
   /**
-   * Locks, waiting for its turn: behind a holder of this thread, too.
+   * Locks, waiting for its turn, also behind a guard of this thread.
    *
    * @param options The signal and the timeout.
    * @returns A promise of a guard, to release with `using`. It rejects with the reason of the signal,
-   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
-   * disposed, with IpcError EIDRM if the mutex is removed, EOWNERDEAD if a holder has died and the
-   * mutex refuses then.
+   * with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle is
+   * disposed, with IpcError EIDRM if the mutex is removed, EOWNERDEAD if a holder has died and this
+   * handle refuses then.
    */
   async lock(options?: WaitOptions): Promise<MutexGuard> {
     checkWait(options);
     const engine = this.#engine;
-    // Those who wait are in the line of another step, which would not hold this one back.
+    // Pending waits stand in the line of another step, which would not hold this one back.
     const inLine = engine.local.pending > 0;
     if (!inLine && engine.tryPacked(takeClean, lock)) {
       const guard = this.#guard(1);
@@ -222,14 +222,14 @@ export class Mutex extends Primitive {
   }
 
   /**
-   * Locks, blocking the thread until it can.
+   * Locks, blocking the thread until the mutex is free.
    *
    * @param options The timeout.
    * @returns A guard, to release with `using`.
-   * @throws {IpcError} EDEADLK if this thread holds it, or waits for it in a promise; EOWNERDEAD if a
-   * holder has died and the mutex refuses then; EINTR if the program handled a signal; EIDRM if it is
+   * @throws {IpcError} EDEADLK if this thread holds the mutex, or waits for it in a promise; EOWNERDEAD if a
+   * holder has died and this handle refuses then; EINTR if the program handled a signal; EIDRM if it is
    * removed.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   lockSync(options?: TimeoutOptions): MutexGuard {
     if (options !== undefined) checkTimeoutOptions(options);
@@ -240,10 +240,10 @@ export class Mutex extends Primitive {
   }
 
   /**
-   * Locks if it is free.
+   * Locks if the mutex is free; never waits.
    *
    * @returns A guard, to release with `using`, or undefined.
-   * @throws {IpcError} EOWNERDEAD if a holder has died and the mutex refuses then, EIDRM if it is removed.
+   * @throws {IpcError} EOWNERDEAD if a holder has died and this handle refuses then, EIDRM if it is removed.
    */
   tryLock(): MutexGuard | undefined {
     const engine = this.#engine;
@@ -258,7 +258,7 @@ export class Mutex extends Primitive {
    * @param run The function, given the guard; the mutex is unlocked when it, or its promise, is done.
    * @param options The signal and the timeout of the wait for the mutex.
    * @returns A promise of what the function returns. It rejects with what the function throws, and as
-   * that of `lock` if the mutex cannot be locked: then the function is not run.
+   * `lock` does if the mutex cannot be locked: then the function is not run.
    */
   run<Result>(
     run: (guard: MutexGuard) => Result | Promise<Result>,
@@ -268,11 +268,12 @@ export class Mutex extends Primitive {
   }
 
   /**
-   * Locks a mutex whose holder has died, though it refuses: releasing says that all is right again.
+   * Locks also when a holder has died and this handle refuses then. Repair what the mutex protects, then
+   * release: that sets `abandoned` back to 0.
    *
    * @param options The signal and the timeout.
    * @returns A promise of a guard, to release with `using`. It rejects with the reason of the signal,
-   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the mutex is removed.
    */
   async recover(options?: WaitOptions): Promise<MutexGuard> {
@@ -280,14 +281,14 @@ export class Mutex extends Primitive {
   }
 
   /**
-   * Locks a mutex whose holder has died, though it refuses, blocking the thread until it can:
-   * releasing says that all is right again.
+   * Locks also when a holder has died and this handle refuses then, blocking the thread until the mutex is
+   * free.
    *
    * @param options The timeout.
    * @returns A guard, to release with `using`.
-   * @throws {IpcError} EDEADLK if this thread holds it, or waits for it in a promise; EINTR if the
+   * @throws {IpcError} EDEADLK if this thread holds the mutex, or waits for it in a promise; EINTR if the
    * program handled a signal; EIDRM if it is removed.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   recoverSync(options?: TimeoutOptions): MutexGuard {
     checkTimeoutOptions(options);
@@ -300,7 +301,7 @@ export class Mutex extends Primitive {
     return this.onDeath === "refuse";
   }
 
-  /** Locks by a flow, in a promise. */
+  /** Performs a flow that locks, in a promise. */
   async #later(
     flow: Flow<flows.Found>,
     action: Action,
@@ -313,7 +314,7 @@ export class Mutex extends Primitive {
   #accept({ dirty, refused }: flows.Found): MutexGuard {
     if (!refused) return this.#guard(dirty);
     const died = `${dirty - 1} of its holders died`;
-    const reason = `${died}: call recover() to make right what it protects`;
+    const reason = `${died}: call recover() and repair what it protects`;
     throw this.#engine.error("EOWNERDEAD", lock, reason);
   }
 

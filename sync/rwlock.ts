@@ -19,11 +19,12 @@ import { Guard, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { rwlock as protocol } from "./protocols.ts";
 
-/** Whom a lock lets go first. */
+/** Options of {@linkcode RwLock.open} and {@linkcode RwLock.fromId}. */
 export interface RwLockOptions {
   /**
-   * `"writers"`: who comes to read waits for the writers that wait. `"readers"`: readers go on as
-   * long as nobody writes, and writers may wait for ever. What counts is the handle of the reader.
+   * What `read` does while writers wait. `"writers"` waits behind them, so readers can starve under constant
+   * writing. `"readers"` reads as long as no writer writes, so writers can starve. Each handle decides for
+   * itself.
    *
    * @default {"writers"}
    */
@@ -36,13 +37,13 @@ export interface RwLockCreateOptions extends CreateOptions, RwLockOptions {}
 /** Options of {@linkcode RwLock.openOrCreate}. */
 export interface RwLockOpenOrCreateOptions extends OpenOrCreateOptions, RwLockOptions {}
 
-/** Who holds a lock, and who waits to write. */
+/** A snapshot of {@linkcode RwLock.state}. */
 export interface RwLockState {
-  /** How many read. */
+  /** The number of readers. */
   readonly readers: number;
-  /** Whether somebody writes. */
+  /** Whether there is a writer. */
   readonly writing: boolean;
-  /** How many wait to write. */
+  /** The number of writers that wait. */
   readonly queued: number;
 }
 
@@ -59,12 +60,15 @@ const endWrite = releaseBy(flows.endWrite(protocol), unlock, "writing");
 /**
  * A lock that many readers or one writer hold at a time, in any process.
  *
- * - **Death:** a reader or writer that dies, by SIGKILL too, lets go at once; so does one that waits
- *   to write. What a dead writer has left half changed is not told: a {@linkcode Mutex} does.
- * - **Order:** writers go first unless told otherwise.
- * - **Threads:** the hold belongs to the process.
+ * - **Death:** when a reader or a writer dies, even by SIGKILL, its lock is free at once; a writer that waited
+ *   no longer counts. Nothing says that a writer died in the middle of a change: use a {@linkcode Mutex} where
+ *   that matters.
+ * - **Order:** readers wait behind waiting writers unless told otherwise, and can starve.
+ * - **Again:** a thread that reads can read again, and waits behind waiting writers then. A promise of `write`
+ *   while the same task reads waits for ever: release first.
+ * - **Threads:** the lock belongs to the process.
  *
- * Layout: semaphore 0 counts readers, 1 the writer, 2 who waits to write. To read: `[(1, 0), (2, 0),
+ * Layout: semaphore 0 counts readers, 1 the writer, 2 the writers that wait. To read: `[(1, 0), (2, 0),
  * (0, +1, UNDO)]`, then `(0, -1, UNDO)`. To write: `(2, +1, UNDO)`, `[(0, 0), (1, 0), (1, +1, UNDO),
  * (2, -1, UNDO)]`, then `(1, -1, UNDO)`.
  *
@@ -84,16 +88,16 @@ const endWrite = releaseBy(flows.endWrite(protocol), unlock, "writing");
  * ```
  */
 export class RwLock extends Primitive {
-  /** Whom this handle lets go first when it reads. */
+  /** What `read` of this handle does while writers wait. */
   readonly prefer: "writers" | "readers";
   readonly #engine: Engine;
 
   /**
    * Makes a lock of three semaphores that start with 0.
    *
-   * @param array The semaphores: with those of another engine than the kernel, only `read`, `write` and
+   * @param array The semaphores: if they are not in the kernel, only `read`, `write` and
    * `remove` work.
-   * @param options Whom it lets go first.
+   * @param options What `read` does while writers wait, "writers" unless given.
    */
   constructor(array: SemaphoreArray, options: RwLockOptions = {}) {
     const prefer = preferOf(options);
@@ -106,8 +110,8 @@ export class RwLock extends Primitive {
   /**
    * Creates a lock. Disposing the handle removes it, unless `owner` is false.
    *
-   * @param options The key, the mode, who owns it, and whom it lets go first.
-   * @returns A handle to a lock that nobody holds.
+   * @param options The key, the mode, whether the handle owns it, and what `read` does while writers wait.
+   * @returns A handle to a free lock.
    * @throws {IpcError} EEXIST if the key is taken, ENOSPC if a limit of the system is reached.
    */
   static create(options: RwLockCreateOptions = {}): RwLock {
@@ -119,7 +123,7 @@ export class RwLock extends Primitive {
    * Opens a lock that exists.
    *
    * @param key The key or name.
-   * @param options Whom it lets go first.
+   * @param options What `read` does while writers wait, "writers" unless given.
    * @returns A handle that does not own it.
    * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else, EACCES if its mode does
    * not permit reading, EAGAIN if its creator has not finished it: `openOrCreate` does.
@@ -133,10 +137,10 @@ export class RwLock extends Primitive {
    * Opens a lock, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options The mode to create it with, whether that of another user will do, and whom it
-   * lets go first.
+   * @param options The mode to create it with, whether to accept one of another user, and what `read`
+   * does while writers wait.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: RwLockOpenOrCreateOptions = {}): RwLock {
     preferOf(options);
@@ -144,10 +148,10 @@ export class RwLock extends Primitive {
   }
 
   /**
-   * Takes the identifier of a lock that another process made.
+   * Takes a lock by the identifier that another process passed.
    *
    * @param id The identifier.
-   * @param options Whom it lets go first.
+   * @param options What `read` does while writers wait, "writers" unless given.
    * @returns A handle that does not own it.
    * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else, EACCES if its mode does
    * not permit reading.
@@ -166,7 +170,7 @@ export class RwLock extends Primitive {
   }
 
   /**
-   * Tells who holds it and who waits to write, at one moment.
+   * Returns how many read, write and wait to write, at one moment.
    *
    * @returns A snapshot.
    * @throws {IpcError} EIDRM if it is removed.
@@ -177,11 +181,11 @@ export class RwLock extends Primitive {
   }
 
   /**
-   * Waits until it may read.
+   * Locks for reading, waiting until that is possible.
    *
    * @param options The signal and the timeout.
    * @returns A promise of a guard, to release with `using`. It rejects with the reason of the signal,
-   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the lock is removed.
    */
   async read(options?: WaitOptions): Promise<Guard> {
@@ -192,27 +196,27 @@ export class RwLock extends Primitive {
   }
 
   /**
-   * Blocks the thread until it may read.
+   * Locks for reading, blocking the thread until that is possible.
    *
    * @param options The timeout.
    * @returns A guard, to release with `using`.
    * @throws {IpcError} EDEADLK if it would wait for this thread itself: for a guard to write, for a
    * promise of one, or for a writer that waits for a guard to read; EINTR if the program handled a signal, EIDRM if the lock is removed.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   readSync(options?: TimeoutOptions): Guard {
     checkTimeoutOptions(options);
     const guard = this.tryRead();
     if (guard !== undefined) return guard;
     const engine = this.#engine;
-    // A reader of this thread would wait for the writers that wait for it.
+    // A reader of this thread would wait for writers that wait for it.
     engine.local.refuseDeadlock(engine, lockToRead);
     runSync(engine, flows.read(protocol, this.#yields), lockToRead, options);
     return new Guard(internal, engine, endRead);
   }
 
   /**
-   * Reads if it may at once.
+   * Locks for reading if that is possible; never waits.
    *
    * @returns A guard, to release with `using`, or undefined.
    * @throws {IpcError} EIDRM if the lock is removed.
@@ -223,11 +227,11 @@ export class RwLock extends Primitive {
   }
 
   /**
-   * Waits until it may write.
+   * Locks for writing, waiting until that is possible.
    *
    * @param options The signal and the timeout.
    * @returns A promise of a guard, to release with `using`. It rejects with the reason of the signal,
-   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the lock is removed.
    */
   async write(options?: WaitOptions): Promise<Guard> {
@@ -237,13 +241,13 @@ export class RwLock extends Primitive {
   }
 
   /**
-   * Blocks the thread until it may write.
+   * Locks for writing, blocking the thread until that is possible.
    *
    * @param options The timeout.
    * @returns A guard, to release with `using`.
    * @throws {IpcError} EDEADLK if it would wait for this thread itself: for a guard, or a promise of
    * one; EINTR if the program handled a signal, EIDRM if the lock is removed.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   writeSync(options?: TimeoutOptions): Guard {
     checkTimeoutOptions(options);
@@ -256,7 +260,7 @@ export class RwLock extends Primitive {
   }
 
   /**
-   * Writes if it may at once.
+   * Locks for writing if that is possible; never waits.
    *
    * @returns A guard, to release with `using`, or undefined.
    * @throws {IpcError} EIDRM if the lock is removed.
@@ -267,12 +271,12 @@ export class RwLock extends Primitive {
   }
 
   /**
-   * Runs a function while it may read.
+   * Runs a function while it holds the lock for reading.
    *
    * @param run The function, given the guard; reading ends when it, or its promise, is done.
    * @param options The signal and the timeout of the wait for the lock.
    * @returns A promise of what the function returns. It rejects with what the function throws, and as
-   * that of `read` if it may not read: then the function is not run.
+   * `read` does if there is no lock: then the function is not run.
    */
   runRead<Result>(
     run: (guard: Guard) => Result | Promise<Result>,
@@ -282,12 +286,12 @@ export class RwLock extends Primitive {
   }
 
   /**
-   * Runs a function while it may write.
+   * Runs a function while it holds the lock for writing.
    *
    * @param run The function, given the guard; writing ends when it, or its promise, is done.
    * @param options The signal and the timeout of the wait for the lock.
    * @returns A promise of what the function returns. It rejects with what the function throws, and as
-   * that of `write` if it may not write: then the function is not run.
+   * `write` does if there is no lock: then the function is not run.
    */
   runWrite<Result>(
     run: (guard: Guard) => Result | Promise<Result>,
@@ -296,7 +300,7 @@ export class RwLock extends Primitive {
     return runWith(() => this.write(options), run);
   }
 
-  /** Whether it lets writers go first that wait. */
+  /** Whether readers wait behind waiting writers. */
   get #yields(): boolean {
     return this.prefer === "writers";
   }

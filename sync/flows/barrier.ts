@@ -1,5 +1,5 @@
 /**
- * What the parties to a barrier do, as flows.
+ * What the parties of a barrier do, as flows.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { barrier } from "../protocols.ts";
 
 type Protocol = Like<typeof barrier>;
 
-/** What all parties to a barrier have agreed on. */
+/** What all parties of a barrier agree on. */
 export interface Rule {
   /** Whether the barrier shrinks when a party dies, instead of breaking. */
   readonly shrinks: boolean;
@@ -21,7 +21,7 @@ export interface Rule {
 export interface Party {
   /** The round that it waits for next. */
   round: number;
-  /** The counter in which its token stands: that of the round, or the next one's once it has arrived. */
+  /** The counter in which its token stands: the counter of the round, or of the next one once it has arrived. */
   token: number;
   /** Whether it has no token any more. */
   left: boolean;

@@ -1,5 +1,5 @@
 /**
- * What is done to a bulkhead, as flows. A quota, where that is the rule, is kept by whoever comes.
+ * What is done to a bulkhead, as flows. Where a quota is the rule, each of them adjusts the tickets.
  *
  * @module
  */
@@ -93,7 +93,7 @@ function dueOf(p: Protocol, quota: Quota, values: readonly number[]): Step | und
   return due === limit ? undefined : p.resize(limit, due, workers);
 }
 
-/** How many tickets so many workers have: rounded up, but not for what a binary fraction adds, as 0.7 of 10 is 7. */
+/** The tickets for a number of workers: rounded up, but not for the error of a binary fraction, as 0.7 of 10 is 7. */
 export function share(p: Protocol, workers: number, quota: number): number {
   return Math.min(Math.max(1, Math.ceil(workers * quota - 1e-9)), p.floor);
 }

@@ -19,17 +19,17 @@ export function leave(p: Protocol, by: number): Flow<void> {
   return giveBack(p.leave(by));
 }
 
-/** Waits until nobody is at it. */
+/** Waits until the count is 0. */
 export function waitForIdle(p: Protocol): Flow<void> {
   return waitFor(p.isIdle);
 }
 
-/** Waits until so many are at it. */
+/** Waits until the count is at least so much. */
 export function waitForAtLeast(p: Protocol, least: number): Flow<void> {
   return waitFor(p.isAtLeast(least));
 }
 
-/** Waits until no more than so many are at it. */
+/** Waits until the count is at most so much. */
 export function waitForAtMost(p: Protocol, limit: number): Flow<void> {
   return waitFor(p.isAtMost(limit));
 }

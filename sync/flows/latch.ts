@@ -9,12 +9,12 @@ import type { latch } from "../protocols.ts";
 
 type Protocol = Like<typeof latch>;
 
-/** Counts down if the count is as large. */
+/** Counts down if the count is large enough. */
 export function countDown(p: Protocol, by: number): Flow<boolean> {
   return tryStep(p.countDown(by));
 }
 
-/** Begins anew with another count. */
+/** Sets the count. */
 export function* reset(p: Protocol, count: number): Flow<void> {
   yield* repeat(function* () {
     const values = yield* read((values) => values);

@@ -11,7 +11,7 @@ type Protocol = Like<typeof leader>;
 
 /** Waits for the seat, and returns the term. */
 export function* campaign(p: Protocol): Flow<number> {
-  // Whoever is first carries; after that the digit has room again.
+  // The first candidate carries; after that the digit has room again.
   yield* repeat(function* () {
     return (yield* win(p, waitFor)) ? true : undefined;
   });
@@ -23,7 +23,7 @@ export function* tryCampaign(p: Protocol): Flow<number | undefined> {
   return (yield* win(p, tryStep)) ? yield* readTaken(p.term, p.resign) : undefined;
 }
 
-/** Gives the seat up. */
+/** Gives the seat back. */
 export function resign(p: Protocol): Flow<void> {
   return giveBack(p.resign);
 }

@@ -9,15 +9,15 @@ import type { mutex } from "../protocols.ts";
 
 type Protocol = Like<typeof mutex>;
 
-/** How a mutex was found. */
+/** The state in which a mutex was found. */
 export interface Found {
-  /** How many took it since it was clean, this one included. */
+  /** How many holders it had since it was clean, this one included. */
   readonly dirty: number;
-  /** Whether it was given back at once, as a holder has died and it refuses then. */
+  /** Whether it was given back at once, because a holder has died and the handle refuses then. */
   readonly refused: boolean;
 }
 
-/** How a mutex is found of which no holder has died. */
+/** The state of a mutex of which no holder has died. */
 export const clean: Found = { dirty: 1, refused: false };
 
 /** Locks. */
@@ -25,7 +25,7 @@ export function* lock(p: Protocol, refuses: boolean): Flow<Found> {
   return (yield* tryStep(p.takeClean)) ? clean : yield* lockInLine(p, refuses);
 }
 
-/** Locks as another one of its thread waits: those are in the line of this step. */
+/** Locks behind other waits of its thread: they stand in the line of this step. */
 export function* lockInLine(p: Protocol, refuses: boolean): Flow<Found> {
   yield* waitFor(p.take);
   return yield* accept(p, refuses);
@@ -37,17 +37,17 @@ export function* tryLock(p: Protocol, refuses: boolean): Flow<Found | undefined>
   return (yield* tryStep(p.take)) ? yield* accept(p, refuses) : undefined;
 }
 
-/** Locks though it refuses. */
+/** Locks also when the handle refuses. */
 export function recover(p: Protocol): Flow<Found> {
   return lockInLine(p, false);
 }
 
-/** Unlocks, and says that what it protects is right. */
+/** Unlocks, and resets the count of dead holders. */
 export function unlock(p: Protocol, dirty: number): Flow<void> {
   return giveBack(p.release(dirty));
 }
 
-/** Finds out how many have died. */
+/** Finds out how many holders have died. */
 function* accept(p: Protocol, refuses: boolean): Flow<Found> {
   const dirty = yield* readTaken((values) => values[p.dirty]!, p.putBack);
   const refused = refuses && dirty > 1;

@@ -9,7 +9,7 @@ import type { rwlock } from "../protocols.ts";
 
 type Protocol = Like<typeof rwlock>;
 
-/** Begins to read, after the writers that wait or with no regard to them. */
+/** Begins to read, behind waiting writers or regardless of them. */
 export function read(p: Protocol, afterWriters: boolean): Flow<void> {
   return waitFor(afterWriters ? p.readAfterWriters : p.read);
 }
@@ -24,7 +24,7 @@ export function endRead(p: Protocol): Flow<void> {
   return giveBack(p.endRead);
 }
 
-/** Begins to write, announced to those who come to read. */
+/** Begins to write, announced to later readers. */
 export function* write(p: Protocol): Flow<void> {
   if (yield* tryStep(p.writeAtOnce)) return;
   // Always possible.
