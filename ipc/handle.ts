@@ -37,6 +37,8 @@ export class Handle {
   readonly key: number | undefined;
   /** What messages call it. */
   readonly noun: string;
+  readonly type: ObjectType;
+  readonly id: number;
   /** The name that the user gave; undefined if it was a number, or none. */
   readonly givenName: string | undefined;
   readonly owned: boolean;
@@ -45,10 +47,12 @@ export class Handle {
   readonly #given: Key | undefined;
 
   constructor(
-    readonly type: ObjectType,
-    readonly id: number,
+    type: ObjectType,
+    id: number,
     { noun = type.noun, given, key, owned = false, created = false }: HandleOptions = {},
   ) {
+    this.type = type;
+    this.id = id;
     this.key = given === undefined ? key : keyNumber(given);
     this.noun = noun;
     this.givenName = typeof given === "string" ? given : undefined;

@@ -72,7 +72,7 @@ export class Message {
 /** Puts a message into a slot and gives the number of its bytes. */
 export function pack(
   slot: Slot,
-  data: string | BufferSource,
+  data: string | ArrayBuffer | ArrayBufferView,
   type: number,
   handle: Handle,
 ): number {

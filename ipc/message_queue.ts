@@ -256,7 +256,10 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * with IpcError EIDRM if the queue is removed, EINVAL if the message is longer than the system
    * allows, EACCES. If it was sent just then, the promise resolves all the same.
    */
-  async send(data: string | BufferSource, options?: SendWaitOptions): Promise<void> {
+  async send(
+    data: string | ArrayBuffer | ArrayBufferView,
+    options?: SendWaitOptions,
+  ): Promise<void> {
     const type = readType(options, this.#handle);
     const { timeout, signal } = readWaitOptions(options);
     const handle = this.#handle;
@@ -280,7 +283,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @throws {IpcError} EINVAL if the message is longer than the system allows, EINTR if the program
    * handled a signal, EIDRM if the queue is removed, EACCES. Nothing is sent then.
    */
-  sendSync(data: string | BufferSource, options?: SendSyncOptions): void {
+  sendSync(data: string | ArrayBuffer | ArrayBufferView, options?: SendSyncOptions): void {
     const type = options === undefined ? 1 : readType(options, this.#handle);
     const timeout = options === undefined ? Infinity : readWaitOptions(options).timeout;
     sendSync(this.#handle, pack(outgoing, data, type, this.#handle), timeout);
@@ -294,7 +297,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @returns Whether it had.
    * @throws {IpcError} EINVAL if the message is longer than the system allows, EIDRM if the queue is removed, EACCES.
    */
-  trySend(data: string | BufferSource, options?: SendOptions): boolean {
+  trySend(data: string | ArrayBuffer | ArrayBufferView, options?: SendOptions): boolean {
     const type = options === undefined ? 1 : readType(options, this.#handle);
     return trySend(this.#handle, pack(outgoing, data, type, this.#handle));
   }
@@ -346,7 +349,10 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * if it is longer than what is left of the buffer, which was detached or resized meanwhile: the
    * message goes to the end of the queue.
    */
-  async receiveInto(buffer: BufferSource, options?: ReceiveWaitOptions): Promise<MessageInfo> {
+  async receiveInto(
+    buffer: ArrayBuffer | ArrayBufferView,
+    options?: ReceiveWaitOptions,
+  ): Promise<MessageInfo> {
     const target = this.#target(buffer);
     return await this.#receive(options, target.byteLength, (slot, length) => {
       if (length <= target.byteLength) return copy(slot, length, target);
@@ -365,7 +371,10 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @returns The number of bytes, and the type.
    * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue. And as `receiveSync`.
    */
-  receiveIntoSync(buffer: BufferSource, options?: ReceiveSyncOptions): MessageInfo {
+  receiveIntoSync(
+    buffer: ArrayBuffer | ArrayBufferView,
+    options?: ReceiveSyncOptions,
+  ): MessageInfo {
     const target = this.#target(buffer);
     return copy(incoming, this.#receiveSync(options, target.byteLength), target);
   }
@@ -378,7 +387,10 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    * @returns The number of bytes, and the type, or undefined.
    * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue. And as `tryReceive`.
    */
-  tryReceiveInto(buffer: BufferSource, options?: ReceiveOptions): MessageInfo | undefined {
+  tryReceiveInto(
+    buffer: ArrayBuffer | ArrayBufferView,
+    options?: ReceiveOptions,
+  ): MessageInfo | undefined {
     const target = this.#target(buffer);
     const selection = select(options, this.#handle);
     const length = tryReceive(this.#handle, selection, target.byteLength);
@@ -525,7 +537,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     return receiveSync(this.#handle, selection, size, timeout);
   }
 
-  #target(buffer: BufferSource): Uint8Array {
+  #target(buffer: ArrayBuffer | ArrayBufferView): Uint8Array {
     if (buffer instanceof Uint8Array) return buffer;
     return bytesOf(buffer, `receive from ${this.#handle.name}`);
   }
@@ -533,8 +545,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /** Puts a message that nobody can be given at the end of the queue, even if this handle is disposed. */
   async #giveBack(message: Message): Promise<void> {
     try {
-      using queue = MessageQueue.fromId(this.id);
-      await queue.send(message.bytes, { type: message.type });
+      await MessageQueue.fromId(this.id).send(message.bytes, { type: message.type });
     } catch (error) {
       if (!isRemoved(error)) throw error;
     }

@@ -10,7 +10,7 @@ import { Message } from "./message.ts";
 /** A message with its type, as a stream takes it. */
 export interface OutgoingMessage {
   /** Text, sent as UTF-8, or bytes. */
-  data: string | BufferSource;
+  data: string | ArrayBuffer | ArrayBufferView;
   /**
    * The type by which receivers select, at least 1.
    *
@@ -20,10 +20,10 @@ export interface OutgoingMessage {
 }
 
 /** What can be written to {@linkcode MessageQueue.writable}: what is received from another queue, too. */
-export type MessageChunk = string | BufferSource | OutgoingMessage | Message;
+export type MessageChunk = string | ArrayBuffer | ArrayBufferView | OutgoingMessage | Message;
 
 type Send = (
-  data: string | BufferSource,
+  data: string | ArrayBuffer | ArrayBufferView,
   options: { type?: number | undefined; signal?: AbortSignal | undefined },
 ) => Promise<void>;
 

@@ -268,7 +268,7 @@ export class SharedMemory implements Disposable {
    * @throws {TypeError} If it is attached for reading only.
    * @throws {ReferenceError} If it is detached, or its buffer was transferred.
    */
-  write(data: string | BufferSource, offset = 0): void {
+  write(data: string | ArrayBuffer | ArrayBufferView, offset = 0): void {
     const action = `write to ${this.#handle.name}`;
     const bytes = encode(data, action);
     checkInteger(offset, 0, this.size, `${action} at ${offset}`);

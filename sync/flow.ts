@@ -121,9 +121,12 @@ export function* tryFor(values: readonly number[], step: Step): Flow<boolean> {
 
 /** What a flow fails with whose values no step of the protocol can have made. */
 export class SpoiltError extends Error {
+  readonly values: readonly number[];
+
   /** Makes the error of these values. */
-  constructor(readonly values: readonly number[]) {
+  constructor(values: readonly number[]) {
     super(`The values ${values.join(", ")} are spoilt`);
+    this.values = values;
   }
 }
 

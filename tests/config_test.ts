@@ -115,6 +115,14 @@ test("what packs and unpacks structs imports no call", () => {
   assert(importsOf("ffi/attempt.ts").includes("./calls.ts"));
 });
 
+test("what is published has no `using`, which Node 18 to 22 cannot parse", () => {
+  const using = /^\s*(?:await\s+)?using\s+\w|\bfor\s*(?:await\s*)?\(\s*(?:await\s+)?using\b/m;
+  for (const example of ["  using x = y;", "await using x = y;", "for (await using x of y);"]) {
+    assert(using.test(example), example);
+  }
+  for (const path of modules) assertEquals(using.exec(codeOf(path))?.[0], undefined, path);
+});
+
 test("no module has more than 500 lines but for documentation", () => {
   for (const path of modules) {
     const lines = codeOf(path).split("\n").filter((line) => line.trim() !== "").length;

@@ -50,8 +50,11 @@ export class Rejection extends Error {
 /** What a request ends with that is refused. */
 export class Refusal extends Rejection {
   /** Whether something was to be given back, which is kept therefore. */
-  constructor(readonly keeps: boolean) {
+  readonly keeps: boolean;
+
+  constructor(keeps: boolean) {
     super("EACCES");
+    this.keeps = keeps;
   }
 }
 
