@@ -6,7 +6,7 @@
 
 const encoder = new TextEncoder();
 
-/** Gives the bytes of a text, as UTF-8, or views those of a buffer. */
+/** Returns the bytes of a text, as UTF-8, or a view of a buffer. */
 export function encode(data: string | ArrayBuffer | ArrayBufferView, doing: string): Uint8Array {
   if (typeof data === "string") return encoder.encode(data);
   return bytesOf(data, doing, "a string, an ArrayBuffer or a view of one");

@@ -10,7 +10,7 @@ export function checkInteger(value: number, least: number, most: number, doing: 
   throw numberError(value, `Cannot ${doing}: expected a whole number from ${least} to ${most}`);
 }
 
-/** Makes the error of an argument that is no number, which the message then tells, or a wrong one. */
+/** Makes the error of a wrong number, or of an argument that is no number, which the message then says. */
 export function numberError(value: unknown, message: string): Error {
   if (typeof value === "number") return new RangeError(message);
   return new TypeError(
@@ -23,7 +23,7 @@ export function checkOptions(options: unknown): void {
   if (options !== undefined) checkObject(options, "options");
 }
 
-/** Checks for a boolean, or undefined, and returns it; `name` is that of the option. */
+/** Checks for a boolean, or undefined, and returns it; `name` is the name of the option. */
 export function checkFlag(value: boolean | undefined, name: string): boolean | undefined {
   if (value === undefined || typeof value === "boolean") return value;
   throw new TypeError(`Cannot use ${described(value)} as ${name}: expected a boolean`);
@@ -55,7 +55,7 @@ export function described(value: unknown): string {
   return typeof value === "object" ? "an object" : `a value of type ${typeof value}`;
 }
 
-/** Checks for one of several words and gives it back; `name` is that of the option. */
+/** Checks for one of several words and returns it; `name` is the name of the option. */
 export function checkWord<Word extends string>(
   value: Word,
   words: readonly Word[],
@@ -76,7 +76,7 @@ export function checkMode(mode: number): void {
   );
 }
 
-/** Checks the identifier of a kernel object. macOS has negative ones too, but for what tells failure. */
+/** Checks the identifier of a kernel object. macOS has negative ones too, except -1, which means failure. */
 export function checkId(id: number): void {
   const doing = `take ${id} as the identifier of an IPC object`;
   checkInteger(id, -0x80000000, 0x7fffffff, doing);

@@ -1,7 +1,7 @@
 /**
  * Constants and struct layouts by platform. A new platform is one entry here.
  *
- * The layouts of Linux are those of glibc and musl alike: both hand over the kernel's structures,
+ * glibc and musl have the same layouts on Linux: both hand over the kernel's structures,
  * and where their headers differ (musl declares `sem_nsems` with 16 bits) the kernel's are used.
  *
  * @module
@@ -26,7 +26,7 @@ export interface Abi {
   readonly signals: { readonly SIGURG: number };
   /** The signals that a program may listen to, and that no runtime handles for itself. */
   readonly programSignals: readonly number[];
-  /** The function that returns the number of the thread; macOS has none, and its stand-in never returns that of a process. */
+  /** The function that returns the number of the thread; macOS has none, and its stand-in never returns the number of a process. */
   readonly gettid: string;
   /** The number of the system call tgkill; -1 where there is none. */
   readonly tgkill: number;

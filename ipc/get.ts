@@ -1,6 +1,5 @@
 /**
- * How objects are had, as `semget`, `msgget` and `shmget` do: created, opened, or taken by their
- * identifier.
+ * Getting objects, as `semget`, `msgget` and `shmget` do: created, opened, or taken by their identifier.
  *
  * @module
  */
@@ -78,8 +77,8 @@ export function open(
 }
 
 /**
- * Opens an object or creates it, whatever others do meanwhile. What is left to do for it can fail
- * because others have removed it: then the caller begins anew, see {@linkcode abandon}.
+ * Opens an object or creates it, whatever other processes do meanwhile. If they remove it before the caller has
+ * finished it, the caller begins again: see {@linkcode abandon}.
  */
 export function openOrCreate(
   type: ObjectType,
@@ -104,7 +103,7 @@ export function openOrCreate(
   }
 }
 
-/** Returns if the object went away, so that all begins anew; else removes what was made, and throws. */
+/** Returns if the object was removed, to begin again; otherwise removes what was created, and throws. */
 export function abandon(handle: Handle, error: unknown): void {
   if (isRemoved(error)) return;
   discard(handle, error);
@@ -112,8 +111,8 @@ export function abandon(handle: Handle, error: unknown): void {
 }
 
 /**
- * Removes what was just created, as it could not be finished. EINVAL and EIDRM say that others have
- * finished it as something else, or removed it: it is theirs.
+ * Removes what was just created and could not be finished. After EINVAL or EIDRM other processes have finished it
+ * as something else, or removed it: then it is theirs.
  */
 export function discard({ type, id, created }: Handle, error: unknown): void {
   const isTheirs = error instanceof Error && "code" in error &&
@@ -159,7 +158,7 @@ function make(
   return type.get(number, size, IPC_CREAT | IPC_EXCL | mode | flags);
 }
 
-/** Whether this user made the object: false if it went away, and an error if another did. */
+/** Whether this user created the object: false if it was removed, and an error if another user did. */
 function isOurs(handle: Handle): boolean {
   const action = `open ${handle.name}`;
   try {
@@ -197,7 +196,7 @@ function getError(
   });
 }
 
-/** Says why an object cannot be had, if there is more to say than of any call. */
+/** Says why an object cannot be created or opened, where there is more to say than the error. */
 function reasonOfGet(type: ObjectType, errno: number, key: number | undefined): string | undefined {
   const { letter } = type;
   switch (errno) {
@@ -210,7 +209,7 @@ function reasonOfGet(type: ObjectType, errno: number, key: number | undefined): 
     case errors.ENOSPC:
       return `${type.limits()}: "ipcs -${letter}" shows leaked ones and "ipcrm -${letter} ID" removes them`;
     case errors.EACCES:
-      // Without permissions asked for, Linux gives the identifier to anybody.
+      // Linux returns the identifier to any user if no permissions are asked for.
       return key === undefined ? undefined : permissionDenied(type, type.get(key, 0, 0));
     default:
       return undefined;

@@ -42,7 +42,7 @@ export class Handle {
   /** The name that the user gave; undefined if it was a number, or none. */
   readonly givenName: string | undefined;
   readonly owned: boolean;
-  /** Whether this process made it for this handle. */
+  /** Whether it was created for this handle. */
   readonly created: boolean;
   readonly #given: Key | undefined;
 
@@ -215,7 +215,7 @@ export function permissionDenied(type: ObjectType, id: number): string | undefin
   return `permission denied (mode 0o${mode}, created by uid ${struct.read(perm.cuid!)})`;
 }
 
-/** Makes a `Date` of seconds, undefined for never. */
+/** Makes a `Date` of seconds; undefined for never. */
 export function dateOf(seconds: number): Date | undefined {
   return seconds === 0 ? undefined : new Date(seconds * 1000);
 }

@@ -32,7 +32,7 @@ export function shownKey(key: number | undefined): unknown {
   return key === undefined ? undefined : { toString: () => keyText(key) };
 }
 
-/** What cannot be told, for want of permission or because the object is gone, is no reason to throw. */
+/** What cannot be read, for want of permission or because the object is removed, is no reason to throw. */
 function textOf(shown: unknown): string | undefined {
   if (typeof shown === "function") {
     try {

@@ -7,7 +7,7 @@
 /** Passed first to a constructor that only this module may call. */
 export const internal: unique symbol = Symbol("internal");
 
-/** Refuses whoever calls such a constructor without it; `instead` says what to call. */
+/** Refuses a call of such a constructor without it; `instead` says what to call. */
 export function checkInternal(token: unknown, instead: string): void {
   if (token !== internal) throw new TypeError(`Cannot construct this object: call ${instead}`);
 }

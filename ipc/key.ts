@@ -8,8 +8,8 @@ import * as libc from "../ffi/libc/ipc.ts";
 import { checkInteger, numberError } from "../ffi/check.ts";
 
 /**
- * What unrelated programs call an object by: a number as C knows it, or a name, which
- * {@linkcode keyOf} makes a number.
+ * What unrelated programs find an object by: a number, as in C, or a name, which {@linkcode keyOf} turns into a
+ * number.
  */
 export type Key = number | string;
 
@@ -17,8 +17,8 @@ export type Key = number | string;
  * Turns a name into a key: the first 4 bytes of its SHA-256, big-endian, without the sign bit; 0
  * becomes 1. Any language can compute it, so programs in any language meet at the name.
  *
- * Two names can meet at one key, as likely as any two of 2,147,483,647 numbers: `openOrCreate` and
- * `open` tell kinds apart, not names.
+ * Two names can have the same key, as likely as two random numbers below 2^31 are equal: `openOrCreate` and `open`
+ * tell kinds apart, not names.
  *
  * @example
  * ```ts
@@ -38,7 +38,7 @@ export function keyOf(name: string): number {
       "Cannot make a key of no name: expected a string of at least one character",
     );
   }
-  // Loaded when the first name comes, as it takes Deno longer than all the rest of this module.
+  // Loaded with the first name: it takes Deno longer than all the rest of this module.
   const { createHash } = process.getBuiltinModule("node:crypto");
   return createHash("sha256").update(name).digest().readInt32BE(0) & 0x7fffffff || 1;
 }
@@ -57,7 +57,7 @@ export function keyOf(name: string): number {
  *
  * @param path The path of a file that exists. It is looked up by libc, so no permission to read is
  * asked for.
- * @param project A number from 1 to 255 that tells apart several keys of one file; C uses its low 8 bits.
+ * @param project A number from 1 to 255, for several keys of one file.
  * @returns The key, which can be negative.
  * @throws {IpcError} ENOENT if the file does not exist, EACCES if a folder on the way may not be
  * searched, ENOTDIR if it is none, ENAMETOOLONG, ELOOP.
@@ -70,7 +70,7 @@ export function ftok(path: string, project: number): number {
   return libc.ftok(path, project);
 }
 
-/** Gives the number of a key, and refuses what is none. */
+/** Returns the number of a key, and refuses anything else. */
 export function keyNumber(key: Key): number {
   if (typeof key === "string") return keyOf(key);
   if (Number.isInteger(key) && key !== 0 && key >= -0x80000000 && key <= 0xffffffff) return key | 0;

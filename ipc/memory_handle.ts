@@ -25,9 +25,9 @@ export interface SharedMemoryInfo extends ObjectInfo {
   readonly creatorPid: number;
   /** The process that attached or detached last, 0 for none. */
   readonly lastPid: number;
-  /** When somebody attached last, undefined for never. */
+  /** The time of the last attach, undefined for never. */
   readonly lastAttach: Date | undefined;
-  /** When somebody detached last, undefined for never. */
+  /** The time of the last detach, undefined for never. */
   readonly lastDetach: Date | undefined;
   /** Whether it is removed and goes with its last attachment. */
   readonly removed: boolean;

@@ -1,5 +1,5 @@
 /**
- * Messages: as users see them, how they are selected, and how they get into memory and out of it.
+ * Messages: what users see, how they are selected, and how they get into memory and out of it.
  *
  * @module
  */
@@ -33,7 +33,7 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
  * ```
  */
 export class Message {
-  /** The type that its sender gave it, at least 1. Other programs' types above 2^53 are rounded. */
+  /** The type, at least 1. Types of other programs above 2^53 are rounded. */
   readonly type: number;
   /** Its bytes, in a buffer of their own. */
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -61,7 +61,7 @@ export class Message {
   /**
    * Parses the bytes as JSON.
    *
-   * @returns What they stand for; that it is a `T` is not checked.
+   * @returns The value. That it is a `T` is not checked.
    * @throws {SyntaxError} If they are not JSON.
    */
   json<T = unknown>(): T {
@@ -69,7 +69,7 @@ export class Message {
   }
 }
 
-/** Puts a message into a slot and gives the number of its bytes. */
+/** Writes a message into a slot and returns the number of its bytes. */
 export function pack(
   slot: Slot,
   data: string | ArrayBuffer | ArrayBufferView,

@@ -14,7 +14,7 @@ import type { Handle } from "./handle.ts";
 import type { Selection } from "./message.ts";
 import { maxBytesOf, systemLimits } from "./queue_handle.ts";
 
-// One slot serves all that is sent at once and one all that is received, as a call is over before the next.
+// One slot serves all sends and one all receives: a call is over before the next.
 /** The message that is being sent. */
 export const outgoing: Slot = new Slot();
 /** The message that was received last. */
@@ -48,7 +48,7 @@ function sendBlocking(handle: Handle, length: number, timeout: number): void {
 
 /**
  * Throws if a message can never have room in the queue as it is. Asked only of what has none now. A
- * queue limited to 0 bytes is closed for the time being: whatever is sent waits until it is opened.
+ * queue limited to 0 bytes is closed for now: sends wait until it is opened.
  */
 export function checkFits(handle: Handle, length: number): void {
   const maxBytes = maxBytesOf(handle);
@@ -61,7 +61,7 @@ export function checkFits(handle: Handle, length: number): void {
   );
 }
 
-/** Makes the error of a send whose time is up. */
+/** Makes the error of a send that timed out. */
 export function sendTimeout(handle: Handle, length: number, timeout: number): Error {
   return timeoutError(`send ${length} bytes to ${handle.name}`, timeout);
 }
@@ -174,7 +174,7 @@ function goOn(tried: number, call: () => number, timeout: number): number {
   return waits && timeout > 0 ? limited(call, timeout) : tried;
 }
 
-/** Whether a call ended as its time was up. */
+/** Whether a call ended because its timeout expired. */
 function isUp(result: number): boolean {
   return result === -errors.ETIMEDOUT || result === -errors.EAGAIN || result === -errors.ENOMSG;
 }

@@ -63,9 +63,9 @@ import {
 /** Options of {@linkcode MessageQueue.create}. */
 export interface MessageQueueCreateOptions extends CreateOptions {
   /**
-   * The most bytes that the queue holds. More than the system's default needs a privilege (CAP_SYS_RESOURCE).
+   * The maximum number of bytes that the queue holds. More than the system's default needs a privilege (CAP_SYS_RESOURCE).
    *
-   * @default {undefined} What the system gives (MSGMNB, usually 16384).
+   * @default {undefined} The default of the system (MSGMNB, usually 16384).
    */
   maxBytes?: number | undefined;
 }
@@ -73,16 +73,16 @@ export interface MessageQueueCreateOptions extends CreateOptions {
 /** Options of {@linkcode MessageQueue.openOrCreate}. */
 export interface MessageQueueOpenOrCreateOptions extends OpenOrCreateOptions {
   /**
-   * The most bytes that the queue holds, if it is created.
+   * The maximum number of bytes that the queue holds, if it is created.
    *
-   * @default {undefined} What the system gives (MSGMNB, usually 16384).
+   * @default {undefined} The default of the system (MSGMNB, usually 16384).
    */
   maxBytes?: number | undefined;
 }
 
 /** Options of {@linkcode MessageQueue.setPermissions}. */
 export interface MessageQueuePermissionOptions extends PermissionOptions {
-  /** The most bytes that the queue holds. More than the system's default needs a privilege (CAP_SYS_RESOURCE). */
+  /** The maximum number of bytes that the queue holds. More than the system's default needs a privilege (CAP_SYS_RESOURCE). */
   maxBytes?: number | undefined;
 }
 
@@ -105,7 +105,7 @@ export interface SendSyncOptions extends SendOptions, TimeoutOptions {}
 /** Options of {@linkcode MessageQueue.tryReceive}. */
 export interface ReceiveOptions {
   /**
-   * Which messages will do.
+   * Which messages to receive.
    *
    * @default {undefined} The oldest.
    */
@@ -124,24 +124,24 @@ export interface MessagesOptions extends ReceiveOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** What {@linkcode MessageQueue.tryReceiveInto} and its like return of a message. */
+/** What {@linkcode MessageQueue.receiveInto} and its other forms return. */
 export interface MessageInfo {
-  /** How many bytes it had. */
+  /** The number of its bytes. */
   readonly length: number;
   /** Its type. */
   readonly type: number;
 }
 
 /**
- * A queue of messages that processes share. A message is taken whole, by one receiver.
+ * A queue of messages that processes share. Each message is received as a whole, by one receiver.
  *
  * - **Order:** messages of one type are received in the order in which they were sent.
- * - **Selection:** a receiver can ask for a type, and leaves the others where they are.
+ * - **Selection:** a receiver can ask for a type, and leaves all others in the queue.
  * - **Limits:** a full queue makes senders wait; the system limits the length of a message (MSGMAX,
  *   usually 8192 bytes) and the bytes of a queue (`maxBytes`, usually 16384).
- * - **Death:** what is in the queue survives all processes; a message is never half sent or half
- *   taken. What a receiver has taken dies with it.
- * - **Lifetime:** it outlives its processes. Disposing the handle that created it removes it, with its messages.
+ * - **Death:** messages in the queue survive all processes; none is ever sent or received in part. A message that
+ *   was received dies with its receiver.
+ * - **Lifetime:** it outlives its processes. Disposing the handle of `create` removes it, with its messages.
  *
  * @example
  * ```ts
@@ -194,14 +194,14 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   }
 
   /**
-   * Opens a queue, or creates it. Safe against every race: any number of processes may call it at
+   * Opens a queue, or creates it. Safe against races and crashes: any number of processes may call it at
    * once, or remove the queue meanwhile. A creator that dies before it has set `maxBytes` leaves the
-   * system's default. What it made is gone again if it fails.
+   * system's default. If the call fails, an object that it created is removed.
    *
    * @param key The key or name.
    * @param options The mode and limit to create it with.
    * @returns A queue that this handle does not own.
-   * @throws {IpcError} EPERM if another user made it or `maxBytes` needs a privilege, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user created it or `maxBytes` needs a privilege, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options?: MessageQueueOpenOrCreateOptions): MessageQueue {
     checkOptions(options);
@@ -210,7 +210,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   }
 
   /**
-   * Takes the identifier of a queue that another process made, such as a parent.
+   * Takes a queue by the identifier that another process passed.
    *
    * @param id The identifier.
    * @returns A queue that this handle does not own.
@@ -220,7 +220,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     return new MessageQueue(internal, fromId(messageQueue, id));
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
+  /** The identifier, which other processes of this machine can pass to `fromId`. */
   get id(): number {
     return this.#handle.id;
   }
@@ -230,12 +230,12 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     return this.#handle.key;
   }
 
-  /** The name by which it was opened or created; undefined if that was a number, or nothing. */
+  /** The name by which it was opened or created; undefined if that was a number, or there was none. */
   get name(): string | undefined {
     return this.#handle.givenName;
   }
 
-  /** Whether the call that returned this handle created the queue: of all `openOrCreate`, one did. */
+  /** Whether the call that returned this handle created the queue, which is true in exactly one of all processes. */
   get created(): boolean {
     return this.#handle.created;
   }
@@ -246,15 +246,15 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   }
 
   /**
-   * Sends a message, waiting while the queue is full. What this thread sends to a queue goes in the
-   * order in which it was sent, but for `trySend`, `sendSync` and a timeout of 0, which wait for nobody.
+   * Sends a message, waiting while the queue is full. Messages of this thread to a queue go in the order of the
+   * calls; `trySend`, `sendSync` and a timeout of 0 overtake.
    *
    * @param data Text, sent as UTF-8, or bytes. They are copied at once.
    * @param options The type, the signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with a ReferenceError if the handle is disposed: nothing is sent then. And
-   * with IpcError EIDRM if the queue is removed, EINVAL if the message is longer than the system
-   * allows, EACCES. If it was sent just then, the promise resolves all the same.
+   * if the timeout expires, with a ReferenceError if the handle is disposed: nothing is sent then. It
+   * rejects with IpcError EIDRM if the queue is removed, EINVAL if the message is longer than the system
+   * allows, EACCES. If it was sent in that very moment, the promise resolves.
    */
   async send(
     data: string | ArrayBuffer | ArrayBufferView,
@@ -279,7 +279,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    *
    * @param data Text, sent as UTF-8, or bytes.
    * @param options The type and the timeout.
-   * @throws {DOMException} "TimeoutError" if the time is up: nothing is sent.
+   * @throws {DOMException} "TimeoutError" if the timeout expires: nothing is sent.
    * @throws {IpcError} EINVAL if the message is longer than the system allows, EINTR if the program
    * handled a signal, EIDRM if the queue is removed, EACCES. Nothing is sent then.
    */
@@ -290,11 +290,11 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   }
 
   /**
-   * Sends a message if the queue has room.
+   * Sends a message if the queue has room; never waits.
    *
    * @param data Text, sent as UTF-8, or bytes.
-   * @param options The type.
-   * @returns Whether it had.
+   * @param options The type, 1 unless given.
+   * @returns Whether it had room.
    * @throws {IpcError} EINVAL if the message is longer than the system allows, EIDRM if the queue is removed, EACCES.
    */
   trySend(data: string | ArrayBuffer | ArrayBufferView, options?: SendOptions): boolean {
@@ -305,11 +305,11 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * Receives a message, waiting until there is one.
    *
-   * @param options Which messages will do, the signal and the timeout.
+   * @param options Which messages to receive, the oldest unless given, the signal and the timeout.
    * @returns A promise of the message. It rejects with the reason of the signal, with a DOMException
-   * "TimeoutError" if the time is up, with a ReferenceError if the handle is disposed: no message is
-   * taken then. And with IpcError EIDRM if the queue is removed, EACCES. If a message was taken just
-   * then and nobody else here waits for it, the promise resolves all the same.
+   * "TimeoutError" if the timeout expires, with a ReferenceError if the handle is disposed: no message is
+   * received then. It rejects with IpcError EIDRM if the queue is removed, EACCES. If a message was received in
+   * that very moment and no equal wait of this thread takes it, the promise resolves.
    */
   async receive(options?: ReceiveWaitOptions): Promise<Message> {
     return await this.#receive(options, undefined, (slot, length) => unpack(slot, length));
@@ -318,9 +318,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * Receives a message, blocking the thread until there is one.
    *
-   * @param options Which messages will do, and the timeout.
+   * @param options Which messages to receive, the oldest unless given, and the timeout.
    * @returns The message.
-   * @throws {DOMException} "TimeoutError" if the time is up: no message is taken.
+   * @throws {DOMException} "TimeoutError" if the timeout expires: no message is taken.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the queue is removed, EACCES.
    */
   receiveSync(options?: ReceiveSyncOptions): Message {
@@ -328,9 +328,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   }
 
   /**
-   * Receives a message if there is one.
+   * Receives a message if there is one; never waits.
    *
-   * @param options Which messages will do.
+   * @param options Which messages to receive, the oldest unless given.
    * @returns The message, or undefined.
    * @throws {IpcError} EIDRM if the queue is removed, EACCES.
    */
@@ -342,9 +342,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * Receives a message into a buffer, waiting until there is one.
    *
-   * @param buffer Where the bytes go.
-   * @param options Which messages will do, the signal and the timeout.
-   * @returns A promise of the number of bytes and the type. It rejects as that of `receive`; with
+   * @param buffer The memory to copy the bytes to.
+   * @param options Which messages to receive, the oldest unless given, the signal and the timeout.
+   * @returns A promise of the number of bytes and the type. It rejects as `receive` does; with
    * IpcError E2BIG if the message is longer than the buffer: it stays in the queue; with a TypeError
    * if it is longer than what is left of the buffer, which was detached or resized meanwhile: the
    * message goes to the end of the queue.
@@ -366,10 +366,10 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * Receives a message into a buffer, blocking the thread until there is one.
    *
-   * @param buffer Where the bytes go.
-   * @param options Which messages will do, and the timeout.
+   * @param buffer The memory to copy the bytes to.
+   * @param options Which messages to receive, the oldest unless given, and the timeout.
    * @returns The number of bytes, and the type.
-   * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue. And as `receiveSync`.
+   * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue; and the errors of `receiveSync`.
    */
   receiveIntoSync(
     buffer: ArrayBuffer | ArrayBufferView,
@@ -380,12 +380,12 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   }
 
   /**
-   * Receives a message into a buffer if there is one.
+   * Receives a message into a buffer if there is one; never waits.
    *
-   * @param buffer Where the bytes go.
-   * @param options Which messages will do.
+   * @param buffer The memory to copy the bytes to.
+   * @param options Which messages to receive, the oldest unless given.
    * @returns The number of bytes, and the type, or undefined.
-   * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue. And as `tryReceive`.
+   * @throws {IpcError} E2BIG if the message is longer than the buffer: it stays in the queue; and the errors of `tryReceive`.
    */
   tryReceiveInto(
     buffer: ArrayBuffer | ArrayBufferView,
@@ -398,19 +398,19 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   }
 
   /**
-   * Iterates over the messages as they come, until the queue is removed.
+   * Iterates over the messages as they arrive, until the queue is removed.
    *
-   * @returns What `messages()` gives.
+   * @returns An iterator, as `messages()` returns.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
     return this.messages();
   }
 
   /**
-   * Iterates over messages as they come, until the queue is removed. A message is taken when the
-   * iterator is asked for it, not before. To end an iteration that waits, abort its signal.
+   * Iterates over messages as they arrive, until the queue is removed. A message is received only when the
+   * iterator is asked for one. To end an iteration that waits, abort its signal.
    *
-   * @param options Which messages will do, and the signal, whose reason the iteration throws.
+   * @param options Which messages to receive, all unless given, and the signal, whose reason the iteration throws.
    * @returns An iterator, which ends with IpcError EACCES if the mode does not permit receiving.
    */
   async *messages(options?: MessagesOptions): AsyncIterableIterator<Message> {
@@ -428,9 +428,9 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
 
   /**
    * The messages as a stream, the same at every use; it closes when the queue is removed. A message
-   * is taken when somebody reads, not before. One that arrives just as the stream is cancelled goes
-   * back to the end of the queue. One that arrives for a read which was given up, by `releaseLock` of
-   * its reader, waits in the stream: read it before you cancel.
+   * is received only when the stream is read. One that arrives just as the stream is cancelled goes back to the
+   * end of the queue. One that arrives for a read that was given up, by `releaseLock` of its reader, waits in the
+   * stream: read it before you cancel.
    */
   get readable(): ReadableStream<Message> {
     return this.#readable ??= readableOf(
@@ -441,7 +441,8 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
 
   /**
    * A stream of messages to send, the same at every use: text, bytes, `{ data, type }` or a
-   * {@linkcode Message}. While the queue is full, writers wait. Aborting it ends that wait.
+   * {@linkcode Message}. Writers wait while the queue is full. Aborting the stream ends
+   * that wait. `pipeTo()` closes it at its end, unless given `{ preventClose: true }`.
    */
   get writable(): WritableStream<MessageChunk> {
     return this.#writable ??= writableOf((data, options) => this.send(data, options));
@@ -450,10 +451,10 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   /**
    * Copies a message and leaves it in the queue (Linux).
    *
-   * @param index Its position, 0 for the oldest.
+   * @param index Its position, 0 for the oldest, 0 unless given.
    * @returns The message, or undefined if there are fewer.
    * @throws {IpcError} ENOSYS if the system cannot, EIDRM if the queue is removed, EACCES, EINVAL if
-   * the message is longer than the system allows by now (MSGMAX).
+   * the message is longer than the system now allows (MSGMAX).
    */
   peek(index = 0): Message | undefined {
     checkInteger(index, 0, 0x7fffffff, `peek at message ${index} of ${this.#handle.name}`);
@@ -490,7 +491,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
   }
 
   /**
-   * Removes the queue with its messages, now: whoever waits gets EIDRM.
+   * Removes the queue with its messages, now: pending waits, in all processes, end with EIDRM.
    *
    * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
    * is removed already.
@@ -542,7 +543,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     return bytesOf(buffer, `receive from ${this.#handle.name}`);
   }
 
-  /** Puts a message that nobody can be given at the end of the queue, even if this handle is disposed. */
+  /** Sends a message that has no receiver back to the end of the queue, even if this handle is disposed. */
   async #giveBack(message: Message): Promise<void> {
     try {
       await MessageQueue.fromId(this.id).send(message.bytes, { type: message.type });

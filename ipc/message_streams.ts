@@ -19,7 +19,7 @@ export interface OutgoingMessage {
   type?: number | undefined;
 }
 
-/** What can be written to {@linkcode MessageQueue.writable}: what is received from another queue, too. */
+/** What can be written to {@linkcode MessageQueue.writable}: also messages received from another queue. */
 export type MessageChunk = string | ArrayBuffer | ArrayBufferView | OutgoingMessage | Message;
 
 type Send = (
@@ -33,8 +33,8 @@ type Receive = (options: { signal: AbortSignal }) => Promise<Message>;
 type GiveBack = (message: Message) => Promise<void>;
 
 /**
- * A stream of what is received. Nothing is taken before somebody reads; what arrives as the stream
- * is cancelled goes back to the queue.
+ * A stream of messages. It receives only when it is read; a message that arrives as the stream is cancelled goes
+ * back to the queue.
  */
 export function readableOf(receive: Receive, giveBack: GiveBack): ReadableStream<Message> {
   const cancelled = new AbortController();
@@ -57,7 +57,7 @@ export function readableOf(receive: Receive, giveBack: GiveBack): ReadableStream
   }, { highWaterMark: 0 });
 }
 
-/** A stream of what is to be sent. While the queue is full, the writer waits. */
+/** A stream of messages to send. Its writers wait while the queue is full. */
 export function writableOf(send: Send): WritableStream<MessageChunk> {
   return new WritableStream<MessageChunk>({
     write(chunk, { signal }) {

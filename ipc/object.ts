@@ -7,7 +7,7 @@
 import type { Field, Layout, Struct } from "../ffi/struct.ts";
 import type { Key } from "./key.ts";
 
-/** What every `create` takes. */
+/** Options of every `create`. */
 export interface CreateOptions {
   /**
    * The key or name under which other programs find the object.
@@ -22,14 +22,14 @@ export interface CreateOptions {
    */
   mode?: number | undefined;
   /**
-   * Whether disposing the handle removes the object; false for one that is meant to outlive the program.
+   * Whether disposing the handle removes the object; false for an object that is to outlive the program.
    *
    * @default {true}
    */
   owner?: boolean | undefined;
 }
 
-/** What every `openOrCreate` takes. */
+/** Options of every `openOrCreate`. */
 export interface OpenOrCreateOptions {
   /**
    * The permissions of the object if it is created, in octal.
@@ -38,36 +38,36 @@ export interface OpenOrCreateOptions {
    */
   mode?: number | undefined;
   /**
-   * Whether an object that another user made will do. A name can be squatted on, so it will not by default.
+   * Whether to open an object that another user created: any user can take a name first.
    *
    * @default {false}
    */
   allowForeign?: boolean | undefined;
 }
 
-/** What every `setPermissions` takes; what is left out stays as it is. */
+/** What every `setPermissions` changes; what is left out stays as it is. */
 export interface PermissionOptions {
-  /** The number of the user who is to own the object. */
+  /** The id of the new owner. */
   uid?: number | undefined;
-  /** The number of the group that is to own the object. */
+  /** The id of the new group. */
   gid?: number | undefined;
   /** The permissions, in octal. */
   mode?: number | undefined;
 }
 
-/** What every `stat` tells. */
+/** What every `stat` returns. */
 export interface ObjectInfo {
   /** The identifier. */
   readonly id: number;
   /** The key, undefined for a private object. */
   readonly key: number | undefined;
-  /** The number of the user who owns it. */
+  /** The user id of the owner. */
   readonly uid: number;
-  /** The number of the group that owns it. */
+  /** The group id of the owner. */
   readonly gid: number;
-  /** The number of the user who made it. */
+  /** The user id of the creator. */
   readonly creatorUid: number;
-  /** The number of the group of the user who made it. */
+  /** The group id of the creator. */
   readonly creatorGid: number;
   /** The permissions, in octal. */
   readonly mode: number;

@@ -1,5 +1,5 @@
 /**
- * What was acquired of a semaphore: {@linkcode Permit}.
+ * A part of a semaphore that a process owns: {@linkcode Permit}.
  *
  * @module
  */
@@ -16,12 +16,10 @@ export function semaphoreName(handle: Handle, index: number): string {
 }
 
 /**
- * What was acquired of a {@linkcode Semaphore}. Releasing gives back exactly that, once, with the
- * same undo. If its process dies first, the kernel gives it back, unless it was acquired with
- * `{ undo: false }`.
+ * A part of a {@linkcode Semaphore} that was acquired. Releasing gives it back, once, with the same undo. If the
+ * process dies first, the kernel gives it back, unless it was acquired with `{ undo: false }`.
  *
- * A permit belongs to the process: any of its threads may release it, and the end of a thread
- * releases nothing.
+ * A permit belongs to the process: the end of a thread releases nothing, and a child does not inherit it.
  *
  * @example
  * ```ts
@@ -57,7 +55,7 @@ export class Permit implements Disposable {
    * Gives back what was acquired; never waits. Does nothing the second time, nor once the semaphore
    * is removed. Works after the semaphore's handle is disposed, too; if it fails, it can be called again.
    *
-   * @throws {IpcError} ERANGE if the value would pass 32767, as others have added meanwhile.
+   * @throws {IpcError} ERANGE if the value would pass 32767, because other processes have added meanwhile.
    */
   release(): void {
     const handle = this.#handle;

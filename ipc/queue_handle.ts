@@ -29,19 +29,19 @@ import type {
 
 /** What {@linkcode MessageQueue.stat} returns. */
 export interface MessageQueueInfo extends ObjectInfo {
-  /** The number of messages that wait in it. */
+  /** The number of messages in the queue. */
   readonly messages: number;
   /** The number of their bytes. */
   readonly bytes: number;
-  /** The most bytes that it holds. */
+  /** The maximum number of bytes that it holds. */
   readonly maxBytes: number;
-  /** When somebody sent last, undefined for never. */
+  /** The time of the last send, undefined for never. */
   readonly lastSend: Date | undefined;
-  /** When somebody received last, undefined for never. */
+  /** The time of the last receive, undefined for never. */
   readonly lastReceive: Date | undefined;
   /** The process that sent last, 0 for none. */
   readonly lastSendPid: number;
-  /** The process that received last, 0 for none. */
+  /** The process that received last, 0 for none; after a wait by promise, the number of its thread. */
   readonly lastReceivePid: number;
 }
 

@@ -1,5 +1,5 @@
 /**
- * The end of a program: kernel objects outlive it unless somebody removes them.
+ * Removing objects at the end of the program: {@linkcode removeOnExit}.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { getpid, kill, signal } from "../ffi/calls.ts";
 import { handlerOf, SIG_DFL, SIG_IGN } from "../wait/interrupt.ts";
 
-/** What can be removed from the kernel, as semaphores, sets, queues and shared memory can. */
+/** What can be removed from the kernel: semaphores, sets, queues, shared memory, primitives. */
 export interface Removable {
   /** Removes it. */
   remove(): void;
@@ -16,7 +16,7 @@ export interface Removable {
 const registered = new Set<readonly Removable[]>();
 let listening = false;
 
-// SIGTERM first, as Deno takes all three with the first of them, and ignores none any more.
+// SIGTERM first: with the first listener Deno takes over all three, and ignores none of them any more.
 const signals = { SIGTERM: 15, SIGINT: 2, SIGHUP: 1 } as const;
 type Signal = keyof typeof signals;
 
@@ -24,21 +24,22 @@ type Signal = keyof typeof signals;
  * Removes objects when the program ends: at its normal end, by `process.exit()`, at an uncaught error
  * or an unhandled rejection, and on SIGINT, SIGTERM and SIGHUP.
  *
- * - **Exit status:** as without this. A signal that was removed on is raised again and ends the
- *   program; where it does not, in the first process of a container, that exits with 128 + its number.
+ * - **Exit status:** as without this. The signal is raised again and ends the program; where it cannot, in the
+ *   first process of a container, the program exits with 128 + its number.
  * - **Nothing is removed** on SIGKILL, on other signals, by `process.abort()`, or when the runtime
  *   crashes.
  * - **Signals that the program handles** with `process.on` or `process.once`, before the call or
- *   after it, are left to it: the objects go when it exits. Listeners added otherwise are not seen.
- * - **Signals ignored from the start**, as SIGHUP under `nohup`, stay so in Bun. Deno itself lets them
- *   end the program, and then the objects go.
+ *   after it, are left to it: the objects are removed when it exits. Listeners added otherwise are not seen.
+ * - **Signals ignored from the start**, as SIGHUP under `nohup`, stay so in Bun. In Deno they end
+ *   the program, and the objects are removed.
  * - **Errors that the program handles** remove nothing. In Deno a listener of "error" has to be added
  *   before the call for that.
- * - **At exit:** the objects go before the listeners of "exit" are called. Who needs them at the
- *   normal end listens to "beforeExit".
+ * - **At exit:** the objects are removed before the listeners of "exit" are called. What needs them at the normal
+ *   end belongs into a listener of "beforeExit".
+ * - **Tests:** `bun test` fires no exit event, so it removes nothing.
  *
  * Objects that are disposed or removed by then are left alone, so `using` and `removeOnExit` go
- * together. Whatever is registered twice is removed unless both are called off. Call it on the main
+ * together. An object that is registered twice is removed unless both are called off. Call it on the main
  * thread.
  *
  * While a `...Sync` call blocks the thread no listener can run: the call ends with EINTR, and the
@@ -53,7 +54,7 @@ type Signal = keyof typeof signals;
  * ```
  *
  * @param removables The objects.
- * @returns What calls it off when disposed.
+ * @returns A handle; disposing it calls this off.
  */
 export function removeOnExit(...removables: Removable[]): Disposable {
   registered.add(removables);
@@ -66,7 +67,7 @@ function removeAll(): void {
     try {
       object.remove();
     } catch {
-      // It is gone already, or no longer ours to remove.
+      // It is removed already, or this user may not remove it any more.
     }
   }
   registered.clear();
@@ -74,7 +75,7 @@ function removeAll(): void {
 
 function listen(): void {
   listening = true;
-  // First, as a listener of the program that throws or exits keeps the others from being called.
+  // First: a listener of the program that throws or exits keeps the others from being called.
   process.prependListener("exit", removeAll);
   // Ending the program by the runtime's own exit function fires this one alone.
   globalThis.addEventListener?.("unload", removeAll);
@@ -87,11 +88,11 @@ function listenToErrors(): void {
   process.on("uncaughtExceptionMonitor", (_error, origin) => {
     const handled = process.listenerCount("uncaughtException") > 0 ||
       process.hasUncaughtExceptionCaptureCallback();
-    // Other errors may still be handled by who listens to "error".
+    // Other errors may still be handled by a listener of "error".
     if (origin === "unhandledRejection" && !handled) removeAll();
   });
   globalThis.addEventListener?.("error", ({ defaultPrevented, error }) => {
-    // That of a Worker has no error, and becomes an unhandled rejection next.
+    // The event of a Worker has no error, and an unhandled rejection follows.
     if (!defaultPrevented && error !== null) removeAll();
   });
 }
@@ -112,8 +113,8 @@ function listenToSignals(): void {
     process.prependListener(name, listener);
     listeners.set(name, listener);
   }
-  // A listener that takes itself away when it is called, as those of `once` do, counts too. Bun calls
-  // the prepended first, before any is away; Deno calls all in the order they came, and tells who leaves.
+  // A listener of `once`, which removes itself when it is called, counts too. Bun calls prepended listeners first,
+  // before any is removed; Deno calls all in the order in which they came, and reports removals.
   process.on("newListener", (name) => {
     const listener = listeners.get(name);
     if (listener === undefined) return;

@@ -72,11 +72,11 @@ export interface SemaphoreOpenOrCreateOptions extends OpenOrCreateOptions {
   value?: number | undefined;
 }
 
-/** How many wait for a semaphore. */
+/** The waits for a semaphore, as the kernel counts them. */
 export interface SemaphoreWaiting {
-  /** How many wait for it to increase. */
+  /** The number of waits for an increase. */
   readonly forIncrease: number;
-  /** How many wait for it to be 0. */
+  /** The number of waits for 0. */
   readonly forZero: number;
 }
 
@@ -94,14 +94,14 @@ function checkAmount(amount: number, action: string): void {
   checkInteger(amount, 1, SEMVMX, action);
 }
 
-/** Reads whether to undo, undefined if the user does not say. */
+/** Reads whether to undo; undefined unless given. */
 function readUndo(options: UndoOptions | undefined): boolean | undefined {
   if (options === undefined) return undefined;
   checkOptions(options);
   return checkFlag(options.undo, "undo");
 }
 
-/** What is done to a semaphore, as messages say it. */
+/** Actions on a semaphore, for messages. */
 type Verb = "increment" | "decrement" | "acquire" | "wait for 0 in" | "wait for";
 
 function actionOn(name: string, verb: Verb, amount: number): string {
@@ -118,18 +118,20 @@ function actionOn(name: string, verb: Verb, amount: number): string {
 }
 
 /**
- * A counter that processes share: it is never negative, and whoever would make it so waits.
+ * A counter from 0 to 32767 that processes share. A decrement that would make it negative waits.
  *
- * - **Atomic:** every operation happens wholly or not at all, whatever other processes do.
- * - **Undo:** with `undo`, the kernel reverses the operation when this process ends, by SIGKILL too.
- *   Undo belongs to the process: all its threads share it, and the end of a thread reverses nothing.
- * - **Order:** among those who can go on, the kernel serves the one that has waited longest.
- * - **Lifetime:** it outlives its processes. Disposing the handle that created it removes it.
+ * - **Value:** `value` reads it, and sets it, which deletes the undo of all processes.
+ * - **Atomic:** every operation happens as a whole or not at all.
+ * - **Undo:** with `undo`, the kernel reverses the operation when this process ends, even by SIGKILL. Undo
+ *   belongs to the process: its threads share it, the end of a thread reverses nothing, and a child inherits
+ *   nothing.
+ * - **Order:** among the waits that can go on, the kernel serves the longest.
+ * - **Lifetime:** it outlives its processes. Disposing the handle of `create` removes it.
  *
- * `increment` and `decrement` do arithmetic and undo nothing unless asked. `acquire` takes
- * ownership, so it undoes unless told otherwise. Mixing the flags of a pair lets the value drift.
+ * `increment` and `decrement` do arithmetic: they undo only with `{ undo: true }`. `acquire` takes ownership: it
+ * undoes unless given `{ undo: false }`. If the flags of a pair differ, the value drifts.
  *
- * @example How many are busy, whoever is killed
+ * @example Count busy workers, correct even if one is killed
  * ```ts
  * import { Semaphore } from "@sysv/ipc";
  * import { assertEquals } from "@std/assert";
@@ -144,14 +146,14 @@ function actionOn(name: string, verb: Verb, amount: number): string {
  * @see https://man7.org/linux/man-pages/man2/semop.2.html
  */
 export class Semaphore implements Disposable {
-  /** The index in its set: 0, unless it is of `set.at(index)`. */
+  /** The index in its set: 0, unless it was returned by `set.at(index)`. */
   readonly index: number;
-  /** Whether the call that returned this handle created the semaphore: of all `openOrCreate`, one did. */
+  /** Whether the call that returned this handle created the semaphore, which is true in exactly one of all processes. */
   readonly created: boolean;
   readonly #handle: Handle;
-  /** How many semaphores its set has. */
+  /** The number of semaphores of its set. */
   readonly #size: number;
-  /** Whether the handle is this semaphore's own, and ends with it. */
+  /** Whether the handle belongs to this semaphore alone, and ends with it. */
   readonly #ends: boolean;
 
   /** @ignore */
@@ -167,8 +169,8 @@ export class Semaphore implements Disposable {
   /**
    * Creates a semaphore. Disposing the handle removes it, unless `owner` is false.
    *
-   * With a key, a process that dies within `create` leaves a semaphore that nobody can open but
-   * `openOrCreate`, which finishes it.
+   * With a key, a process that dies within `create` leaves a semaphore that only `openOrCreate` can open: it
+   * finishes it.
    *
    * @param options The key, value and mode, and whether the handle owns it.
    * @returns A semaphore with this value.
@@ -195,17 +197,17 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Opens a semaphore, or creates it. Safe against every race: any number of processes may call it
-   * at once, die in it at any moment, or remove the semaphore meanwhile. A value that exists is left
-   * alone. What it made is gone again if it fails.
+   * Opens a semaphore, or creates it. Safe against races and crashes: any number of processes may call it
+   * at once, die in it at any moment, or remove the semaphore meanwhile. A value that exists stays
+   * as it is. If the call fails, an object that it created is removed.
    *
-   * Of a set, it opens the first semaphore. See {@linkcode SemaphoreSet.openOrCreate} for what it
-   * takes for unfinished.
+   * Of a set, it opens the first semaphore. See {@linkcode SemaphoreSet.openOrCreate} for unfinished
+   * sets.
    *
    * @param key The key or name.
    * @param options The value and mode to create it with.
    * @returns A semaphore that this handle does not own.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is a mutex or another structure,
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is a mutex or another structure,
    * EAGAIN if it is a larger set that its creator has not initialised, EACCES, ENOSPC.
    * @throws {RangeError} If the value is not a whole number from 0 to 32767.
    */
@@ -216,7 +218,7 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Takes the identifier of a semaphore that another process made, such as a parent.
+   * Takes a semaphore by the identifier that another process passed.
    *
    * @param id The identifier.
    * @returns A semaphore that this handle does not own.
@@ -227,7 +229,7 @@ export class Semaphore implements Disposable {
     return new Semaphore(internal, setFromId(id, semaphore));
   }
 
-  /** The identifier of the set, by which other processes of this machine can take it. */
+  /** The identifier of the set, which other processes of this machine can pass to `fromId`. */
   get id(): number {
     return this.#handle.id;
   }
@@ -237,7 +239,7 @@ export class Semaphore implements Disposable {
     return this.#handle.key;
   }
 
-  /** The name by which it was opened or created; undefined if that was a number, or nothing. */
+  /** The name by which it was opened or created; undefined if that was a number, or there was none. */
   get name(): string | undefined {
     return this.#handle.givenName;
   }
@@ -250,8 +252,8 @@ export class Semaphore implements Disposable {
   /**
    * The value, from 0 to 32767.
    *
-   * Setting it wipes the undo of every process for this semaphore: what they hold is then not given
-   * back when they end.
+   * Setting it deletes the undo of every process for this semaphore: what they hold is not given back when they
+   * end.
    *
    * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit it.
    * @throws {RangeError} If the value set is not a whole number from 0 to 32767.
@@ -270,7 +272,7 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * How many wait: each waiting process counts, whatever it waits with.
+   * How many waits there are: of equal waits of one thread the kernel sees the first only.
    *
    * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit reading.
    */
@@ -290,8 +292,8 @@ export class Semaphore implements Disposable {
   /**
    * Adds to the value; never waits.
    *
-   * @param by How much, from 1 to 32767.
-   * @param options Whether to undo; not unless asked.
+   * @param by How much, from 1 to 32767, 1 unless given.
+   * @param options Whether to undo, false unless given.
    * @throws {IpcError} ERANGE if the value would pass 32767, EIDRM if it is removed, EACCES.
    */
   increment(by = 1, options?: UndoOptions): void {
@@ -306,11 +308,11 @@ export class Semaphore implements Disposable {
   /**
    * Subtracts from the value, waiting until it is large enough.
    *
-   * @param by How much, from 1 to 32767.
-   * @param options The signal, the timeout, and whether to undo; not unless asked.
+   * @param by How much, from 1 to 32767, 1 unless given.
+   * @param options The signal, the timeout, and whether to undo, false unless given.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with a ReferenceError if the handle is disposed: nothing has changed then. And
-   * with IpcError EIDRM if the semaphore is removed, EACCES.
+   * if the timeout expires, with a ReferenceError if the handle is disposed: nothing has changed then. It
+   * rejects with IpcError EIDRM if the semaphore is removed, EACCES.
    */
   async decrement(by = 1, options?: OperationOptions): Promise<void> {
     if (!isAmount(by)) checkAmount(by, this.#action("decrement", by));
@@ -321,9 +323,9 @@ export class Semaphore implements Disposable {
   /**
    * Subtracts from the value, blocking the thread until it is large enough.
    *
-   * @param by How much, from 1 to 32767.
-   * @param options The timeout, and whether to undo; not unless asked.
-   * @throws {DOMException} "TimeoutError" if the time is up: nothing has changed.
+   * @param by How much, from 1 to 32767, 1 unless given.
+   * @param options The timeout, and whether to undo, false unless given.
+   * @throws {DOMException} "TimeoutError" if the timeout expires: nothing has changed.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
   decrementSync(by = 1, options?: SyncOperationOptions): void {
@@ -333,11 +335,11 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Subtracts from the value if it is large enough.
+   * Subtracts from the value if it is large enough; never waits.
    *
-   * @param by How much, from 1 to 32767.
-   * @param options Whether to undo; not unless asked.
-   * @returns Whether it was.
+   * @param by How much, from 1 to 32767, 1 unless given.
+   * @param options Whether to undo, false unless given.
+   * @returns Whether it was large enough.
    * @throws {IpcError} EIDRM if it is removed, EACCES.
    */
   tryDecrement(by = 1, options?: UndoOptions): boolean {
@@ -349,7 +351,7 @@ export class Semaphore implements Disposable {
    * Waits until the value is 0.
    *
    * @param options The signal and the timeout.
-   * @returns A promise that rejects as that of `decrement`.
+   * @returns A promise that rejects as `decrement` does.
    */
   async waitForZero(options?: WaitOptions): Promise<void> {
     return await this.#take(0, false, readWaitOptions(options), "wait for 0 in", noop);
@@ -359,7 +361,7 @@ export class Semaphore implements Disposable {
    * Waits until the value is 0, blocking the thread.
    *
    * @param options The timeout.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
   waitForZeroSync(options?: TimeoutOptions): void {
@@ -367,9 +369,9 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Tests whether the value is 0, as one operation of the kernel.
+   * Returns whether the value is 0, as an operation of the kernel: it needs no permission but to read.
    *
-   * @returns Whether it is.
+   * @returns Whether the condition holds.
    * @throws {IpcError} EIDRM if it is removed, EACCES.
    */
   tryWaitForZero(): boolean {
@@ -381,7 +383,7 @@ export class Semaphore implements Disposable {
    *
    * @param min How much, from 1 to 32767.
    * @param options The signal and the timeout.
-   * @returns A promise that rejects as that of `decrement`.
+   * @returns A promise that rejects as `decrement` does.
    */
   async waitForAtLeast(min: number, options?: WaitOptions): Promise<void> {
     checkAmount(min, this.#action("wait for", min));
@@ -395,7 +397,7 @@ export class Semaphore implements Disposable {
    *
    * @param min How much, from 1 to 32767.
    * @param options The timeout.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
   waitForAtLeastSync(min: number, options?: TimeoutOptions): void {
@@ -405,10 +407,10 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Tests whether the value is at least so much, as one operation of the kernel; changes nothing.
+   * Returns whether the value is at least so much, as an operation of the kernel; changes nothing.
    *
    * @param min How much, from 1 to 32767.
-   * @returns Whether it is.
+   * @returns Whether the condition holds.
    * @throws {IpcError} EIDRM if it is removed, EACCES.
    */
   tryWaitForAtLeast(min: number): boolean {
@@ -420,9 +422,9 @@ export class Semaphore implements Disposable {
   /**
    * Takes ownership of a part of the value, waiting until it is large enough.
    *
-   * @param count How much, from 1 to 32767.
-   * @param options The signal, the timeout, and whether to undo; it does unless told otherwise.
-   * @returns A promise of a permit, to release with `using`; it rejects as that of `decrement`.
+   * @param count How much, from 1 to 32767, 1 unless given.
+   * @param options The signal, the timeout, and whether to undo, true unless given.
+   * @returns A promise of a permit, to release with `using`; it rejects as `decrement` does.
    */
   async acquire(count = 1, options?: OperationOptions): Promise<Permit> {
     if (!isAmount(count)) checkAmount(count, this.#action("acquire", count));
@@ -434,10 +436,10 @@ export class Semaphore implements Disposable {
   /**
    * Takes ownership of a part of the value, blocking the thread until it is large enough.
    *
-   * @param count How much, from 1 to 32767.
-   * @param options The timeout, and whether to undo; it does unless told otherwise.
+   * @param count How much, from 1 to 32767, 1 unless given.
+   * @param options The timeout, and whether to undo, true unless given.
    * @returns A permit, to release with `using`.
-   * @throws {DOMException} "TimeoutError" if the time is up: nothing has changed.
+   * @throws {DOMException} "TimeoutError" if the timeout expires: nothing has changed.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
    */
   acquireSync(count = 1, options?: SyncOperationOptions): Permit {
@@ -448,10 +450,10 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Takes ownership of a part of the value if it is large enough.
+   * Takes ownership of a part of the value if it is large enough; never waits.
    *
-   * @param count How much, from 1 to 32767.
-   * @param options Whether to undo; it does unless told otherwise.
+   * @param count How much, from 1 to 32767, 1 unless given.
+   * @param options Whether to undo, true unless given.
    * @returns A permit, to release with `using`, or undefined.
    * @throws {IpcError} EIDRM if it is removed, EACCES.
    */
@@ -483,7 +485,7 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Removes the semaphore, now, and with it the whole set: whoever waits gets EIDRM.
+   * Removes the semaphore, now, and with it the whole set: pending waits, in all processes, end with EIDRM.
    *
    * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
    * is removed already.
@@ -492,7 +494,7 @@ export class Semaphore implements Disposable {
     this.#handle.remove();
   }
 
-  /** Ends the handle, and removes the semaphore if the handle owns it. One of `set.at(index)` ends with its set. */
+  /** Ends the handle, and removes the semaphore if the handle owns it. Does nothing for `set.at(index)`. */
   [Symbol.dispose](): void {
     if (this.#ends) this.#handle.dispose();
   }
@@ -523,7 +525,7 @@ export class Semaphore implements Disposable {
     throw this.#handle.error(-result, "semop", this.#action(verb, amount));
   }
 
-  /** Returns false if there was not enough; throws if it was something else. */
+  /** Returns false if the value was too small; throws any other error. */
   #refuses(result: number, verb: Verb, amount: number): false {
     if (result === -errors.EAGAIN) return false;
     return this.#fail(result, verb, amount);

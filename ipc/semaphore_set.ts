@@ -30,7 +30,7 @@ import { operate, operateSync, readValues, tryOperate } from "./steps.ts";
 /** Options of {@linkcode SemaphoreSet.open} and {@linkcode SemaphoreSet.fromId}. */
 export interface SemaphoreSetOpenOptions {
   /**
-   * What the set has to be.
+   * The kind that the set must have.
    *
    * @default {"set"}
    */
@@ -39,27 +39,28 @@ export interface SemaphoreSetOpenOptions {
 
 /** Options of {@linkcode SemaphoreSet.create}. */
 export interface SemaphoreSetCreateOptions extends CreateOptions, SemaphoreSetOpenOptions {
-  /** The values to start with, each from 0 to 32767. */
+  /** The first values, each from 0 to 32767. */
   values: readonly number[];
 }
 
 /** Options of {@linkcode SemaphoreSet.openOrCreate}. */
 export interface SemaphoreSetOpenOrCreateOptions
   extends OpenOrCreateOptions, SemaphoreSetOpenOptions {
-  /** The values to start with if it is created, each from 0 to 32767. */
+  /** The first values if it is created, each from 0 to 32767. */
   values: readonly number[];
 }
 
 const action = (name: string) => `operate on ${name}`;
 
 /**
- * Several semaphores that change together: any number of operations in one atomic step, which waits
- * until all of them can happen, and which nobody ever sees half done.
+ * Several semaphores that change together: any number of operations in one atomic step, which waits until all of
+ * them can happen. No process ever sees a part of a step.
  *
- * What is said of {@linkcode Semaphore} on undo, order and lifetime holds for sets.
+ * `values` reads all values at one moment, and sets them, which deletes the undo of all processes. Undo, order and
+ * lifetime are as for a {@linkcode Semaphore}.
  *
- * A set has one semaphore more than `size`, the last, which tells this module what the set is. Sets
- * of other programs have none and are taken whole, as they are.
+ * A set has one semaphore more than `size`, the last, which says what the set is. Sets of other
+ * programs have none and are used as they are.
  *
  * @example From one account to another
  * ```ts
@@ -76,7 +77,7 @@ const action = (name: string) => `operate on ${name}`;
 export class SemaphoreSet implements Disposable {
   /** The number of semaphores. */
   readonly size: number;
-  /** Whether the call that returned this handle created the set: of all `openOrCreate`, one did. */
+  /** Whether the call that returned this handle created the set, which is true in exactly one of all processes. */
   readonly created: boolean;
   readonly #handle: Handle;
   readonly #found: FoundSet;
@@ -99,8 +100,8 @@ export class SemaphoreSet implements Disposable {
   /**
    * Creates a set. Disposing the handle removes it, unless `owner` is false.
    *
-   * With a key, a process that dies within `create` leaves a set that nobody can open but
-   * `openOrCreate`, which finishes it.
+   * With a key, a process that dies within `create` leaves a set that only `openOrCreate` can open: it finishes
+   * it.
    *
    * @param options The values, kind, key and mode, and whether the handle owns it.
    * @returns A set with these values.
@@ -120,7 +121,7 @@ export class SemaphoreSet implements Disposable {
    * Opens a set that exists.
    *
    * @param key The key or name.
-   * @param options What it has to be.
+   * @param options The kind that it must have.
    * @returns A set that this handle does not own.
    * @throws {IpcError} ENOENT if there is none, EACCES if its mode does not permit reading, EAGAIN if
    * its creator has not initialised it, EINVAL if it is of another kind.
@@ -131,18 +132,17 @@ export class SemaphoreSet implements Disposable {
   }
 
   /**
-   * Opens a set, or creates it. Safe against every race: any number of processes may call it at
-   * once, die in it at any moment, or remove the set meanwhile. Values that exist are left alone.
-   * What it made is gone again if it fails.
+   * Opens a set, or creates it. Safe against races and crashes: any number of processes may call it at
+   * once, die in it at any moment, or remove the set meanwhile. Values that exist stay as they are.
+   * If the call fails, an object that it created is removed.
    *
-   * A set that its creator left unfinished is finished with these values. So is another program's if
-   * it has exactly one semaphore more than `values`, all 0, and nobody has operated on it: the two
-   * cannot be told apart.
+   * A set that its creator left unfinished is finished with these values. So is a set of another program with
+   * exactly one semaphore more than `values`, all 0, on which no process has operated yet: the two look the same.
    *
    * @param key The key or name.
    * @param options The values, kind and mode to create it with.
    * @returns A set that this handle does not own; it may be larger than `values`.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is smaller or of another kind,
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is smaller or of another kind,
    * EAGAIN if it is larger and its creator has not initialised it, EACCES, ENOSPC, E2BIG if it has
    * more values above 0 than one semop can set (SEMOPM less 2, usually 498).
    * @throws {RangeError} If a value is not a whole number from 0 to 32767.
@@ -154,10 +154,10 @@ export class SemaphoreSet implements Disposable {
   }
 
   /**
-   * Takes the identifier of a set that another process made, such as a parent.
+   * Takes a set by the identifier that another process passed.
    *
    * @param id The identifier.
-   * @param options What it has to be.
+   * @param options The kind that it must have.
    * @returns A set that this handle does not own.
    * @throws {IpcError} EIDRM if no set has it, EACCES if its mode does not permit reading, EAGAIN if
    * its creator has not initialised it, EINVAL if it is of another kind.
@@ -167,7 +167,7 @@ export class SemaphoreSet implements Disposable {
     return new SemaphoreSet(internal, setFromId(id, wanted(options?.kind)));
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
+  /** The identifier, which other processes of this machine can pass to `fromId`. */
   get id(): number {
     return this.#handle.id;
   }
@@ -177,7 +177,7 @@ export class SemaphoreSet implements Disposable {
     return this.#handle.key;
   }
 
-  /** The name by which it was opened or created; undefined if that was a number, or nothing. */
+  /** The name by which it was opened or created; undefined if that was a number, or there was none. */
   get name(): string | undefined {
     return this.#handle.givenName;
   }
@@ -204,7 +204,7 @@ export class SemaphoreSet implements Disposable {
   /**
    * All values at one moment, each from 0 to 32767.
    *
-   * Setting them wipes the undo of every process for the set.
+   * Setting them deletes the undo of every process for the set.
    *
    * @throws {IpcError} EIDRM if it is removed, EACCES if its mode does not permit it.
    * @throws {RangeError} If there are more or fewer than `size`, or one is not a whole number from 0 to 32767.
@@ -241,8 +241,8 @@ export class SemaphoreSet implements Disposable {
    * @param operations They are tried in order, so that `+1` before `-1` of the same semaphore can always happen.
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
-   * if the time is up, with a ReferenceError if the handle is disposed: nothing has changed then. And
-   * with IpcError EIDRM if the set is removed, ERANGE if a value would pass 32767, E2BIG if they are
+   * if the timeout expires, with a ReferenceError if the handle is disposed: nothing has changed then. It
+   * rejects with IpcError EIDRM if the set is removed, ERANGE if a value would pass 32767, E2BIG if there are
    * more than the system allows (SEMOPM, 500), EACCES.
    */
   async operate(operations: readonly SemaphoreOperation[], options?: WaitOptions): Promise<void> {
@@ -254,7 +254,7 @@ export class SemaphoreSet implements Disposable {
    *
    * @param operations They are tried in order, so that `+1` before `-1` of the same semaphore can always happen.
    * @param options The timeout.
-   * @throws {DOMException} "TimeoutError" if the time is up: nothing has changed.
+   * @throws {DOMException} "TimeoutError" if the timeout expires: nothing has changed.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, ERANGE if a
    * value would pass 32767, E2BIG if they are more than the system allows (SEMOPM, 500), EACCES.
    */
@@ -263,7 +263,7 @@ export class SemaphoreSet implements Disposable {
   }
 
   /**
-   * Performs operations in one atomic step if all can happen at once.
+   * Performs operations in one atomic step if all can happen at once; never waits.
    *
    * @param operations They are tried in order.
    * @returns Whether they happened; if not, none did.
@@ -295,7 +295,7 @@ export class SemaphoreSet implements Disposable {
   }
 
   /**
-   * Removes the set, now: whoever waits gets EIDRM.
+   * Removes the set, now: pending waits, in all processes, end with EIDRM.
    *
    * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
    * is removed already.

@@ -44,7 +44,7 @@ export interface FoundSet {
   readonly created: boolean;
 }
 
-/** What a set has to be: its kind, and what messages call it. */
+/** The kind that a set must have, and its name in messages. */
 export interface Wanted {
   readonly kind: SetKind;
   readonly noun: string;
@@ -60,7 +60,7 @@ export function wanted(kind: SetKind = "set"): Wanted {
 export interface SemaphoreInfo extends ObjectInfo {
   /** The number of semaphores in the set. */
   readonly size: number;
-  /** When somebody operated on the set last, undefined for never. */
+  /** The time of the last operation on the set, undefined for never. */
   readonly lastOperation: Date | undefined;
 }
 
@@ -163,7 +163,7 @@ function unfinished(noun: string, size: number, mode: number) {
   return { noun, size, mode: mode & 0o666, flags: UNFINISHED };
 }
 
-/** Why a set cannot be created: no semop can initialise it, so that nobody could finish it. */
+/** Why a set cannot be created: no semop can initialise it, so no process could finish it. */
 function impossible(values: readonly number[], noun: string, key: Key): Error | undefined {
   const { semopm = Infinity } = semInfo(abi.constants.IPC_INFO);
   if (operationsToFinish(values) <= semopm) return undefined;

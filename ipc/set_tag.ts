@@ -1,13 +1,13 @@
 /**
- * The tag: how a semaphore set of this module tells what it is, and that it is finished.
+ * The tag: a semaphore that says what a set is, and that it is finished.
  *
  * A set has one semaphore more than it shows, the last. It is 0 until the set is initialised and
- * then a number for what the set is. Initialisation is one atomic semop that does nothing unless all
- * is still zero, so whoever comes first does it, and a creator that dies before leaves a set which
- * the next `openOrCreate` finishes.
+ * then a number for the kind of the set. Initialisation is one atomic semop that succeeds only while all values are
+ * still 0, so the first process performs it, and a creator that dies before leaves a set that the next
+ * `openOrCreate` finishes.
  *
  * Until then the mode of a set with a key shows that it is one of ours: execute permission for the
- * group and nobody else, which means nothing to semaphores, is dropped once the set is initialised.
+ * group alone, which means nothing to semaphores. It is dropped once the set is initialised.
  *
  * @module
  */
@@ -22,7 +22,7 @@ import { checkWord } from "../ffi/check.ts";
 import { type ErrorCode, ipcError } from "../ffi/error.ts";
 import type { Handle } from "./handle.ts";
 
-/** What a semaphore set is. Each is a class of this module, but for `"set"`, which any values are. */
+/** The kind of a semaphore set: a class of `@sysv/ipc/sync`, or `"set"`, whose values can mean anything. */
 export type SetKind =
   | "set"
   | "mutex"
@@ -62,7 +62,7 @@ export function checkKind(kind: SetKind): void {
 export const UNFINISHED = 0o010;
 const EXECUTE = 0o111;
 
-/** What a set turned out to be. */
+/** The kind and size of a set. */
 export interface Shape {
   /** The number of semaphores that are the user's. */
   readonly size: number;
@@ -70,7 +70,7 @@ export interface Shape {
   readonly tag: number | undefined;
 }
 
-/** Initialises a set that nobody else knows of yet. */
+/** Initialises a set that no other process can find. */
 export function initialisePrivate(handle: Handle, values: readonly number[], kind: SetKind): Shape {
   writeAll(handle, [...values, tags[kind]]);
   return { size: values.length, tag: tags[kind] };
@@ -108,7 +108,7 @@ export function finish(
   for (;;) {
     const { count, tag, zero, untouched, marked } = inspect(handle);
     if (kinds.has(tag)) return found({ size: count - 1, tag });
-    // Without its mark, a set of the right size on which nobody has operated is one whose creator died too.
+    // A set of the right size without a mark, on which no process has operated, is one whose creator died too.
     const unfinished = zero && (marked || (untouched && count === values.length + 1));
     if (!unfinished) return found({ size: count, tag: undefined });
     if (count <= values.length) throw wrongSize(handle, count - 1, values.length);
@@ -140,7 +140,7 @@ interface Inspection {
   tag: number;
   /** Whether all values are 0, among more than one. */
   zero: boolean;
-  /** Whether nobody has operated on it. */
+  /** Whether no process has operated on it. */
   untouched: boolean;
   /** Whether its mode says that it is ours and not initialised. */
   marked: boolean;
@@ -218,12 +218,12 @@ export function tooMany(action: string, subject: { key?: number | undefined; id?
   });
 }
 
-/** How many operations initialise a set, at least. */
+/** The minimum number of operations that initialise a set. */
 export function operationsToFinish(values: readonly number[]): number {
   return 2 + values.filter((value) => value !== 0).length;
 }
 
-/** Initialises the set in one step, and tells whether it was this call that did. */
+/** Initialises the set in one step, and returns whether this call did it. */
 function initialise(handle: Handle, values: readonly number[], kind: SetKind): boolean {
   const last = values.length;
   const additions = [...values, tags[kind]].flatMap((value, index) =>
@@ -232,7 +232,7 @@ function initialise(handle: Handle, values: readonly number[], kind: SetKind): b
   const zeros = Array.from({ length: last + 1 }, (_, index) => [index, 0, IPC_NOWAIT]);
   let result = attempt(handle.id, pack([...zeros, ...additions].flat()));
   if (result === -errors.E2BIG) {
-    // One semop has no room for all tests of a large set: the tag's is the one that counts.
+    // One semop has no room for all tests of a large set: the test of the tag is the one that counts.
     result = attempt(handle.id, pack([...zeros.slice(-1), ...additions].flat()));
   }
   if (result === -errors.EAGAIN) return false;
@@ -243,8 +243,8 @@ function initialise(handle: Handle, values: readonly number[], kind: SetKind): b
 }
 
 /**
- * Drops the mark. A creator that dies before leaves it on a set that has its tag, where it means
- * nothing. Whoever may not change the mode leaves it too.
+ * Drops the mark. A creator that dies before that leaves it on a finished set, where it means nothing; so does a
+ * process that may not change the mode.
  */
 function unmark(handle: Handle): void {
   const { type, id } = handle;

@@ -32,14 +32,14 @@ export interface SharedMemoryCreateOptions extends CreateOptions {
   /** The size in bytes, at least 1, and at most what an `ArrayBuffer` holds: 4 GiB in Bun. */
   size: number;
   /**
-   * Whether to take it from the huge pages of the system (Linux).
+   * Whether to allocate it from the huge pages of the system (Linux).
    *
    * @default {false}
    */
   hugePages?: boolean | undefined;
   /**
-   * Whether the kernel frees it with its last user, whatever ends that (Linux). Processes that
-   * are handed its `id` can attach it as long as one has it attached. Only without a key.
+   * Whether the kernel frees it with its last user, even after SIGKILL (Linux). Other processes can attach it by
+   * its `id` as long as one has it attached. Only without a key.
    *
    * @default {false}
    */
@@ -49,7 +49,7 @@ export interface SharedMemoryCreateOptions extends CreateOptions {
 /** Options of {@linkcode SharedMemory.open} and {@linkcode SharedMemory.fromId}. */
 export interface SharedMemoryOpenOptions {
   /**
-   * Whether to attach it for reading only: then there is `read`, and no live buffer.
+   * Whether to attach it for reading only: then there is `read()`, but no live `buffer`.
    *
    * @default {false}
    */
@@ -59,8 +59,8 @@ export interface SharedMemoryOpenOptions {
 /** Options of {@linkcode SharedMemory.openOrCreate}. */
 export interface SharedMemoryOpenOrCreateOptions extends OpenOrCreateOptions {
   /**
-   * The size in bytes, at least 1, and at most what an `ArrayBuffer` holds (4 GiB in Bun): of a new
-   * one, and the least of one that exists.
+   * The size in bytes, at least 1, and at most what an `ArrayBuffer` holds (4 GiB in Bun). A segment
+   * that exists must have at least this size.
    */
   size: number;
 }
@@ -69,15 +69,15 @@ export interface SharedMemoryOpenOrCreateOptions extends OpenOrCreateOptions {
  * Memory that processes share: what one writes, the others see at once.
  *
  * - **Live:** `buffer` and `bytes` are the memory itself. `Atomics` on typed arrays over it work
- *   between processes, but for `Atomics.wait` and `notify`: combine it with a semaphore to wait.
- * - **While others write:** only access elements, use `Atomics`, `set` and `slice` on live memory. What
- *   looks twice, such as a `TextDecoder`, which measures before it decodes, can kill the process when
- *   the text changes in between: give it what `read()` gives.
+ *   between processes, except `Atomics.wait` and `notify`: wait with a semaphore.
+ * - **While others write:** use element access, `Atomics`, `set` and `slice` alone on live memory. A `TextDecoder`
+ *   measures before it decodes, and can kill the process if the text changes in between: decode what `read()`
+ *   returns.
  * - **Start:** new memory is all zero.
- * - **Safe to leave:** detaching ends all views, whatever still works on them: see `detach`.
+ * - **Safe to detach:** all views have length 0 afterwards: see `detach`.
  * - **Death:** the memory keeps what a killed process has written, finished or not.
- * - **Lifetime:** it outlives its processes. Disposing the handle that created it removes it: others
- *   keep what they have attached, and the kernel frees it with the last of them.
+ * - **Lifetime:** it outlives its processes. Disposing the handle of `create` removes it: other processes keep what
+ *   they have attached, and the kernel frees it with the last attachment.
  *
  * @example
  * ```ts
@@ -115,9 +115,9 @@ export class SharedMemory implements Disposable {
    * Creates a segment and attaches it. Disposing the handle detaches and removes it, unless `owner` is false.
    *
    * @throws {IpcError} EEXIST if the key is taken, EINVAL if the system allows no such size (SHMMAX),
-   * ENOSPC if a limit of the system is reached, ENOMEM if there is not as much memory or not as many
-   * huge pages, EPERM if this process may take no huge pages.
-   * @throws {RangeError} If it is more than an `ArrayBuffer` holds: nothing is left of it then.
+   * ENOSPC if a limit of the system is reached, ENOMEM if there is too little memory or too few huge
+   * pages, EPERM if this process may not use huge pages.
+   * @throws {RangeError} If it is more than an `ArrayBuffer` holds: then nothing is created.
    * @throws {TypeError} If it is ephemeral and has a key.
    */
   static create(options: SharedMemoryCreateOptions): SharedMemory {
@@ -158,8 +158,8 @@ export class SharedMemory implements Disposable {
    *
    * @param key The key or name.
    * @param options The size and mode to create it with.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is smaller, EACCES, ENOSPC, ENOMEM.
-   * @throws {RangeError} If it is more than an `ArrayBuffer` holds: what was created is removed then.
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is smaller, EACCES, ENOSPC, ENOMEM.
+   * @throws {RangeError} If it is more than an `ArrayBuffer` holds: then nothing is created.
    */
   static openOrCreate(key: Key, options: SharedMemoryOpenOrCreateOptions): SharedMemory {
     checkOptions(options);
@@ -171,7 +171,7 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * Takes the identifier of a segment that another process made, such as a parent, and attaches it.
+   * Attaches a segment by the identifier that another process passed.
    *
    * @param id The identifier.
    * @param options Whether for reading only.
@@ -183,7 +183,7 @@ export class SharedMemory implements Disposable {
     return new SharedMemory(internal, attach(fromId(sharedMemory, id), undefined, readonly));
   }
 
-  /** The identifier, by which other processes of this machine can take it. */
+  /** The identifier, which other processes of this machine can pass to `fromId`. */
   get id(): number {
     return this.#handle.id;
   }
@@ -193,12 +193,12 @@ export class SharedMemory implements Disposable {
     return this.#handle.key;
   }
 
-  /** The name by which it was opened or created; undefined if that was a number, or nothing. */
+  /** The name by which it was opened or created; undefined if that was a number, or there was none. */
   get name(): string | undefined {
     return this.#handle.givenName;
   }
 
-  /** Whether the call that returned this handle created the segment: of all `openOrCreate`, one did. */
+  /** Whether the call that returned this handle created the segment, which is true in exactly one of all processes. */
   get created(): boolean {
     return this.#handle.created;
   }
@@ -214,8 +214,8 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * The memory itself. While others write to it, only access elements, use `Atomics`, `set` and
-   * `slice`, and decode what `read` gives.
+   * The memory itself. While others write to it, use element access, `Atomics`, `set` and `slice` alone, and
+   * decode what `read()` returns.
    *
    * @throws {TypeError} If it is attached for reading only: a write would kill the process.
    * @throws {ReferenceError} If it is detached, or its buffer was transferred.
@@ -225,8 +225,8 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * The memory itself, byte by byte. While others write to it, only access elements, use `Atomics`,
-   * `set` and `slice`, and decode what `read` gives.
+   * The memory itself, as bytes. While others write to it, use element access, `Atomics`, `set` and `slice`
+   * alone, and decode what `read()` returns.
    *
    * @throws {TypeError} If it is attached for reading only: a write would kill the process.
    * @throws {ReferenceError} If it is detached, or its buffer was transferred.
@@ -240,11 +240,11 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * Copies bytes out of the memory, which is safe whoever writes meanwhile, though not atomic. Reading
-   * past the end gives what there is.
+   * Copies bytes out of the memory. That is safe while others write, though not atomic. Reading past the end
+   * returns what there is.
    *
-   * @param offset Where to begin, in bytes.
-   * @param length How many bytes; to the end if left out.
+   * @param offset Where to begin, in bytes, 0 unless given.
+   * @param length How many bytes, up to the end unless given.
    * @throws {RangeError} If the offset is not within the memory, or the length is negative.
    * @throws {ReferenceError} If it is detached, or its buffer was transferred.
    */
@@ -263,7 +263,7 @@ export class SharedMemory implements Disposable {
    * Copies bytes into the memory, not atomically: all, or none if they do not fit.
    *
    * @param data Text, written as UTF-8, or bytes.
-   * @param offset Where to begin, in bytes.
+   * @param offset Where to begin, in bytes, 0 unless given.
    * @throws {RangeError} If they do not fit.
    * @throws {TypeError} If it is attached for reading only.
    * @throws {ReferenceError} If it is detached, or its buffer was transferred.
@@ -288,15 +288,14 @@ export class SharedMemory implements Disposable {
    * Detaches the memory, now. Does nothing the second time.
    *
    * - **Views:** their length is 0 from then on.
-   * - **Calls under way** of the runtime, such as a `zlib.gzip` or `fs.write` of the memory, go on with
-   *   zeros of this process alone, so await them first if it matters. While a call keeps the buffer, as
-   *   some do in Bun, its views keep their length, and show those zeros.
+   * - **Calls of the runtime** that still work on the memory, such as `zlib.gzip` or `fs.write`, go on with zeros:
+   *   await them first. While such a call keeps the buffer, as some do in Bun, its views keep their length, and
+   *   show those zeros.
    * - **Transferred buffers** (`postMessage`, `structuredClone`, `transfer()`) hold such zeros, too.
-   * - **Where that cannot be** (macOS, huge pages), it fails with EBUSY and leaves the memory attached if
-   *   its buffer is kept or was transferred. In Deno await all calls under way there: one that goes on
-   *   crashes.
+   * - **On macOS and with huge pages** it throws EBUSY, and leaves the memory attached, if its buffer is kept or
+   *   was transferred. In Deno await all calls first there: one that goes on crashes.
    *
-   * The zeros last longer than any call does: until this process has detached 16 GiB or 4,096 segments more.
+   * The zeros stay until this process has detached 16 GiB or 4096 segments more.
    *
    * @throws {IpcError} EBUSY if the memory is in use and the system cannot detach it then.
    */
@@ -327,7 +326,7 @@ export class SharedMemory implements Disposable {
   /**
    * Keeps the memory from being swapped out (Linux).
    *
-   * @throws {IpcError} EPERM if this process may lock none, ENOMEM if not as much (RLIMIT_MEMLOCK),
+   * @throws {IpcError} EPERM if this process may not lock memory, ENOMEM if not as much (RLIMIT_MEMLOCK),
    * ENOSYS if the system cannot.
    */
   lock(): void {
@@ -349,15 +348,15 @@ export class SharedMemory implements Disposable {
   }
 
   /**
-   * Removes the segment: nobody can open it any more. The memory stays attached here and elsewhere
-   * until everyone has detached it.
+   * Removes the segment: it cannot be opened any more. The memory stays usable where it is attached, until it is
+   * detached.
    *
    * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
    * is removed already.
    */
   remove(): void {
     this.#handle.check();
-    // Linux removes it as often as one likes while it is attached.
+    // Linux removes it again and again while it is attached.
     if (isMarked(this.#handle)) {
       throw this.#handle.error(errors.EIDRM, "shmctl", `remove ${this.#handle.name}`);
     }
