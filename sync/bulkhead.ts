@@ -65,6 +65,7 @@ const resize = (tickets: number): Action => (name) => `resize ${name} to ${ticke
 const describe: Action = (name) => `describe ${name}`;
 
 const releaseTicket = releaseBy(flows.release(protocol), release);
+const unregistering = releaseBy(flows.unregister(protocol), unregister, "registered");
 
 /**
  * No ticket in time: `acquire`, `acquireSync` and `run` of a {@linkcode Bulkhead} throw it when their own timeout
@@ -163,7 +164,7 @@ export class Bulkhead extends Primitive {
   /** The tickets for each registered worker, if a quota is the rule. */
   readonly quota: number | undefined;
   readonly #engine: Engine;
-  #registered = false;
+  #registration: Guard | undefined;
 
   /**
    * Makes a bulkhead of semaphores that start with 16383 and the tickets, the tickets, and 0.
@@ -260,19 +261,18 @@ export class Bulkhead extends Primitive {
    * @throws {IpcError} EIDRM if the bulkhead is removed.
    */
   register(): void {
-    if (this.#registered) return;
+    if (this.#registration !== undefined) return;
     runSync(this.#engine, flows.register(protocol, this.quota), register);
-    this.#registered = true;
+    this.#registration = new Guard(internal, this.#engine, unregistering);
   }
 
   /** Ends the registration of this handle. Does nothing the second time, nor once the bulkhead is removed. */
   unregister(): void {
-    if (!this.#registered) return;
-    const engine = this.#engine;
-    runSync(engine, flows.unregister(protocol), unregister);
-    this.#registered = false;
+    if (this.#registration === undefined) return;
+    this.#registration.release();
+    this.#registration = undefined;
     try {
-      runSync(engine, flows.adjust(protocol, this.quota), unregister);
+      runSync(this.#engine, flows.adjust(protocol, this.quota), unregister);
     } catch (error) {
       ignoreRemoval(error);
     }
@@ -382,8 +382,8 @@ export class Bulkhead extends Primitive {
 
   /** Unregisters, ends the handle, and removes the bulkhead if the handle owns it. A permit stays good. */
   override [Symbol.dispose](): void {
-    if (this.#registered) runSync(this.#engine, flows.unregister(protocol), unregister);
-    this.#registered = false;
+    this.#registration?.release();
+    this.#registration = undefined;
     super[Symbol.dispose]();
   }
 

@@ -112,6 +112,16 @@ export class Engine implements Target {
     throw this.error("EAGAIN", action, "somebody else has set its values: nothing is given back");
   }
 
+  /** Does what the kernel would at the death of this process, as far as it can be done. */
+  undo(step: PackedStep): void {
+    if (this.#found === undefined) return;
+    try {
+      tryLate(this.#found, step, () => "");
+    } catch {
+      // It is removed, or nobody may change it any more: the program ends anyway.
+    }
+  }
+
   spoilt(values: readonly number[], action: Action): Error {
     const reason = `its values ${values.join(", ")} are none that it can have: remove it`;
     return this.error("EINVAL", action, reason);

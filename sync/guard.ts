@@ -6,6 +6,7 @@
 
 import { checkFunction } from "../ffi/check.ts";
 import { checkInternal } from "../ipc/internal.ts";
+import { isMainThread } from "../wait/interrupt.ts";
 import { type Action, type PackedStep, packStep } from "../ipc/steps.ts";
 import type { Engine } from "./engine.ts";
 import type { Flow } from "./flow.ts";
@@ -15,10 +16,12 @@ import type { Step } from "./protocols.ts";
 export interface Release {
   readonly step: Step;
   readonly packed: PackedStep;
+  /** What the kernel would do of it, if the process died instead. */
+  readonly undone: PackedStep;
   /** What that is, for messages. */
   readonly action: Action;
   /** What this thread then holds less of, and by how much. */
-  readonly counts: "held" | "writing";
+  readonly counts: "held" | "writing" | "registered";
   readonly amount: number;
 }
 
@@ -32,8 +35,13 @@ export function releaseBy(
   const { value: request } = flow.next(null);
   const { ask, step } = request as { ask: unknown; step: Step };
   if (ask !== "give back") throw new TypeError("Cannot release by a flow that does more than that");
-  return { step, packed: packStep(step), action, counts, amount };
+  const undone = packStep(step.filter(({ undo }) => undo));
+  return { step, packed: packStep(step), undone, action, counts, amount };
 }
+
+/** The guard that was made last of those that are not released; each knows the one before. */
+let latest: Guard | undefined;
+let listening = false;
 
 /** Runs a function with a guard, which is released when the function, or its promise, is done. */
 export async function runWith<Taken extends Guard, Result>(
@@ -71,6 +79,8 @@ export class Guard implements Disposable {
   #engine: Engine | undefined;
   readonly #release: Release;
   #lost: AbortController | undefined;
+  #before: Guard | undefined;
+  #after: Guard | undefined;
 
   /** @ignore */
   constructor(token: symbol, engine: Engine, release: Release) {
@@ -78,6 +88,10 @@ export class Guard implements Disposable {
     this.#engine = engine;
     this.#release = release;
     engine.local[release.counts] += release.amount;
+    this.#before = latest;
+    if (latest !== undefined) latest.#after = this;
+    latest = this;
+    if (!listening) Guard.#listen();
   }
 
   /**
@@ -108,6 +122,32 @@ export class Guard implements Disposable {
     this.#engine = undefined;
     engine.local[counts] -= amount;
     if (this.#lost !== undefined) engine.local.watch.delete(this.#lost);
+    this.#unlink();
+  }
+
+  #unlink(): void {
+    const [before, after] = [this.#before, this.#after];
+    if (after === undefined) latest = before;
+    else after.#before = before;
+    if (before !== undefined) before.#after = after;
+    this.#before = this.#after = undefined;
+  }
+
+  /**
+   * Deno can end a program and start it again in the same process, as `--watch` does: then the kernel
+   * undoes nothing. So what the main thread still holds is undone as it ends.
+   */
+  static #listen(): void {
+    listening = true;
+    if (isMainThread()) globalThis.addEventListener?.("unload", () => Guard.#undoAll());
+  }
+
+  static #undoAll(): void {
+    for (let guard = latest; guard !== undefined; guard = guard.#before) {
+      guard.#engine!.undo(guard.#release.undone);
+      guard.#engine = undefined;
+    }
+    latest = undefined;
   }
 
   /** Releases, so that `using` does. */

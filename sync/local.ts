@@ -17,6 +17,8 @@ export class Local {
   held = 0;
   /** How many write, of a lock of readers and writers. */
   writing = 0;
+  /** How many handles are registered as workers. */
+  registered = 0;
   /** How many promises to hold it are not settled, but for those to read. */
   pending = 0;
   /** How many promises to read are not settled. */
