@@ -42,6 +42,11 @@ function textOf(shown: unknown): string | undefined {
     }
   }
   if (typeof shown === "string") return JSON.stringify(shown);
+  if (typeof shown === "object" && shown?.toString === Object.prototype.toString) {
+    return `{ ${
+      Object.entries(shown).map(([name, one]) => `${name}: ${textOf(one)}`).join(", ")
+    } }`;
+  }
   if (Array.isArray(shown)) return `[${shown.map(textOf).join(", ")}]`;
   return shown === undefined ? undefined : String(shown);
 }

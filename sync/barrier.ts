@@ -5,7 +5,7 @@
  */
 
 import { checkInteger, checkOptions, checkWord } from "../ffi/check.ts";
-import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { readWaitOptions, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { ipcError } from "../ffi/error.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
@@ -14,7 +14,7 @@ import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { Engine, ignoreRemoval } from "./engine.ts";
-import { checkTimeoutOptions, checkWait, run, runSync } from "./flow.ts";
+import { limitsOf, run, runSync } from "./flow.ts";
 import * as flows from "./flows/barrier.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
 import { barrier as protocol } from "./protocols.ts";
@@ -132,13 +132,13 @@ export class BarrierParty implements Disposable {
    * leaves; with IpcError EIDRM if the barrier is removed.
    */
   async wait(options?: WaitOptions): Promise<void> {
-    checkWait(options);
+    const limits = limitsOf(options);
     const left = this.#leaving.signal;
-    const signal = options?.signal === undefined ? left : AbortSignal.any([options.signal, left]);
+    const signal = limits.signal === undefined ? left : AbortSignal.any([limits.signal, left]);
     this.#begin();
     const flow = flows.wait(protocol, this.#rule, this.#party);
     try {
-      this.#end(await run(this.#engine, flow, wait, { ...options, signal }));
+      this.#end(await run(this.#engine, flow, wait, { timeout: limits.timeout, signal }));
     } finally {
       this.#waiting = false;
     }
@@ -154,11 +154,11 @@ export class BarrierParty implements Disposable {
    * @throws {ReferenceError} If the party has left.
    */
   waitSync(options?: TimeoutOptions): void {
-    checkTimeoutOptions(options);
+    const limits = readWaitOptions(options);
     this.#begin();
     const flow = flows.wait(protocol, this.#rule, this.#party);
     try {
-      this.#end(runSync(this.#engine, flow, wait, options));
+      this.#end(runSync(this.#engine, flow, wait, limits));
     } finally {
       this.#waiting = false;
     }

@@ -5,7 +5,7 @@
  */
 
 import { checkInteger, checkOptions } from "../ffi/check.ts";
-import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { readWaitOptions, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
@@ -13,7 +13,7 @@ import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { Engine, ignoreRemoval } from "./engine.ts";
-import { checkTimeoutOptions, run, runSync } from "./flow.ts";
+import { run, runSync } from "./flow.ts";
 import * as flows from "./flows/bulkhead.ts";
 import { Guard, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
@@ -307,7 +307,7 @@ export class Bulkhead extends Primitive {
    * @throws {IpcError} EDEADLK if this thread holds all tickets, or waits for them in promises; EINTR if the program handled a signal, EIDRM if the bulkhead is removed.
    */
   acquireSync(options?: TimeoutOptions): BulkheadPermit {
-    checkTimeoutOptions(options);
+    const limits = readWaitOptions(options);
     const start = performance.now();
     const permit = this.tryAcquire();
     if (permit !== undefined) return permit;
@@ -317,7 +317,7 @@ export class Bulkhead extends Primitive {
       engine.local.refuseDeadlock(engine, acquire);
     }
     try {
-      runSync(engine, flows.acquire(protocol, this.quota), acquire, options);
+      runSync(engine, flows.acquire(protocol, this.quota), acquire, limits);
     } catch (error) {
       throw noTicket(error);
     }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import type { WaitLimits } from "../wait/options.ts";
 import { type ErrorCode, ipcError } from "../ffi/error.ts";
 import { internal } from "../ipc/internal.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
@@ -80,13 +80,13 @@ export class Engine implements Target {
     return this.#found !== undefined && tryPacked(this.#found, step, action);
   }
 
-  wait(step: Step, action: Action, options: WaitOptions | undefined): void | Promise<void> {
-    if (this.#found === undefined) return this.#array.operate(step, options);
-    return operate(this.#found, step, options, action);
+  wait(step: Step, action: Action, limits: WaitLimits): void | Promise<void> {
+    if (this.#found === undefined) return this.#array.operate(step, limits);
+    return operate(this.#found, step, limits, action);
   }
 
-  waitSync(step: Step, action: Action, options: TimeoutOptions | undefined): void {
-    operateSync(this.#kernel, step, options, action);
+  waitSync(step: Step, action: Action, limits: WaitLimits): void {
+    operateSync(this.#kernel, step, limits, action);
   }
 
   read(): readonly number[] | Promise<readonly number[]> {

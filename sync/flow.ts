@@ -8,11 +8,10 @@
  * @module
  */
 
-import { checkOptions } from "../ffi/check.ts";
 import {
-  checkSignal,
-  checkTimeout,
+  readWaitOptions,
   type TimeoutOptions,
+  type WaitLimits,
   type WaitOptions,
 } from "../wait/options.ts";
 import { turn as loopTurn } from "../wait/turn.ts";
@@ -137,9 +136,9 @@ export interface Target {
   /** The same where the answer must come at once. */
   tryStepSync(step: Step, action: Action, late: boolean): boolean;
   /** Performs a step as soon as it is possible; returns no promise if that is now. */
-  wait(step: Step, action: Action, options: WaitOptions | undefined): void | Promise<void>;
+  wait(step: Step, action: Action, limits: WaitLimits): void | Promise<void>;
   /** The same, blocking the thread. */
-  waitSync(step: Step, action: Action, options: TimeoutOptions | undefined): void;
+  waitSync(step: Step, action: Action, limits: WaitLimits): void;
   /** Reads all values. */
   read(): readonly number[] | Promise<readonly number[]>;
   /** The same where the answer must come at once. */
@@ -150,24 +149,18 @@ export interface Target {
   spoilt(values: readonly number[], action: Action): Error;
 }
 
-/** Checks the options of a call that blocks, before anything happens. */
-export function checkTimeoutOptions(options: TimeoutOptions | undefined): void {
-  checkOptions(options);
-  checkTimeout(options?.timeout);
-}
-
-/** Checks the options of a promise, before anything happens. */
-export function checkWait(options: WaitOptions | undefined): void {
-  if (options === undefined) return;
-  checkTimeoutOptions(options);
-  checkSignal(options.signal)?.throwIfAborted();
+/** Reads the options of a promise, once, and checks them before anything happens. */
+export function limitsOf(options: WaitOptions | undefined): WaitLimits {
+  const limits = readWaitOptions(options);
+  limits.signal?.throwIfAborted();
+  return limits;
 }
 
 /** A flow that is being driven: on what, to do what, and how long each of its waits may last. */
-interface Drive<Options extends TimeoutOptions> {
+interface Drive {
   readonly target: Target;
   readonly action: Action;
-  rest(): Options | undefined;
+  rest(): WaitLimits;
 }
 
 /** Drives a flow on this thread, blocking it where the flow waits. */
@@ -177,8 +170,7 @@ export function runSync<Result>(
   action: Action,
   options?: TimeoutOptions,
 ): Result {
-  checkTimeoutOptions(options);
-  const drive = { target, action, rest: restOf(options) };
+  const drive = { target, action, rest: restOf(readWaitOptions(options)) };
   try {
     let turn = flow.next(null);
     while (!turn.done) {
@@ -207,8 +199,7 @@ export async function run<Result>(
   action: Action,
   options?: WaitOptions,
 ): Promise<Result> {
-  checkWait(options);
-  const drive = { target, action, rest: restOf(options) };
+  const drive = { target, action, rest: restOf(limitsOf(options)) };
   try {
     let turn = flow.next(null);
     while (!turn.done) {
@@ -231,7 +222,7 @@ export async function run<Result>(
   }
 }
 
-function answerSync(request: Request, { target, action, rest }: Drive<TimeoutOptions>): Answer {
+function answerSync(request: Request, { target, action, rest }: Drive): Answer {
   switch (request.ask) {
     case "try":
       return target.tryStepSync(request.step, action, request.late === true);
@@ -250,7 +241,7 @@ function answerSync(request: Request, { target, action, rest }: Drive<TimeoutOpt
 
 function answerOf(
   request: Request,
-  { target, action, rest }: Drive<WaitOptions>,
+  { target, action, rest }: Drive,
 ): Answer | Promise<Answer> {
   switch (request.ask) {
     case "try":
@@ -269,21 +260,19 @@ function answerOf(
   }
 }
 
-/** The options of each wait of a flow, which have one timeout between them. */
-function restOf<Options extends TimeoutOptions>(
-  options: Options | undefined,
-): () => Options | undefined {
-  const timeout = options?.timeout;
-  if (timeout === undefined || timeout === Infinity) return () => options;
+/** The limits of each wait of a flow, which have one timeout between them. */
+function restOf(limits: WaitLimits): () => WaitLimits {
+  const { timeout, signal } = limits;
+  if (timeout === Infinity) return () => limits;
   let deadline: number | undefined;
   return () => {
     const now = performance.now();
-    if (deadline !== undefined) return { ...options!, timeout: Math.max(deadline - now, 0) };
+    if (deadline !== undefined) return { timeout: Math.max(deadline - now, 0), signal };
     deadline = now + timeout;
-    return options;
+    return limits;
   };
 }
 
-function explained(error: unknown, { target, action }: Drive<TimeoutOptions>): unknown {
+function explained(error: unknown, { target, action }: Drive): unknown {
   return error instanceof SpoiltError ? target.spoilt(error.values, action) : error;
 }

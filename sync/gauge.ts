@@ -5,7 +5,7 @@
  */
 
 import { checkInteger, checkOptions } from "../ffi/check.ts";
-import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { readWaitOptions, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
@@ -13,7 +13,7 @@ import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { Engine } from "./engine.ts";
-import { checkTimeoutOptions, type Flow, run, runSync } from "./flow.ts";
+import { type Flow, run, runSync } from "./flow.ts";
 import * as flows from "./flows/gauge.ts";
 import { Guard, releaseBy } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
@@ -228,10 +228,10 @@ export class Gauge extends Primitive {
 
   /** Waits until the gauge falls; refuses what an entry of this thread prevents. */
   #fallSync(flow: Flow<void>, action: Action, limit: number, options?: TimeoutOptions): void {
-    checkTimeoutOptions(options);
+    const limits = readWaitOptions(options);
     const { local } = this.#engine;
     if (local.held > limit) throw local.deadlock(this.#engine, action);
-    runSync(this.#engine, flow, action, options);
+    runSync(this.#engine, flow, action, limits);
   }
 }
 

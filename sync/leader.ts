@@ -5,7 +5,12 @@
  */
 
 import { checkFlag, checkFunction, checkInteger, checkOptions } from "../ffi/check.ts";
-import { checkSignal, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import {
+  checkSignal,
+  readWaitOptions,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../wait/options.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
@@ -13,7 +18,7 @@ import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { Engine } from "./engine.ts";
-import { checkTimeoutOptions, run, runSync } from "./flow.ts";
+import { run, runSync } from "./flow.ts";
 import * as flows from "./flows/leader.ts";
 import { Guard, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
@@ -232,10 +237,10 @@ export class Leader extends Primitive {
    * @throws {IpcError} EDEADLK if this thread leads, or waits for that in a promise; EINTR if the program handled a signal, EIDRM if the object is removed.
    */
   campaignSync(options?: TimeoutOptions): Leadership {
-    checkTimeoutOptions(options);
+    const limits = readWaitOptions(options);
     const engine = this.#engine;
     engine.local.refuseDeadlock(engine, campaign);
-    const term = runSync(engine, flows.campaign(protocol), campaign, options);
+    const term = runSync(engine, flows.campaign(protocol), campaign, limits);
     return new Leadership(internal, engine, term);
   }
 

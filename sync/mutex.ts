@@ -5,7 +5,7 @@
  */
 
 import { checkOptions, checkWord } from "../ffi/check.ts";
-import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { readWaitOptions, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
@@ -14,7 +14,7 @@ import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import { type Action, packStep } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { Engine } from "./engine.ts";
-import { checkTimeoutOptions, checkWait, type Flow, run, runSync } from "./flow.ts";
+import { type Flow, limitsOf, run, runSync } from "./flow.ts";
 import * as flows from "./flows/mutex.ts";
 import { Guard, type Release, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
@@ -207,7 +207,7 @@ export class Mutex extends Primitive {
    * handle refuses then.
    */
   async lock(options?: WaitOptions): Promise<MutexGuard> {
-    checkWait(options);
+    const limits = limitsOf(options);
     const engine = this.#engine;
     // Pending waits stand in the line of another step, which would not hold this one back.
     const inLine = engine.local.pending > 0;
@@ -218,7 +218,7 @@ export class Mutex extends Primitive {
       return guard;
     }
     const flow = inLine ? flows.lockInLine : flows.lock;
-    return await this.#later(flow(protocol, this.#refuses), lock, options);
+    return await this.#later(flow(protocol, this.#refuses), lock, limits);
   }
 
   /**
@@ -232,11 +232,11 @@ export class Mutex extends Primitive {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   lockSync(options?: TimeoutOptions): MutexGuard {
-    if (options !== undefined) checkTimeoutOptions(options);
+    const limits = readWaitOptions(options);
     const engine = this.#engine;
     engine.local.refuseDeadlock(engine, lock);
     if (engine.tryPacked(takeClean, lock)) return this.#guard(1);
-    return this.#accept(runSync(engine, flows.lock(protocol, this.#refuses), lock, options));
+    return this.#accept(runSync(engine, flows.lock(protocol, this.#refuses), lock, limits));
   }
 
   /**
@@ -291,10 +291,10 @@ export class Mutex extends Primitive {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   recoverSync(options?: TimeoutOptions): MutexGuard {
-    checkTimeoutOptions(options);
+    const limits = readWaitOptions(options);
     const engine = this.#engine;
     engine.local.refuseDeadlock(engine, recover);
-    return this.#accept(runSync(engine, flows.recover(protocol), recover, options));
+    return this.#accept(runSync(engine, flows.recover(protocol), recover, limits));
   }
 
   get #refuses(): boolean {

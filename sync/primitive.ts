@@ -45,6 +45,16 @@ export abstract class Primitive implements Disposable {
     return this.#engine.set.key;
   }
 
+  /** The name by which it was opened or created; undefined if that was a number, or nothing. */
+  get name(): string | undefined {
+    return this.#engine.set.name;
+  }
+
+  /** Whether the call that returned this handle created the object: of all `openOrCreate`, one did. */
+  get created(): boolean {
+    return this.#engine.set.created;
+  }
+
   /**
    * Describes its semaphore set.
    *
@@ -91,6 +101,7 @@ export function showPrimitive<Handle extends Primitive>(
   showAs(title, prototype, (handle) => ({
     id: () => handle.id,
     key: () => shownKey(handle.key),
+    name: () => handle.name,
     ...look(handle),
   }));
 }

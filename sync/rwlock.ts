@@ -5,7 +5,7 @@
  */
 
 import { checkOptions, checkWord } from "../ffi/check.ts";
-import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { readWaitOptions, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
@@ -13,7 +13,7 @@ import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
 import { Engine } from "./engine.ts";
-import { checkTimeoutOptions, run, runSync } from "./flow.ts";
+import { run, runSync } from "./flow.ts";
 import * as flows from "./flows/rwlock.ts";
 import { Guard, releaseBy, runWith } from "./guard.ts";
 import { Primitive, showPrimitive } from "./primitive.ts";
@@ -205,13 +205,13 @@ export class RwLock extends Primitive {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   readSync(options?: TimeoutOptions): Guard {
-    checkTimeoutOptions(options);
+    const limits = readWaitOptions(options);
     const guard = this.tryRead();
     if (guard !== undefined) return guard;
     const engine = this.#engine;
     // A reader of this thread would wait for writers that wait for it.
     engine.local.refuseDeadlock(engine, lockToRead);
-    runSync(engine, flows.read(protocol, this.#yields), lockToRead, options);
+    runSync(engine, flows.read(protocol, this.#yields), lockToRead, limits);
     return new Guard(internal, engine, endRead);
   }
 
@@ -250,12 +250,12 @@ export class RwLock extends Primitive {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   writeSync(options?: TimeoutOptions): Guard {
-    checkTimeoutOptions(options);
+    const limits = readWaitOptions(options);
     const guard = this.tryWrite();
     if (guard !== undefined) return guard;
     const engine = this.#engine;
     engine.local.refuseDeadlock(engine, lockToWrite, "reads");
-    runSync(engine, flows.write(protocol), lockToWrite, options);
+    runSync(engine, flows.write(protocol), lockToWrite, limits);
     return new Guard(internal, engine, endWrite);
   }
 

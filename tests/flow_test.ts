@@ -123,7 +123,7 @@ for (const [name, drive] of Object.entries(drivers)) {
     assertEquals(asked, [
       ["try", step, false],
       ["try", step, true],
-      ["wait", step, undefined],
+      ["wait", step, { timeout: Infinity, signal: undefined }],
       ["read"],
       ["give back", step],
     ]);

@@ -43,6 +43,20 @@ for (const [name, [Class, needed, opens]] of Object.entries(classes)) {
     }
     assertIpcError(() => Class.open(key), "ENOENT", "semget");
   });
+
+  test(`${name} refuses flags that are no booleans`, () => {
+    const key = freshName();
+    for (const flag of notFlags) {
+      const flags = name === "Event" ? ["owner", "set"] : ["owner"];
+      for (const option of flags) {
+        const options = { ...needed, key, [option]: flag };
+        assertThrows(() => Class.create(options as never), TypeError);
+      }
+      const options = { ...needed, allowForeign: flag };
+      assertThrows(() => Class.openOrCreate(key, options as never), TypeError);
+    }
+    assertIpcError(() => Class.open(key), "ENOENT", "semget");
+  });
 }
 
 /** Everything that waits in a promise, or blocks, on objects of which nothing is taken. */

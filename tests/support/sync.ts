@@ -53,6 +53,8 @@ const inspect: (shown: unknown) => string =
 export interface Primitive extends Disposable {
   readonly id: number;
   readonly key: number | undefined;
+  readonly name: string | undefined;
+  readonly created: boolean;
   stat(): SemaphoreInfo;
   setPermissions(permissions: PermissionOptions): void;
   remove(): void;
@@ -201,10 +203,36 @@ export function testOpening<P extends Primitive>(opening: Opening<P>): void {
     assertIpcError(() => made.setPermissions({ mode: 0o600 }), "EIDRM", "semctl");
   });
 
+  test(`${name}.created tells by which call it came to be`, () => {
+    const key = freshName();
+    using first = openOrCreate(key);
+    using _ = removing(first);
+    using second = openOrCreate(key);
+    using opened = open(key);
+    using taken = fromId(first.id);
+    const handles = [first, second, opened, taken];
+    assertEquals(handles.map(({ created }) => created), [true, false, false, false]);
+    assertEquals(handles.map(({ name }) => name), [key, key, key, undefined]);
+    using made = create({});
+    assertEquals([made.created, made.name], [true, undefined]);
+  });
+
+  test(`${name} is called by its kind, name and key in errors`, () => {
+    const key = freshName();
+    const called = `${kind} "${key}" (0x${(keyOf(key) >>> 0).toString(16).padStart(8, "0")})`;
+    assertStringIncludes(assertIpcError(() => open(key), "ENOENT", "semget").message, called);
+    const made = create({ key });
+    made.remove();
+    assertStringIncludes(assertIpcError(() => made.stat(), "EIDRM", "semctl").message, called);
+    made[Symbol.dispose]();
+    assertThrows(() => made.stat(), ReferenceError, called);
+  });
+
   test(`${name} shows itself to console.log, whatever became of it`, () => {
     using made = create({ key: freshName() });
     const hex = `0x${(made.key! >>> 0).toString(16).padStart(8, "0")}`;
-    assertStringIncludes(inspect(made), `${name} { id: ${made.id}, key: ${hex}`);
+    const shown = `${name} { id: ${made.id}, key: ${hex}, name: "${made.name}"`;
+    assertStringIncludes(inspect(made), shown);
     assertMatch(inspect({ made }), /made: \w+ \{ id: /);
     made.remove();
     assertStringIncludes(inspect(made), "<removed>");
