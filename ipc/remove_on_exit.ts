@@ -5,6 +5,7 @@
  */
 
 import { getpid, kill, signal } from "../ffi/calls.ts";
+import { described } from "../ffi/check.ts";
 import { handlerOf, SIG_DFL, SIG_IGN } from "../wait/interrupt.ts";
 
 /** What can be removed from the kernel: semaphores, sets, queues, shared memory, primitives. */
@@ -13,12 +14,24 @@ export interface Removable {
   remove(): void;
 }
 
-const registered = new Set<readonly Removable[]>();
-let listening = false;
+/** What all copies of this module in a program share: the first of them listens for all. */
+interface Shared {
+  readonly registered: Set<readonly Removable[]>;
+  listening: boolean;
+}
+
+// A second copy comes with another version among the dependencies, and with each reload of bun --hot.
+const SHARED = Symbol.for("@sysv/ipc: removeOnExit");
 
 // SIGTERM first: with the first listener Deno takes over all three, and ignores none of them any more.
 const signals = { SIGTERM: 15, SIGINT: 2, SIGHUP: 1 } as const;
 type Signal = keyof typeof signals;
+
+/** Made at the first use, as importing leaves no trace. */
+function shared(): Shared {
+  const holder = globalThis as { [SHARED]?: Shared };
+  return holder[SHARED] ??= { registered: new Set(), listening: false };
+}
 
 /**
  * Removes objects when the program ends: at its normal end, by `process.exit()`, at an uncaught error
@@ -30,6 +43,8 @@ type Signal = keyof typeof signals;
  *   crashes.
  * - **Signals that the program handles** with `process.on` or `process.once`, before the call or
  *   after it, are left to it: the objects are removed when it exits. Listeners added otherwise are not seen.
+ *   A listener that counts the others first, as that of signal-exit (execa) does, handles nothing
+ *   itself: it gets its turn, and then the signal ends the program.
  * - **Signals ignored from the start**, as SIGHUP under `nohup`, stay so in Bun. In Deno they end
  *   the program, and the objects are removed.
  * - **Errors that the program handles** remove nothing. In Deno a listener of "error" has to be added
@@ -57,12 +72,25 @@ type Signal = keyof typeof signals;
  * @returns A handle; disposing it calls this off.
  */
 export function removeOnExit(...removables: Removable[]): Disposable {
-  registered.add(removables);
-  if (!listening) listen();
-  return { [Symbol.dispose]: () => void registered.delete(removables) };
+  for (const removable of removables) checkRemovable(removable);
+  const common = shared();
+  common.registered.add(removables);
+  if (!common.listening) listen(common);
+  return { [Symbol.dispose]: () => void common.registered.delete(removables) };
+}
+
+function checkRemovable(removable: unknown): void {
+  if (
+    typeof removable === "object" && removable !== null && "remove" in removable &&
+    typeof removable.remove === "function"
+  ) return;
+  throw new TypeError(
+    `Cannot use ${described(removable)} as what to remove: expected an object with remove()`,
+  );
 }
 
 function removeAll(): void {
+  const { registered } = shared();
   for (const object of new Set([...registered].flat())) {
     try {
       object.remove();
@@ -73,8 +101,8 @@ function removeAll(): void {
   registered.clear();
 }
 
-function listen(): void {
-  listening = true;
+function listen(common: Shared): void {
+  common.listening = true;
   // First: a listener of the program that throws or exits keeps the others from being called.
   process.prependListener("exit", removeAll);
   // Ending the program by the runtime's own exit function fires this one alone.
@@ -103,21 +131,20 @@ function listenToSignals(): void {
   for (const [name, number] of Object.entries(signals) as [Signal, number][]) {
     if (handlerOf(number) === SIG_IGN) continue;
     const listener = () => {
-      if (process.listenerCount(name) > 1 || leaving.has(name)) return;
+      if (leaving.has(name) || isHandled(name, listener)) return;
       removeAll();
-      signal(number, SIG_DFL);
-      kill(getpid(), number);
-      // Only the first process of a container gets here: no signal ends it by default.
-      process.exit(128 + number);
+      process.off(name, listener);
+      end(name, number);
     };
     process.prependListener(name, listener);
     listeners.set(name, listener);
   }
   // A listener of `once`, which removes itself when it is called, counts too. Bun calls prepended listeners first,
   // before any is removed; Deno calls all in the order in which they came, and reports removals.
-  process.on("newListener", (name) => {
+  process.on("newListener", (name, added) => {
     const listener = listeners.get(name);
-    if (listener === undefined) return;
+    // Another that is polite, such as that of another version of this module, may want to be first, too.
+    if (listener === undefined || countsListeners(added)) return;
     queueMicrotask(() => {
       if (process.listeners(name as Signal)[0] === listener) return;
       process.off(name, listener);
@@ -128,4 +155,51 @@ function listenToSignals(): void {
     leaving.add(name);
     queueMicrotask(() => leaving.delete(name));
   });
+}
+
+/**
+ * Whether the program handles a signal: by a listener that is not polite. A polite one, as that of
+ * signal-exit, leaves the signal to any other, so that two of them would leave it to each other for
+ * ever. It gives itself away: it counts the listeners.
+ */
+function isHandled(name: Signal, own: () => void): boolean {
+  const others = process.listeners(name).filter((listener) => listener !== own);
+  return others.length > signalExits() && !others.every(countsListeners);
+}
+
+function countsListeners(listener: unknown): boolean {
+  return /\.(listeners|listenerCount)\b/.test(String(listener));
+}
+
+/** How many copies of signal-exit listen: versions 3 and 4 count theirs where others can see it. */
+function signalExits(): number {
+  const places = [
+    Reflect.get(process, "__signal_exit_emitter__"),
+    Reflect.get(globalThis, Symbol.for("signal-exit emitter")),
+  ];
+  return places.reduce(
+    (sum, place) => sum + (typeof place?.count === "number" ? place.count : 0),
+    0,
+  );
+}
+
+/** Ends the program by a signal on which its objects were removed. */
+function end(name: Signal, number: number): void {
+  signal(number, SIG_DFL);
+  if (process.listenerCount(name) === 0) raise(number);
+  // The polite ones see no other now, but those that were called before did.
+  queueMicrotask(() => {
+    signal(number, SIG_DFL);
+    // Deno's types know fewer events to emit.
+    const emitter: { emit(name: string, ...given: unknown[]): boolean } = process;
+    emitter.emit(name, name, number);
+    raise(number);
+  });
+}
+
+function raise(number: number): never {
+  signal(number, SIG_DFL);
+  kill(getpid(), number);
+  // Only the first process of a container gets here: no signal ends it by default.
+  process.exit(128 + number);
 }
