@@ -50,6 +50,12 @@ export type Calls<Table extends Prototypes> = {
   ) => Values[Table[Name]["result"]];
 };
 
+/** A worker that was started: it keeps the process alive until it is unref'ed. */
+export interface WorkerHandle {
+  ref(): void;
+  unref(): void;
+}
+
 /**
  * What a runtime must offer. `open` and `view` name nothing outside itself but globals of their runtime,
  * as their text also runs in the waiter threads, which import nothing.
@@ -63,17 +69,14 @@ export interface Backend {
   readonly leastVersion: string;
   /** Names the system and the processor as `uname -sm` does, in lower case: `linux x86_64`. */
   platform(): string;
-  /**
-   * Whether threads had better start each other: a runtime that starts workers slowly blocks the
-   * thread which starts them.
-   */
-  readonly startsThreadsSlowly: boolean;
   /** Whether Workers hear signals, too: else the main thread alone does. */
   readonly tellsWorkersOfSignals: boolean;
   /** Whether the runtime handles SIGTERM and its like for itself, so that they end blocking calls. */
   readonly handlesSignalsItself: boolean;
   /** Opens the first of the libraries that exists and binds the functions of the table. */
   open<Table extends Prototypes>(libraries: readonly string[], table: Table): Calls<Table>;
+  /** Starts a worker that runs a function, given as its text, on the data; says if it fails. */
+  startWorker(text: string, data: unknown, failed: () => void): WorkerHandle;
   /** Shows memory that is not ours: alive as long as what stands there, and not a moment longer. */
   view(address: number, length: number): ArrayBuffer;
   /** Tells where memory of ours stands. It stays there as long as it is referenced. */

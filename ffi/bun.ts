@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend, Calls, Pointer, Prototypes } from "./backend.ts";
+import type { Backend, Calls, Pointer, Prototypes, WorkerHandle } from "./backend.ts";
 
 /** The part of `bun:ffi` that is used here; its types are only known to Bun. */
 interface BunFfi {
@@ -89,16 +89,25 @@ function pointerTo(memory: Uint8Array): Pointer {
   return memory as unknown as Pointer;
 }
 
+/** Bun's own Worker starts in a quarter of the time that node:worker_threads takes. */
+function startWorker(text: string, data: unknown, failed: () => void): WorkerHandle {
+  const source = `onmessage = ({ data }) => { onmessage = null; (${text})(data); };`;
+  const worker = new Worker(`data:text/javascript,${encodeURIComponent(source)}`);
+  worker.onerror = failed;
+  worker.postMessage(data);
+  return worker as unknown as WorkerHandle;
+}
+
 /** The seam in Bun. */
 export const bun: Backend = {
   name: "Bun",
   version: () => process.versions.bun,
   leastVersion: "1.4.0", // which tells the addresses of functions
   platform,
-  startsThreadsSlowly: false,
   tellsWorkersOfSignals: false,
   handlesSignalsItself: false,
   open,
+  startWorker,
   view,
   addressOf,
   pointerTo,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend, Calls, Pointer, Prototypes } from "./backend.ts";
+import type { Backend, Calls, Pointer, Prototypes, WorkerHandle } from "./backend.ts";
 
 function platform(): string {
   return `${Deno.build.os} ${Deno.build.arch}`;
@@ -77,16 +77,26 @@ function pointerTo(memory: Uint8Array): Pointer {
   return Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>) as unknown as Pointer;
 }
 
+function startWorker(text: string, data: unknown, failed: () => void): WorkerHandle {
+  const { Worker } = process.getBuiltinModule("node:worker_threads");
+  const source = `(${text})(process.getBuiltinModule("node:worker_threads").workerData);`;
+  const url = new URL(`data:text/javascript,${encodeURIComponent(source)}`);
+  // Without an environment of its own it would copy the program's, for which Deno asks the user.
+  const worker = new Worker(url, { workerData: data, env: {} });
+  worker.on("error", failed);
+  return worker;
+}
+
 /** The seam in Deno. */
 export const deno: Backend = {
   name: "Deno",
   version: () => Deno.version.deno,
   leastVersion: "2.7.6", // whose loop goes on for a promise of Atomics.waitAsync
   platform,
-  startsThreadsSlowly: true,
   tellsWorkersOfSignals: true,
   handlesSignalsItself: true,
   open,
+  startWorker,
   view,
   addressOf,
   pointerTo,

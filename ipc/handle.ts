@@ -10,7 +10,7 @@ import { abi } from "../ffi/platforms.ts";
 import { Struct, writeStruct } from "../ffi/struct.ts";
 import { checkInteger, checkMode, checkOptions } from "../ffi/check.ts";
 import { type IpcError, ipcError } from "../ffi/error.ts";
-import type { Ending } from "../wait/line.ts";
+import type { Cancellable } from "../wait/cancel.ts";
 import { type Key, keyNumber, objectName } from "./key.ts";
 import type { ObjectInfo, ObjectType, PermissionOptions } from "./object.ts";
 
@@ -33,7 +33,7 @@ export class Handle {
   /** Read before each call: anything but "open" is answered by {@linkcode Handle.refusal}. */
   state: "open" | "removed" | "disposed" = "open";
   /** What ends when the handle or the object does. */
-  readonly endings: Set<Ending> = new Set();
+  readonly dependents: Set<Cancellable> = new Set();
   readonly key: number | undefined;
   /** What messages call it. */
   readonly noun: string;
@@ -192,7 +192,7 @@ export class Handle {
   #end(state: "removed" | "disposed"): void {
     this.state = state;
     const reason = this.refusal();
-    for (const ending of [...this.endings]) ending.end(reason);
+    for (const dependent of [...this.dependents]) dependent.cancel(reason);
   }
 }
 

@@ -10,7 +10,7 @@ import { isRemoved } from "../ffi/error.ts";
 import type { Slot } from "../ffi/msgbuf.ts";
 import { bytesOf } from "../ffi/bytes.ts";
 import { checkInteger, checkOptions } from "../ffi/check.ts";
-import { anyWaiting, isWaiting, wait } from "../wait/line.ts";
+import { anyWaiting, firstInLine, wait } from "../wait/line.ts";
 import {
   readWaitOptions,
   timeoutError,
@@ -44,10 +44,11 @@ import {
 } from "./message_calls.ts";
 import { type MessageChunk, readableOf, writableOf } from "./message_streams.ts";
 import {
-  ReceiveRequest,
+  receiveLine,
+  ReceiveWait,
   refuseUnfitting,
   sendLine,
-  SendRequest,
+  SendWait,
   waitToSend,
 } from "./message_waits.ts";
 import type { CreateOptions, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
@@ -265,13 +266,13 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     const handle = this.#handle;
     const length = pack(outgoing, data, type, handle);
     signal?.throwIfAborted();
-    if (timeout === 0 || !anyWaiting() || !isWaiting(sendLine(handle))) {
+    if (timeout === 0 || !anyWaiting() || firstInLine(sendLine(handle)) === undefined) {
       const sent = trySend(handle, length);
       if (sent || timeout === 0) await turn();
       if (sent) return;
       if (timeout === 0) throw sendTimeout(handle, length, 0);
     } else checkFits(handle, length);
-    await waitToSend(new SendRequest(handle, outgoing, length, timeout, signal));
+    await waitToSend(new SendWait(handle, outgoing, length, timeout, signal));
   }
 
   /**
@@ -516,19 +517,16 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     const { timeout, signal } = readWaitOptions(options);
     signal?.throwIfAborted();
     handle.check();
-    const request = anyWaiting()
-      ? new ReceiveRequest(handle, selection, size, timeout, signal, take)
-      : undefined;
-    if (timeout === 0 || request === undefined || !isWaiting(request.key)) {
+    const key = anyWaiting() ? receiveLine(handle, selection, size) : undefined;
+    if (timeout === 0 || key === undefined || firstInLine(key) === undefined) {
       const length = tryReceive(handle, selection, size);
       const taken = length >= 0 ? take(incoming, length) : undefined;
       if (length >= 0 || timeout === 0) await turn();
       if (taken !== undefined) return taken;
       if (timeout === 0) throw timeoutError(`receive from ${handle.name}`, 0);
     }
-    return await wait(
-      request ?? new ReceiveRequest(handle, selection, size, timeout, signal, take),
-    );
+    const line = key ?? receiveLine(handle, selection, size);
+    return await wait(new ReceiveWait(line, handle, selection, size, timeout, signal, take));
   }
 
   /** Receives into the incoming slot, blocking the thread, and returns the length. */

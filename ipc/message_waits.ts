@@ -7,38 +7,71 @@
 import { IPC_NOWAIT } from "../ffi/constants.ts";
 import { msgrcv, msgsnd } from "../ffi/calls.ts";
 import { Slot, USUAL_LONGEST } from "../ffi/msgbuf.ts";
-import type { ThreadMemory, ThreadRequest } from "../wait/pool.ts";
-import { type Ending, type Operation, wait, type WaitRequest } from "../wait/line.ts";
+import type { Cancellable } from "../wait/cancel.ts";
+import { firstInLine, wait } from "../wait/line.ts";
+import type { ThreadMemory, ThreadRequest } from "../wait/thread.ts";
+import type { Wait } from "../wait/waiter.ts";
 import { timeoutError } from "../wait/options.ts";
 import type { Selection } from "./message.ts";
 import { checkFits, receiveError, sendError, sendTimeout } from "./message_calls.ts";
 import type { Handle } from "./handle.ts";
 
-/** Receiving into memory of its own, as long as there are equal waits. */
-class ReceiveOperation implements Operation {
-  readonly call = "msgrcv";
-  readonly slot: Slot = new Slot();
+/** The line of equal receivers: of what is selected, into a buffer of `size` bytes. */
+export function receiveLine(
+  { id }: Handle,
+  { type, flags }: Selection,
+  size: number | undefined,
+): string {
+  return `msgrcv ${id}: ${type} ${flags} ${size}`;
+}
+
+/** A message that is to be received: into a buffer of `size` bytes, or however long it is. */
+export class ReceiveWait<Result> implements Wait<Result> {
+  /** Where it is received, as long as there are equal waits. */
+  readonly slot: Slot;
 
   constructor(
-    readonly id: number,
+    readonly key: string,
+    readonly handle: Handle,
     readonly selection: Selection,
-    readonly size: number = Infinity,
+    readonly size: number | undefined,
+    readonly timeout: number,
+    readonly signal: AbortSignal | undefined,
+    readonly taken: (slot: Slot, length: number) => Result,
   ) {
-    this.slot.reserve(Math.min(size, USUAL_LONGEST));
+    const equal = firstInLine(key);
+    this.slot = equal instanceof ReceiveWait ? equal.slot : new Slot();
+    this.slot.reserve(Math.min(size ?? Infinity, USUAL_LONGEST));
+  }
+
+  get shared(): boolean {
+    return true;
+  }
+
+  get readOnly(): boolean {
+    return false;
+  }
+
+  get dependents(): Set<Cancellable> {
+    return this.handle.dependents;
+  }
+
+  get call(): "msgrcv" {
+    return "msgrcv";
   }
 
   attempt(): number {
-    const { type, flags } = this.selection;
-    return msgrcv(this.id, this.slot.pointer, this.slot.capacity, type, flags | IPC_NOWAIT);
+    const { handle, slot, selection: { type, flags } } = this;
+    return msgrcv(handle.id, slot.pointer, slot.capacity, type, flags | IPC_NOWAIT);
   }
 
   request(memory: ThreadMemory): ThreadRequest {
-    const { type, flags } = this.selection;
-    const { address } = memory.reserve(this.slot.bytes.length);
+    const { handle: { id }, slot, selection: { type, flags } } = this;
+    const { address } = memory.reserve(slot.bytes.length);
     return {
-      arguments: [this.id, address, this.slot.capacity, type, flags],
+      arguments: [id, address, slot.capacity, type, flags],
       // As long as it was received: that is the result.
-      reversal: { call: "msgsnd", arguments: [this.id, address, NaN, 0] },
+      reversal: { call: "msgsnd", arguments: [id, address, NaN, 0] },
     };
   }
 
@@ -47,39 +80,14 @@ class ReceiveOperation implements Operation {
   }
 
   grow(): boolean {
-    const { capacity } = this.slot;
-    if (capacity >= this.size) return false;
-    this.slot.reserve(Math.min(2 * capacity, this.size));
+    const { slot, size = Infinity } = this;
+    if (slot.capacity >= size) return false;
+    slot.reserve(Math.min(2 * slot.capacity, size));
     return true;
   }
-}
 
-/** A message that is to be received: into a buffer of `size` bytes, or however long it is. */
-export class ReceiveRequest<Result> implements WaitRequest<Result, ReceiveOperation> {
-  readonly key: string;
-  readonly shared = true;
-
-  constructor(
-    readonly handle: Handle,
-    readonly selection: Selection,
-    readonly size: number | undefined,
-    readonly timeout: number,
-    readonly signal: AbortSignal | undefined,
-    readonly taken: (slot: Slot, length: number) => Result,
-  ) {
-    this.key = `msgrcv ${handle.id}: ${selection.type} ${selection.flags} ${size}`;
-  }
-
-  get endings(): Set<Ending> {
-    return this.handle.endings;
-  }
-
-  operation(): ReceiveOperation {
-    return new ReceiveOperation(this.handle.id, this.selection, this.size);
-  }
-
-  take(length: number, { slot }: ReceiveOperation): Result {
-    return this.taken(slot, length);
+  take(length: number): Result {
+    return this.taken(this.slot, length);
   }
 
   error(errno: number): Error {
@@ -91,57 +99,39 @@ export class ReceiveRequest<Result> implements WaitRequest<Result, ReceiveOperat
   }
 }
 
-/** Sending one message. */
-class SendOperation implements Operation {
-  readonly call = "msgsnd";
-
-  constructor(readonly id: number, readonly slot: Slot, readonly length: number) {}
-
-  attempt(): number {
-    return msgsnd(this.id, this.slot.pointer, this.length, IPC_NOWAIT);
-  }
-
-  request(memory: ThreadMemory): ThreadRequest {
-    const { bytes } = this.slot;
-    memory.reserve(bytes.length).bytes.set(bytes);
-    return { arguments: [this.id, memory.address, this.length, 0] };
-  }
-}
-
 /** The line of all that this thread sends to a queue: it goes in the order in which it was sent. */
 export function sendLine(handle: Handle): string {
   return `msgsnd ${handle.id}`;
 }
 
 /** All that waits to be sent by this thread. */
-const unsent = new Set<SendRequest>();
+const unsent = new Set<SendWait>();
 
 /** Waits until a message is sent. */
-export async function waitToSend(request: SendRequest): Promise<void> {
-  const { endings } = request.handle;
-  unsent.add(request);
-  endings.add(request);
+export async function waitToSend(waiting: SendWait): Promise<void> {
+  const { dependents } = waiting.handle;
+  unsent.add(waiting);
+  dependents.add(waiting);
   try {
-    await wait(request);
+    await wait(waiting);
   } finally {
-    unsent.delete(request);
-    endings.delete(request);
+    unsent.delete(waiting);
+    dependents.delete(waiting);
   }
 }
 
 /** Ends the waits for messages that can never have room, as the queue was made smaller. */
 export function refuseUnfitting({ id }: Handle): void {
-  for (const request of [...unsent]) {
-    if (request.handle.id === id) request.refuseUnfitting();
+  for (const waiting of [...unsent]) {
+    if (waiting.handle.id === id) waiting.refuseUnfitting();
   }
 }
 
 /** A message that is to be sent. */
-export class SendRequest implements WaitRequest<void, SendOperation>, Ending {
+export class SendWait implements Wait<void>, Cancellable {
   readonly key: string;
-  readonly shared = false;
   readonly slot: Slot = new Slot();
-  readonly endings: Set<Ending> = new Set();
+  readonly dependents: Set<Cancellable> = new Set();
 
   constructor(
     readonly handle: Handle,
@@ -155,20 +145,38 @@ export class SendRequest implements WaitRequest<void, SendOperation>, Ending {
     this.slot.take(packed.bytes, length);
   }
 
-  end(reason: unknown): void {
-    for (const ending of [...this.endings]) ending.end(reason);
+  cancel(reason: unknown): void {
+    for (const dependent of [...this.dependents]) dependent.cancel(reason);
   }
 
   refuseUnfitting(): void {
     try {
       checkFits(this.handle, this.length);
     } catch (error) {
-      this.end(error);
+      this.cancel(error);
     }
   }
 
-  operation(): SendOperation {
-    return new SendOperation(this.handle.id, this.slot, this.length);
+  get shared(): boolean {
+    return false;
+  }
+
+  get readOnly(): boolean {
+    return false;
+  }
+
+  get call(): "msgsnd" {
+    return "msgsnd";
+  }
+
+  attempt(): number {
+    return msgsnd(this.handle.id, this.slot.pointer, this.length, IPC_NOWAIT);
+  }
+
+  request(memory: ThreadMemory): ThreadRequest {
+    const { bytes } = this.slot;
+    memory.reserve(bytes.length).bytes.set(bytes);
+    return { arguments: [this.handle.id, memory.address, this.length, 0] };
   }
 
   take(): void {}

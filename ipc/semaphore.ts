@@ -23,8 +23,8 @@ import type { Handle } from "./handle.ts";
 import { showAs, shownKey } from "./inspect.ts";
 import type { CreateOptions, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
 import { Permit, semaphoreName } from "./permit.ts";
-import { packSingle, packTest, perform } from "./semop.ts";
-import { block, resumeSingle } from "./semop_waits.ts";
+import { packSingle, packTest } from "./semop.ts";
+import { block, perform, resumeSingle } from "./semop_waits.ts";
 import {
   createSet,
   type FoundSet,
@@ -389,7 +389,10 @@ export class Semaphore implements Disposable {
     checkAmount(min, this.#action("wait for", min));
     const limits = readWaitOptions(options);
     const packed = packTest(this.#handle, this.index, min, IPC_NOWAIT);
-    return await perform(this.#handle, packed, limits, () => this.#action("wait for", min), noop);
+    return await perform(this.#handle, packed, limits, {
+      take: noop,
+      action: () => this.#action("wait for", min),
+    });
   }
 
   /**
@@ -554,7 +557,10 @@ export class Semaphore implements Disposable {
   ): Result | Promise<Result> {
     const flags = undo ? SEM_UNDO | IPC_NOWAIT : IPC_NOWAIT;
     const packed = packSingle(this.#handle, this.index, -amount, flags);
-    return perform(this.#handle, packed, limits, () => this.#action(verb, amount), take);
+    return perform(this.#handle, packed, limits, {
+      take,
+      action: () => this.#action(verb, amount),
+    });
   }
 
   #takeSync(amount: number, undo: boolean, options: TimeoutOptions | undefined, verb: Verb): void {

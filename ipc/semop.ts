@@ -1,18 +1,13 @@
 /**
- * Operations on a semaphore set: packed for semop, then performed at once, blocking, or in line.
+ * Operations on a semaphore set, packed for semop.
  *
  * @module
  */
 
-import { errors, SEM_UNDO, SEMVMX } from "../ffi/constants.ts";
-import { attempt } from "../ffi/attempt.ts";
-import { type Packed, packMany, packOne, put, textOf } from "../ffi/sembuf.ts";
-import { anyWaiting, type Ending, isWaiting, wait, type WaitRequest } from "../wait/line.ts";
+import { SEM_UNDO, SEMVMX } from "../ffi/constants.ts";
+import { type Packed, packMany, packOne, put } from "../ffi/sembuf.ts";
 import { checkFlag, checkInteger, described } from "../ffi/check.ts";
-import { timeoutError, type WaitLimits } from "../wait/options.ts";
-import { turn } from "../wait/turn.ts";
 import type { Handle } from "./handle.ts";
-import { operationOf, type SemopOperation } from "./semop_waits.ts";
 
 /** One operation of several that happen together or not at all. */
 export interface SemaphoreOperation {
@@ -84,77 +79,4 @@ function refuseOperation(handle: Handle, operation: unknown, i: number): never {
       described(operation)
     }`,
   );
-}
-
-/**
- * Performs packed operations: at once if they can happen and no equal ones wait here, else in line.
- * They are packed with IPC_NOWAIT.
- */
-export function perform<Result>(
-  handle: Handle,
-  packed: Packed,
-  { timeout, signal }: WaitLimits,
-  doing: () => string,
-  take: () => Result,
-): Result | Promise<Result> {
-  signal?.throwIfAborted();
-  if (timeout === 0 || !anyWaiting() || !isWaiting(lineOf(handle, packed))) {
-    const result = attempt(handle.id, packed);
-    if (result !== -errors.EAGAIN || timeout === 0) {
-      const due = turn();
-      if (due === undefined) return conclude(handle, result, doing, take);
-      return due.then(() => conclude(handle, result, doing, take));
-    }
-  }
-  return wait(new SemopRequest(handle, packed, timeout, signal, doing, take));
-}
-
-/** Makes a value or an error of what a try without waiting gave. */
-function conclude<Result>(
-  handle: Handle,
-  result: number,
-  doing: () => string,
-  take: () => Result,
-): Result {
-  if (result >= 0) return take();
-  if (result === -errors.EAGAIN) throw timeoutError(doing(), 0);
-  throw handle.error(-result, "semop", doing());
-}
-
-/** The line of a set's equal operations. */
-function lineOf(handle: Handle, packed: Packed): string {
-  return `semop ${handle.id}: ${textOf(packed)}`;
-}
-
-/** Packed operations that wait in line. What is packed is only read as they join it. */
-class SemopRequest<Result> implements WaitRequest<Result, SemopOperation> {
-  readonly key: string;
-  readonly shared = true;
-
-  constructor(
-    readonly handle: Handle,
-    readonly packed: Packed,
-    readonly timeout: number,
-    readonly signal: AbortSignal | undefined,
-    readonly doing: () => string,
-    readonly take: () => Result,
-  ) {
-    this.key = lineOf(handle, packed);
-  }
-
-  get endings(): Set<Ending> {
-    return this.handle.endings;
-  }
-
-  operation(): SemopOperation {
-    return operationOf(this.key, this.handle.id, this.packed);
-  }
-
-  error(errno: number): Error {
-    return this.handle.error(errno, "semop", this.doing());
-  }
-
-  timeoutError(): Error {
-    return timeoutError(this.doing(), this.timeout);
-  }
 }

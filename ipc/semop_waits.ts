@@ -5,15 +5,17 @@
  */
 
 import { errors, IPC_NOWAIT, SEM_UNDO } from "../ffi/constants.ts";
-import { abi } from "../ffi/platforms.ts";
-import { semctl, semtimedop, timespec } from "../ffi/calls.ts";
+import { semtimedop, timespec } from "../ffi/calls.ts";
 import { attempt, attemptAgain } from "../ffi/attempt.ts";
-import { pack, type Packed, point, reserve } from "../ffi/sembuf.ts";
+import { pack, type Packed, point, reserve, textOf } from "../ffi/sembuf.ts";
 import { resume } from "../wait/interrupt.ts";
-import type { Operation } from "../wait/line.ts";
-import type { ThreadMemory, ThreadRequest } from "../wait/pool.ts";
-
-const { GETNCNT, GETZCNT } = abi.constants;
+import { anyWaiting, firstInLine, wait } from "../wait/line.ts";
+import { timeoutError, type WaitLimits } from "../wait/options.ts";
+import { turn } from "../wait/turn.ts";
+import type { Cancellable } from "../wait/cancel.ts";
+import type { ThreadMemory, ThreadRequest } from "../wait/thread.ts";
+import type { Wait } from "../wait/waiter.ts";
+import type { Handle } from "./handle.ts";
 
 /** Goes on with the single operation that a signal interrupted. */
 export function resumeSingle(id: number): number {
@@ -33,40 +35,129 @@ export function block(id: number, packed: Packed, timeout: number): number {
   return result === -errors.EINTR ? resume(() => semtimedop(id, pointer, count, rest())) : result;
 }
 
-/** That of the line that began last: equal lines are never there at once. */
-let last: SemopOperation | undefined;
-
-/** Gives operations to wait for. Who waits for the same again and again uses the same memory. */
-export function operationOf(key: string, id: number, packed: Packed): SemopOperation {
-  if (last?.key !== key) last = new SemopOperation(key, id, packed);
-  return last;
+/** What comes of operations: the value of a promise, or an error that says what was tried. */
+export interface Outcome<Result> {
+  take(): Result;
+  /** Says what was tried, as in "acquire semaphore 0". */
+  action(): string;
 }
 
-/** Whether operations change nothing, all in all: no semaphore, and nothing that is to be undone. */
-function isTest({ numbers, count }: Packed): boolean {
-  const sums = new Map<number, number>();
-  for (let i = 0; i < 3 * count; i += 3) {
-    const [index, delta, flags] = [numbers[i]!, numbers[i + 1]!, numbers[i + 2]!];
-    if (delta !== 0 && (flags & SEM_UNDO) !== 0) return false;
-    sums.set(index, (sums.get(index) ?? 0) + delta);
+/**
+ * Performs packed operations: at once if they can happen and no equal ones wait here, else in line.
+ * They are packed with IPC_NOWAIT. Gives no promise if it is done and the event loop is not due.
+ */
+export function perform<Result>(
+  handle: Handle,
+  packed: Packed,
+  { timeout, signal }: WaitLimits,
+  outcome: Outcome<Result>,
+): Result | Promise<Result> {
+  signal?.throwIfAborted();
+  const key = anyWaiting() ? keyOf(handle, packed) : undefined;
+  const equal = key === undefined ? undefined : firstInLine(key);
+  if (timeout === 0 || equal === undefined) {
+    const result = attempt(handle.id, packed);
+    if (result !== -errors.EAGAIN || timeout === 0) {
+      const due = turn();
+      if (due === undefined) return conclude(handle, result, outcome);
+      return due.then(() => conclude(handle, result, outcome));
+    }
   }
-  return [...sums.values()].every((sum) => sum === 0);
+  return wait(
+    new SemopWait(
+      equal?.key ?? key ?? keyOf(handle, packed),
+      equal,
+      handle,
+      packed,
+      timeout,
+      signal,
+      outcome,
+    ),
+  );
 }
 
-/** What gives back what operations have taken; undefined if they have added anything. */
-function reversed({ numbers, count }: Packed): Packed | undefined {
-  const operations: number[] = [];
-  for (let i = 0; i < 3 * count; i += 3) {
-    const [index, delta, flags] = [numbers[i]!, numbers[i + 1]!, numbers[i + 2]!];
-    if (delta > 0) return undefined;
-    if (delta < 0) operations.push(index, -delta, flags);
+/** Makes a value or an error of what a try without waiting gave. */
+function conclude<Result>(handle: Handle, result: number, outcome: Outcome<Result>): Result {
+  if (result >= 0) return outcome.take();
+  if (result === -errors.EAGAIN) throw timeoutError(outcome.action(), 0);
+  throw handle.error(-result, "semop", outcome.action());
+}
+
+/** The line of a set's equal operations. */
+function keyOf(handle: Handle, packed: Packed): string {
+  return `semop ${handle.id}: ${textOf(packed)}`;
+}
+
+/** Packed operations that wait in line. What is packed is only read as they join it. */
+export class SemopWait<Result> implements Wait<Result> {
+  readonly semop: Semop;
+
+  /** Waits for what an equal one waits for that stands in line, if there is one. */
+  constructor(
+    readonly key: string,
+    equal: Wait<unknown> | undefined,
+    readonly handle: Handle,
+    packed: Packed,
+    readonly timeout: number,
+    readonly signal: AbortSignal | undefined,
+    readonly outcome: Outcome<Result>,
+  ) {
+    this.semop = equal instanceof SemopWait ? equal.semop : semopOf(key, handle.id, packed);
   }
-  return pack(operations);
+
+  get shared(): boolean {
+    return true;
+  }
+
+  get readOnly(): boolean {
+    return this.semop.readOnly;
+  }
+
+  get dependents(): Set<Cancellable> {
+    return this.handle.dependents;
+  }
+
+  get call(): "semop" {
+    return "semop";
+  }
+
+  attempt(): number {
+    return this.semop.attempt();
+  }
+
+  request(memory: ThreadMemory): ThreadRequest {
+    return this.semop.request(memory);
+  }
+
+  reverse(): boolean {
+    return this.semop.reverse();
+  }
+
+  take(): Result {
+    return this.outcome.take();
+  }
+
+  error(errno: number): Error {
+    return this.handle.error(errno, "semop", this.outcome.action());
+  }
+
+  timeoutError(): Error {
+    return timeoutError(this.outcome.action(), this.timeout);
+  }
 }
 
-/** Operations that a thread waits for. */
-export class SemopOperation implements Operation {
-  readonly call = "semop";
+/** That of the line that began last. */
+let last: Semop | undefined;
+
+/** Returns operations to wait for. Who waits for the same again and again uses the same memory. */
+function semopOf(key: string, id: number, packed: Packed): Semop {
+  return last?.key === key ? last : last = new Semop(key, id, packed);
+}
+
+/** Operations in memory of their own, as long as there are equal waits. */
+class Semop {
+  /** Whether they change nothing, all in all. */
+  readonly readOnly: boolean;
   readonly #id: number;
   readonly #waiting: Packed;
   readonly #trying: Packed;
@@ -74,7 +165,6 @@ export class SemopOperation implements Operation {
   /** The last request, and the address for which it was made: mostly the next is the same. */
   #request: ThreadRequest | undefined;
   #address = 0;
-  readonly changesNothing: boolean;
 
   constructor(readonly key: string, id: number, { numbers, count }: Packed) {
     this.#id = id;
@@ -85,22 +175,11 @@ export class SemopOperation implements Operation {
       this.#waiting.numbers[i] = i % 3 === 2 ? numbers[i]! & ~IPC_NOWAIT : numbers[i]!;
     }
     this.#reversed = reversed(this.#trying);
-    this.changesNothing = isTest(this.#trying);
+    this.readOnly = isReadOnly(this.#trying);
   }
 
   attempt(): number {
     return attempt(this.#id, this.#trying);
-  }
-
-  isAwaited(): boolean {
-    const { numbers, count } = this.#trying;
-    for (let i = 0; i < 3 * count; i += 3) {
-      const [index, delta] = [numbers[i]!, numbers[i + 1]!];
-      if (delta > 0) continue;
-      // Who may not ask takes it that somebody does.
-      if (semctl(this.#id, index, delta === 0 ? GETZCNT : GETNCNT, 0) !== 0) return true;
-    }
-    return false;
   }
 
   request(memory: ThreadMemory): ThreadRequest {
@@ -128,4 +207,26 @@ export class SemopOperation implements Operation {
     // With the set, all that happened to it is gone.
     return result >= 0 || result === -errors.EINVAL || result === -errors.EIDRM;
   }
+}
+
+/** Whether operations change nothing, all in all: no semaphore, and nothing that is to be undone. */
+function isReadOnly({ numbers, count }: Packed): boolean {
+  const sums = new Map<number, number>();
+  for (let i = 0; i < 3 * count; i += 3) {
+    const [index, delta, flags] = [numbers[i]!, numbers[i + 1]!, numbers[i + 2]!];
+    if (delta !== 0 && (flags & SEM_UNDO) !== 0) return false;
+    sums.set(index, (sums.get(index) ?? 0) + delta);
+  }
+  return [...sums.values()].every((sum) => sum === 0);
+}
+
+/** What gives back what operations have taken; undefined if they have added anything. */
+function reversed({ numbers, count }: Packed): Packed | undefined {
+  const operations: number[] = [];
+  for (let i = 0; i < 3 * count; i += 3) {
+    const [index, delta, flags] = [numbers[i]!, numbers[i + 1]!, numbers[i + 2]!];
+    if (delta > 0) return undefined;
+    if (delta < 0) operations.push(index, -delta, flags);
+  }
+  return pack(operations);
 }

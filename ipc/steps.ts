@@ -15,8 +15,8 @@ import {
   type WaitOptions,
 } from "../wait/options.ts";
 import type { Handle } from "./handle.ts";
-import { packSeveral, perform, type SemaphoreOperation } from "./semop.ts";
-import { block } from "./semop_waits.ts";
+import { packSeveral, type SemaphoreOperation } from "./semop.ts";
+import { block, perform } from "./semop_waits.ts";
 import type { FoundSet } from "./set_handle.ts";
 import { readAll } from "./set_tag.ts";
 
@@ -37,7 +37,10 @@ export function operate(
 ): void | Promise<void> {
   const limits = readWaitOptions(options);
   const packed = packSeveral(handle, operations, shape.size, IPC_NOWAIT);
-  return perform(handle, packed, limits, () => action(handle.name), nothing);
+  return perform(handle, packed, limits, {
+    take: nothing,
+    action: () => action(handle.name),
+  });
 }
 
 /** Performs a step, blocking the thread until it is possible. */

@@ -20,14 +20,16 @@ import {
 import { IpcError, reasonOf } from "../ffi/error.ts";
 import { isMainThread } from "../wait/interrupt.ts";
 import { POLLERR, POLLHUP } from "../ffi/pollfd.ts";
-import type { ThreadMemory, ThreadRequest } from "../wait/pool.ts";
+import type { ThreadMemory, ThreadRequest } from "../wait/thread.ts";
 import { close, epollControl, epollCreate, epollWait } from "../ffi/unix_calls.ts";
-import { type Ending, type Operation, wait, type WaitRequest } from "../wait/line.ts";
+import type { Cancellable } from "../wait/cancel.ts";
+import { wait } from "../wait/line.ts";
+import type { Wait } from "../wait/waiter.ts";
 import { done } from "./errors.ts";
 
 /** The events that are told whether one waits for them or not. */
-const ALWAYS_TOLD = POLLERR | POLLHUP;
-const MOST_EVENTS = 256;
+const ALWAYS_REPORTED = POLLERR | POLLHUP;
+const MAX_EVENTS = 256;
 
 /** Somebody who waits for a descriptor. */
 interface Watcher {
@@ -40,7 +42,7 @@ let epoll: number | undefined;
 /** Who waits for what, by descriptor. */
 const watched = new Map<number, Set<Watcher>>();
 /** Ends the wait of the thread once there is nobody to wait for. */
-const ending = new Set<Ending>();
+const dependents = new Set<Cancellable>();
 let waiting = false;
 
 /**
@@ -100,7 +102,7 @@ function arm(fd: number, watchers: ReadonlySet<Watcher>): number {
 function forget(fd: number): void {
   watched.delete(fd);
   epollControl(epoll!, EPOLL_CTL_DEL, fd, 0);
-  if (watched.size === 0) { for (const end of ending) end.end(undefined); }
+  if (watched.size === 0) { for (const dependent of dependents) dependent.cancel(undefined); }
 }
 
 /** Waits on a thread for as long as somebody waits for a descriptor. */
@@ -108,7 +110,7 @@ async function waitWhileWatched(): Promise<void> {
   waiting = true;
   while (watched.size > 0) {
     try {
-      await wait(new EpollRequest());
+      await wait(new EpollWait());
     } catch (error) {
       if (error === undefined) continue;
       for (const [fd, watchers] of [...watched]) fail(fd, watchers, error);
@@ -136,45 +138,40 @@ function fail(fd: number, watchers: Set<Watcher>, error: unknown): void {
   for (const watcher of told) watcher.failed(error);
 }
 
-class EpollOperation implements Operation {
+class EpollWait implements Wait<void> {
+  readonly key = "epoll_wait";
   readonly call = "epoll_wait";
-  readonly events = new EpollEvents(MOST_EVENTS);
+  readonly shared = true;
+  readonly readOnly = false;
+  readonly timeout = Infinity;
+  readonly signal = undefined;
+  readonly dependents = dependents;
+  readonly events = new EpollEvents(MAX_EVENTS);
 
   attempt(): number {
-    const result = epollWait(epoll!, this.events.bytes, MOST_EVENTS, 0);
+    const result = epollWait(epoll!, this.events.bytes, MAX_EVENTS, 0);
     return result === 0 ? -errors.EAGAIN : result;
   }
 
   request(memory: ThreadMemory): ThreadRequest {
     const { address } = memory.reserve(this.events.bytes.length);
-    return { arguments: [epoll!, address, MOST_EVENTS, -1] };
+    return { arguments: [epoll!, address, MAX_EVENTS, -1] };
   }
 
   received({ bytes }: ThreadMemory): void {
     this.events.bytes.set(bytes.subarray(0, this.events.bytes.length));
   }
-}
-
-class EpollRequest implements WaitRequest<void, EpollOperation> {
-  readonly key = "epoll_wait";
-  readonly shared = true;
-  readonly timeout = Infinity;
-  readonly signal = undefined;
-  readonly endings = ending;
-
-  operation(): EpollOperation {
-    return new EpollOperation();
-  }
 
   /** Tells all who wait for what is ready, and arms what others wait for. */
-  take(count: number, { events }: EpollOperation): void {
+  take(count: number): void {
+    const { events } = this;
     for (let i = 0; i < count; i++) {
       const fd = events.fd(i);
       const watchers = watched.get(fd);
       if (watchers === undefined) continue;
       const happened = events.events(i);
       for (const watcher of [...watchers]) {
-        if ((happened & (watcher.events | ALWAYS_TOLD)) === 0) continue;
+        if ((happened & (watcher.events | ALWAYS_REPORTED)) === 0) continue;
         watchers.delete(watcher);
         watcher.ready();
       }

@@ -2,10 +2,8 @@
  * How a blocked call is ended: by SIGURG to its thread.
  *
  * The System V calls end with EINTR when a signal is handled, and SIGURG is ignored by default, so a
- * stray one harms nothing. It only needs a handler. libc's own `abs` serves, where no other stands
- * and as long as something waits: a function that takes an int and does nothing.
- *
- * A program that waits in Workers keeps a handler, `labs`, until it ends: no thread can know whether
+ * stray one harms nothing. It only needs a handler. libc's own `abs` serves where no other stands: a
+ * function that takes an int and does nothing. Once set it stays, as no thread can know whether
  * another still needs it.
  *
  * @module
@@ -23,13 +21,12 @@ export const SIG_DFL = 0;
 export const SIG_IGN = 1;
 
 let libc: Calls<typeof interruptPrototypes> | undefined;
-let handlers = { abs: 0, labs: 0 };
+/** The address of a handler that does nothing. */
+let noop = 0;
 
 function load(): Calls<typeof interruptPrototypes> {
   libc = openLibc(interruptPrototypes);
-  const find = (name: string) =>
-    libc!.dlsym(abi.defaultSymbols, new TextEncoder().encode(`${name}\0`));
-  handlers = { abs: find("abs"), labs: find("labs") };
+  noop = libc.dlsym(abi.defaultSymbols, new TextEncoder().encode("abs\0"));
   return libc;
 }
 
@@ -43,15 +40,19 @@ export function handlerOf(signal: number): number {
   return Number(actionNumbers[0]);
 }
 
+let number: number | undefined;
+
 /** Tells the number of this thread. */
 export function threadNumber(): number {
-  return (libc ?? load()).gettid();
+  return number ??= (libc ?? load()).gettid();
 }
 
 /** Whether this is the first thread of the process, which has its number. */
 export function isMainThread(): boolean {
-  return threadNumber() === getpid();
+  return isMain ??= threadNumber() === getpid();
 }
+
+let isMain: boolean | undefined;
 
 // sigset_t, <signal.h>, at most 128 bytes: signal n at bit n - 1
 const signals = new Uint8Array(128);
@@ -62,25 +63,12 @@ export function unblock(): void {
   (libc ?? load()).pthread_sigmask(abi.SIG_UNBLOCK, signals, null);
 }
 
-/** What stood before `abs`: the default, or that SIGURG is ignored. */
-let replaced = SIG_DFL;
-
-/** Sees to it that SIGURG ends blocked calls. Asked each time, as a runtime resets the handler when a listener goes. */
+/**
+ * Sees to it that SIGURG ends blocked calls. Asked each time, as a runtime resets the handler when a
+ * listener goes.
+ */
 export function enable(): void {
-  const current = handlerOf(SIGURG);
-  const free = current === SIG_DFL || current === SIG_IGN;
-  if (!isMainThread()) {
-    if (free || current === handlers.abs) signal(SIGURG, handlers.labs);
-  } else if (free) {
-    replaced = current;
-    signal(SIGURG, handlers.abs);
-  }
-}
-
-/** Puts back what stood there, unless the handler is another's: for when the main thread waits for nothing. */
-export function disable(): void {
-  if (libc === undefined || !isMainThread()) return;
-  if (handlerOf(SIGURG) === handlers.abs) signal(SIGURG, replaced);
+  if (handlerOf(SIGURG) <= SIG_IGN) signal(SIGURG, noop);
 }
 
 /** Interrupts what a thread is blocked in. It may not be there yet: repeat until it answers. */
@@ -172,6 +160,5 @@ export function limited(call: () => number, timeout: number): number {
   } finally {
     arm(0, 0n);
     deleteTimer();
-    disable();
   }
 }

@@ -1,0 +1,48 @@
+/**
+ * What ends early: by the abort of a signal, or with the handle or object that it depends on.
+ *
+ * @module
+ */
+
+/** Something that can end early. */
+export interface Cancellable {
+  cancel(reason: unknown): void;
+}
+
+/**
+ * Who is to be cancelled by a signal. There is one listener a signal, as adding one to others takes
+ * longer the more there are.
+ */
+const followers = new WeakMap<AbortSignal, Followers>();
+
+class Followers implements EventListenerObject {
+  readonly all = new Set<Cancellable>();
+
+  handleEvent({ target }: Event): void {
+    const signal = target as AbortSignal;
+    followers.delete(signal);
+    for (const follower of this.all) follower.cancel(signal.reason);
+  }
+}
+
+/** Has something cancelled once a signal is aborted. */
+export function follow(signal: AbortSignal, follower: Cancellable): void {
+  const { all } = followers.get(signal) ?? listen(signal);
+  all.add(follower);
+}
+
+function listen(signal: AbortSignal): Followers {
+  const listener = new Followers();
+  followers.set(signal, listener);
+  signal.addEventListener("abort", listener, { once: true });
+  return listener;
+}
+
+/** Calls that off. */
+export function unfollow(signal: AbortSignal, follower: Cancellable): void {
+  const listener = followers.get(signal);
+  if (listener === undefined || !listener.all.delete(follower)) return;
+  if (listener.all.size > 0) return;
+  followers.delete(signal);
+  signal.removeEventListener("abort", listener);
+}
