@@ -4,7 +4,7 @@ import { prepare, Semaphore, SemaphoreSet } from "@sysv/ipc";
 import { assertTimesOut } from "./support/assert.ts";
 import { otherRuntime, run, runtime } from "./support/child.ts";
 import { runObserved, runWorkers } from "./support/observe.ts";
-import { until } from "./support/time.ts";
+import { passed, until } from "./support/time.ts";
 
 /** Keeps the event loop from running until something is the case. */
 function blockUntil(condition: () => boolean): void {
@@ -16,6 +16,8 @@ test("All who wait for zero go on, though it is zero for no more than a moment",
   const first = semaphore.waitForZero();
   await until(() => semaphore.waiting.forZero === 1);
   const others = [semaphore.waitForZero(), semaphore.waitForZero()];
+  // Until the thread has entered its call anew for them, which nobody can see.
+  await passed(100);
   semaphore.decrementSync();
   semaphore.increment();
   await Promise.all([first, ...others]);
@@ -26,6 +28,7 @@ test("All who wait for enough go on, though it is enough for no more than a mome
   const first = semaphore.waitForAtLeast(2);
   await until(() => semaphore.waiting.forIncrease === 1);
   const others = [semaphore.waitForAtLeast(2), semaphore.waitForAtLeast(2)];
+  await passed(100);
   semaphore.increment(2);
   semaphore.decrementSync();
   await Promise.all([first, ...others]);
@@ -55,6 +58,59 @@ test("A wait for zero is not told of a zero from before it began", async () => {
   const second = semaphore.waitForZero({ timeout: 100 });
   assertEquals(await first.catch((reason) => reason), "left");
   await assertTimesOut(second);
+});
+
+test("A wait for zero is not told of an older zero while another process waits, too", async () => {
+  await prepare();
+  using semaphore = Semaphore.create({ value: 2 });
+  await using child = run(
+    `
+    const semaphore = Semaphore.fromId(Number(args[0]));
+    say("ready");
+    for (;;) {
+      await hear();
+      while (semaphore.value !== 1);
+      semaphore.waitForZeroSync();
+      say("zero");
+    }
+  `,
+    { args: [semaphore.id] },
+  );
+  assertEquals(await child.hear(), "ready");
+  for (let round = 0; round < 10; round++) {
+    const first = semaphore.waitForZero();
+    await until(() => semaphore.waiting.forZero === 1);
+    child.say("wait");
+    await passed(5);
+    semaphore.decrementSync(2);
+    // The kernel has served the first, whose answer waits for the event loop.
+    blockUntil(() => semaphore.waiting.forZero === 0);
+    semaphore.increment();
+    blockUntil(() => semaphore.waiting.forZero === 1);
+    const second = semaphore.waitForZero({ timeout: 20 });
+    await assertTimesOut(second);
+    semaphore.decrementSync();
+    await first;
+    assertEquals(await child.hear(), "zero");
+    semaphore.increment(2);
+  }
+});
+
+test("A wait for enough is not told of an older moment while others wait for more", async () => {
+  using semaphore = Semaphore.create();
+  const more = semaphore.acquire(100).catch((error) => error.code);
+  for (let round = 0; round < 10; round++) {
+    const first = semaphore.waitForAtLeast(1);
+    await until(() => semaphore.waiting.forIncrease === 2);
+    semaphore.increment();
+    semaphore.decrementSync();
+    await assertTimesOut(semaphore.waitForAtLeast(1, { timeout: 20 }));
+    semaphore.increment();
+    await first;
+    semaphore.decrementSync();
+  }
+  semaphore.remove();
+  assertEquals(await more, "EIDRM");
 });
 
 for (const runs of [runtime, otherRuntime]) {
