@@ -10,7 +10,7 @@ import { isRemoved } from "../ffi/error.ts";
 import type { Slot } from "../ffi/msgbuf.ts";
 import { bytesOf } from "../ffi/bytes.ts";
 import { checkInteger, checkOptions } from "../ffi/check.ts";
-import { anyWaiting, firstInLine, wait } from "../wait/line.ts";
+import { anyWaiting, equalWait, wait } from "../wait/line.ts";
 import {
   readWaitOptions,
   timeoutError,
@@ -266,7 +266,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     const handle = this.#handle;
     const length = pack(outgoing, data, type, handle);
     signal?.throwIfAborted();
-    if (timeout === 0 || !anyWaiting() || firstInLine(sendLine(handle)) === undefined) {
+    if (timeout === 0 || !anyWaiting() || equalWait(sendLine(handle)) === undefined) {
       const sent = trySend(handle, length);
       if (sent || timeout === 0) await turn();
       if (sent) return;
@@ -518,7 +518,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     signal?.throwIfAborted();
     handle.check();
     const key = anyWaiting() ? receiveLine(handle, selection, size) : undefined;
-    if (timeout === 0 || key === undefined || firstInLine(key) === undefined) {
+    if (timeout === 0 || key === undefined || equalWait(key) === undefined) {
       const length = tryReceive(handle, selection, size);
       const taken = length >= 0 ? take(incoming, length) : undefined;
       if (length >= 0 || timeout === 0) await turn();

@@ -8,7 +8,7 @@ import { IPC_NOWAIT } from "../ffi/constants.ts";
 import { msgrcv, msgsnd } from "../ffi/calls.ts";
 import { Slot, USUAL_LONGEST } from "../ffi/msgbuf.ts";
 import type { Cancellable } from "../wait/cancel.ts";
-import { firstInLine, wait } from "../wait/line.ts";
+import { equalWait, wait } from "../wait/line.ts";
 import type { ThreadMemory, ThreadRequest } from "../wait/thread.ts";
 import type { Wait } from "../wait/waiter.ts";
 import { timeoutError } from "../wait/options.ts";
@@ -39,7 +39,7 @@ export class ReceiveWait<Result> implements Wait<Result> {
     readonly signal: AbortSignal | undefined,
     readonly taken: (slot: Slot, length: number) => Result,
   ) {
-    const equal = firstInLine(key);
+    const equal = equalWait(key);
     this.slot = equal instanceof ReceiveWait ? equal.slot : new Slot();
     this.slot.reserve(Math.min(size ?? Infinity, USUAL_LONGEST));
   }

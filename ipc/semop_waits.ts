@@ -9,7 +9,7 @@ import { semtimedop, timespec } from "../ffi/calls.ts";
 import { attempt, attemptAgain } from "../ffi/attempt.ts";
 import { pack, type Packed, point, reserve, textOf } from "../ffi/sembuf.ts";
 import { resume } from "../wait/interrupt.ts";
-import { anyWaiting, firstInLine, wait } from "../wait/line.ts";
+import { anyWaiting, equalWait, wait } from "../wait/line.ts";
 import { timeoutError, type WaitLimits } from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
 import type { Cancellable } from "../wait/cancel.ts";
@@ -54,7 +54,7 @@ export function perform<Result>(
 ): Result | Promise<Result> {
   signal?.throwIfAborted();
   const key = anyWaiting() ? keyOf(handle, packed) : undefined;
-  const equal = key === undefined ? undefined : firstInLine(key);
+  const equal = key === undefined ? undefined : equalWait(key);
   if (timeout === 0 || equal === undefined) {
     const result = attempt(handle.id, packed);
     if (result !== -errors.EAGAIN || timeout === 0) {

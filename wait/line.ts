@@ -67,9 +67,9 @@ class WaitQueue implements Place {
     lines.set(key, this);
   }
 
-  /** Whoever is first in line. */
-  get first(): Waiter | undefined {
-    return this.#waiters.first;
+  /** One of the waits, which may have been given up: its call is the call of all that are shared. */
+  get wait(): Wait<unknown> | undefined {
+    return (this.#served ?? this.#waiters.first)?.wait;
   }
 
   join<Result>(wait: Wait<Result>): Promise<Result> {
@@ -168,7 +168,8 @@ class WaitQueue implements Place {
 
   /** Serves as many as can be without waiting. */
   serve(): void {
-    for (let waiter = this.first; waiter !== undefined; waiter = this.first) {
+    while (!this.#waiters.isEmpty) {
+      const waiter = this.#waiters.first!;
       const result = waiter.wait.attempt();
       if (result === -errors.EAGAIN || result === -errors.ENOMSG) return;
       if (result >= 0) this.#give(waiter, result, this.#joined);
@@ -230,9 +231,9 @@ function poll(): void {
   setTimeout(tick, interval);
 }
 
-/** The first of the equal waits that stand in line, behind whom the next one queues; undefined if there is none. */
-export function firstInLine(key: string): Wait<unknown> | undefined {
-  return lines.get(key)?.first?.wait;
+/** One of the equal waits that stand in line, behind which the next one queues; undefined if there is no line. */
+export function equalWait(key: string): Wait<unknown> | undefined {
+  return lines.get(key)?.wait;
 }
 
 /** Waits in line behind its equals. */
