@@ -6,6 +6,33 @@
 
 import type { Backend, Calls, Pointer, Prototypes, WorkerHandle } from "./backend.ts";
 
+/** The part of Deno that is used here; its types are only known to Deno. */
+interface DenoFfi {
+  readonly build: { readonly os: string; readonly arch: string };
+  readonly version: { readonly deno: string };
+  readonly permissions: { requestSync(permission: { name: "ffi" }): unknown };
+  readonly errors: { readonly NotCapable: new (message: string, options: ErrorOptions) => Error };
+  dlopen(
+    library: string,
+    symbols: Record<string, DenoSymbol>,
+  ): { symbols: Record<string, (...given: unknown[]) => unknown> };
+  readonly UnsafePointer: {
+    create(address: bigint): DenoPointer | null;
+    of(memory: Uint8Array): DenoPointer;
+    value(pointer: DenoPointer): bigint;
+  };
+  readonly UnsafePointerView: {
+    getArrayBuffer(pointer: DenoPointer, length: number): ArrayBuffer;
+  };
+}
+interface DenoSymbol {
+  name: string;
+  parameters: string[];
+  result: string;
+}
+type DenoPointer = { readonly deno: unique symbol };
+declare const Deno: DenoFfi;
+
 function platform(): string {
   return `${Deno.build.os} ${Deno.build.arch}`;
 }
@@ -19,7 +46,7 @@ function open<Table extends Prototypes>(libraries: readonly string[], table: Tab
     buffer: "buffer",
     pointer: "pointer",
   } as const;
-  const symbols: Record<string, Deno.ForeignFunction> = {};
+  const symbols: Record<string, DenoSymbol> = {};
   for (const [key, { name = key, parameters, result }] of Object.entries(table)) {
     symbols[key] = {
       name,
@@ -32,10 +59,7 @@ function open<Table extends Prototypes>(libraries: readonly string[], table: Tab
   let failure: unknown;
   for (const library of libraries) {
     try {
-      const opened = Deno.dlopen(library, symbols).symbols as Record<
-        string,
-        (...given: unknown[]) => unknown
-      >;
+      const opened = Deno.dlopen(library, symbols).symbols;
       const calls: Record<string, (...given: unknown[]) => unknown> = {};
       for (const [key, { result }] of Object.entries(table)) {
         const call = opened[key]!;
@@ -70,11 +94,11 @@ function view(address: number, length: number): ArrayBuffer {
 }
 
 function addressOf(memory: Uint8Array): number {
-  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>)));
+  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(memory)));
 }
 
 function pointerTo(memory: Uint8Array): Pointer {
-  return Deno.UnsafePointer.of(memory as Uint8Array<ArrayBuffer>) as unknown as Pointer;
+  return Deno.UnsafePointer.of(memory) as unknown as Pointer;
 }
 
 function startWorker(text: string, data: unknown, failed: () => void): WorkerHandle {

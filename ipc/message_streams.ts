@@ -60,7 +60,9 @@ export function readableOf(receive: Receive, giveBack: GiveBack): ReadableStream
 /** A stream of messages to send. Its writers wait while the queue is full. */
 export function writableOf(send: Send): WritableStream<MessageChunk> {
   return new WritableStream<MessageChunk>({
-    write(chunk, { signal }) {
+    write(chunk, controller) {
+      // Not all types of Bun know it.
+      const { signal } = controller as object as { readonly signal: AbortSignal };
       if (chunk instanceof Message) return send(chunk.bytes, { type: chunk.type, signal });
       if (typeof chunk === "object" && chunk !== null && "data" in chunk) {
         return send(chunk.data, { type: chunk.type, signal });

@@ -20,6 +20,9 @@ interface Shared {
   listening: boolean;
 }
 
+/** Not every runtime has listeners of the whole program, nor do all types. */
+const globalTarget: Partial<EventTarget> = globalThis as Partial<EventTarget>;
+
 // A second copy comes with another version among the dependencies, and with each reload of bun --hot.
 const SHARED = Symbol.for("@sysv/ipc: removeOnExit");
 
@@ -106,7 +109,7 @@ function listen(common: Shared): void {
   // First: a listener of the program that throws or exits keeps the others from being called.
   process.prependListener("exit", removeAll);
   // Ending the program by the runtime's own exit function fires this one alone.
-  globalThis.addEventListener?.("unload", removeAll);
+  globalTarget.addEventListener?.("unload", removeAll);
   listenToErrors();
   listenToSignals();
 }
@@ -119,7 +122,8 @@ function listenToErrors(): void {
     // Other errors may still be handled by a listener of "error".
     if (origin === "unhandledRejection" && !handled) removeAll();
   });
-  globalThis.addEventListener?.("error", ({ defaultPrevented, error }) => {
+  globalTarget.addEventListener?.("error", (event) => {
+    const { defaultPrevented, error } = event as Event & { readonly error: unknown };
     // The event of a Worker has no error, and an unhandled rejection follows.
     if (!defaultPrevented && error !== null) removeAll();
   });

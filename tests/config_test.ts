@@ -68,6 +68,14 @@ test("what deno.json exports is an alias of the same file, and is published", ()
   }
 });
 
+test("what deno.json exports is checked with the least TypeScript, too", () => {
+  const { files } = JSON.parse(read("scripts/types/bun.json")) as { files: string[] };
+  assertEquals(
+    files.map((file) => `./${join("scripts/types", file)}`),
+    Object.values(deno.exports),
+  );
+});
+
 test("what is published imports nothing but what is published, and what runtimes bring", () => {
   for (const path of modules) {
     for (const specifier of importsOf(path)) {

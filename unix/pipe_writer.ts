@@ -146,7 +146,9 @@ export class PipeWriter implements Disposable {
    */
   get writable(): WritableStream<string | ArrayBuffer | ArrayBufferView> {
     return this.#writable ??= new WritableStream({
-      write: async (chunk, { signal }) => {
+      write: async (chunk, controller) => {
+        // Not all types of Bun know it.
+        const { signal } = controller as object as { readonly signal: AbortSignal };
         try {
           const bytes = encode(chunk, "write to a pipe") as Uint8Array<ArrayBuffer>;
           const { byteLength } = bytes;
