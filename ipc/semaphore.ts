@@ -24,7 +24,7 @@ import { showAs, shownKey } from "./inspect.ts";
 import type { CreateOptions, OpenOrCreateOptions, PermissionOptions } from "./object.ts";
 import { Permit, semaphoreName } from "./permit.ts";
 import { packSingle, packTest } from "./semop.ts";
-import { block, perform, resumeSingle } from "./semop_waits.ts";
+import { block, type Outcome, perform, promised, resumeSingle } from "./semop_waits.ts";
 import {
   createSet,
   type FoundSet,
@@ -84,8 +84,6 @@ const { GETVAL, SETVAL, GETPID, GETNCNT, GETZCNT } = abi.constants;
 
 const semaphore: Wanted = { kind: "set", noun: "semaphore" };
 
-function noop(): void {}
-
 function isAmount(amount: number): boolean {
   return Number.isInteger(amount) && amount >= 1 && amount <= SEMVMX;
 }
@@ -114,6 +112,55 @@ function actionOn(name: string, verb: Verb, amount: number): string {
       return `${verb} ${name}`;
     default:
       return `${verb} ${name} by ${amount}`;
+  }
+}
+
+/** Operations of promises are tried first: see {@linkcode perform}. */
+function flagsOf(undo: boolean): number {
+  return undo ? SEM_UNDO | IPC_NOWAIT : IPC_NOWAIT;
+}
+
+/** A change that is waited for, or a test. */
+class Change implements Outcome<void> {
+  readonly #handle: Handle;
+  readonly #index: number;
+  readonly #verb: Verb;
+  readonly #amount: number;
+
+  constructor(handle: Handle, index: number, verb: Verb, amount: number) {
+    this.#handle = handle;
+    this.#index = index;
+    this.#verb = verb;
+    this.#amount = amount;
+  }
+
+  take(): void {}
+
+  action(): string {
+    return actionOn(semaphoreName(this.#handle, this.#index), this.#verb, this.#amount);
+  }
+}
+
+/** A permit that is waited for. */
+class Acquisition implements Outcome<Permit> {
+  readonly #handle: Handle;
+  readonly #index: number;
+  readonly #count: number;
+  readonly #undo: boolean;
+
+  constructor(handle: Handle, index: number, count: number, undo: boolean) {
+    this.#handle = handle;
+    this.#index = index;
+    this.#count = count;
+    this.#undo = undo;
+  }
+
+  take(): Permit {
+    return new Permit(internal, this.#handle, this.#index, this.#count, this.#undo);
+  }
+
+  action(): string {
+    return actionOn(semaphoreName(this.#handle, this.#index), "acquire", this.#count);
   }
 }
 
@@ -314,10 +361,12 @@ export class Semaphore implements Disposable {
    * if the timeout expires, with a ReferenceError if the handle is disposed: nothing has changed then. It
    * rejects with IpcError EIDRM if the semaphore is removed, EACCES.
    */
-  async decrement(by = 1, options?: OperationOptions): Promise<void> {
-    if (!isAmount(by)) checkAmount(by, this.#action("decrement", by));
-    const undo = readUndo(options) === true;
-    return await this.#take(by, undo, readWaitOptions(options), "decrement", noop);
+  decrement(by = 1, options?: OperationOptions): Promise<void> {
+    return promised(() => {
+      if (!isAmount(by)) checkAmount(by, this.#action("decrement", by));
+      const undo = readUndo(options) === true;
+      return this.#take(by, undo, readWaitOptions(options), "decrement");
+    });
   }
 
   /**
@@ -353,8 +402,8 @@ export class Semaphore implements Disposable {
    * @param options The signal and the timeout.
    * @returns A promise that rejects as `decrement` does.
    */
-  async waitForZero(options?: WaitOptions): Promise<void> {
-    return await this.#take(0, false, readWaitOptions(options), "wait for 0 in", noop);
+  waitForZero(options?: WaitOptions): Promise<void> {
+    return promised(() => this.#take(0, false, readWaitOptions(options), "wait for 0 in"));
   }
 
   /**
@@ -385,13 +434,13 @@ export class Semaphore implements Disposable {
    * @param options The signal and the timeout.
    * @returns A promise that rejects as `decrement` does.
    */
-  async waitForAtLeast(min: number, options?: WaitOptions): Promise<void> {
-    checkAmount(min, this.#action("wait for", min));
-    const limits = readWaitOptions(options);
-    const packed = packTest(this.#handle, this.index, min, IPC_NOWAIT);
-    return await perform(this.#handle, packed, limits, {
-      take: noop,
-      action: () => this.#action("wait for", min),
+  waitForAtLeast(min: number, options?: WaitOptions): Promise<void> {
+    return promised(() => {
+      checkAmount(min, this.#action("wait for", min));
+      const limits = readWaitOptions(options);
+      const packed = packTest(this.#handle, this.index, min, IPC_NOWAIT);
+      const outcome = new Change(this.#handle, this.index, "wait for", min);
+      return perform(this.#handle, packed, limits, outcome);
     });
   }
 
@@ -429,11 +478,15 @@ export class Semaphore implements Disposable {
    * @param options The signal, the timeout, and whether to undo, true unless given.
    * @returns A promise of a permit, to release with `using`; it rejects as `decrement` does.
    */
-  async acquire(count = 1, options?: OperationOptions): Promise<Permit> {
-    if (!isAmount(count)) checkAmount(count, this.#action("acquire", count));
-    const undo = readUndo(options) !== false;
-    const permit = () => this.#permit(count, undo);
-    return await this.#take(count, undo, readWaitOptions(options), "acquire", permit);
+  acquire(count = 1, options?: OperationOptions): Promise<Permit> {
+    return promised(() => {
+      if (!isAmount(count)) checkAmount(count, this.#action("acquire", count));
+      const undo = readUndo(options) !== false;
+      const limits = readWaitOptions(options);
+      const packed = packSingle(this.#handle, this.index, -count, flagsOf(undo));
+      const outcome = new Acquisition(this.#handle, this.index, count, undo);
+      return perform(this.#handle, packed, limits, outcome);
+    });
   }
 
   /**
@@ -548,19 +601,19 @@ export class Semaphore implements Disposable {
     this.#fail(result, verb, amount);
   }
 
-  #take<Result>(
+  #take(
     amount: number,
     undo: boolean,
     limits: WaitLimits,
     verb: Verb,
-    take: () => Result,
-  ): Result | Promise<Result> {
-    const flags = undo ? SEM_UNDO | IPC_NOWAIT : IPC_NOWAIT;
-    const packed = packSingle(this.#handle, this.index, -amount, flags);
-    return perform(this.#handle, packed, limits, {
-      take,
-      action: () => this.#action(verb, amount),
-    });
+  ): void | Promise<void> {
+    const packed = packSingle(this.#handle, this.index, -amount, flagsOf(undo));
+    return perform(
+      this.#handle,
+      packed,
+      limits,
+      new Change(this.#handle, this.index, verb, amount),
+    );
   }
 
   #takeSync(amount: number, undo: boolean, options: TimeoutOptions | undefined, verb: Verb): void {

@@ -43,6 +43,18 @@ export interface Outcome<Result> {
 }
 
 /**
+ * Makes a promise of what is done at once, waits, or throws. An async function would do the same, but
+ * keep its frame for as long as it waits.
+ */
+export function promised<Result>(run: () => Result | Promise<Result>): Promise<Result> {
+  try {
+    return Promise.resolve(run()) as Promise<Result>;
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/**
  * Performs packed operations: at once if they can happen and no equal ones wait here, else in line.
  * They are packed with IPC_NOWAIT. Gives no promise if it is done and the event loop is not due.
  */
