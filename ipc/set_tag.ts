@@ -53,6 +53,11 @@ const kinds: ReadonlyMap<number, SetKind> = new Map(
 const perm = abi.layouts.ipcPerm.fields;
 const { fields } = abi.layouts.semid;
 
+/** Returns the kind that a tag stands for, undefined if it is no tag. */
+export function kindOf(tag: number): SetKind | undefined {
+  return kinds.get(tag);
+}
+
 /** Checks a kind, before anything is made. */
 export function checkKind(kind: SetKind): void {
   checkWord(kind, [...kinds.values()], "kind");

@@ -84,7 +84,7 @@ export const stepLanguages: readonly Language[] = [
 ];
 
 /** A command of util-linux. */
-export function tool(name: "ipcs" | "ipcrm" | "ipcmk"): Language {
+export function tool(name: "ipcs" | "ipcrm" | "ipcmk" | "lsipc"): Language {
   const find = () =>
     runs(name, ["--version"]) ? { command: [name] } : { missing: `no ${name} of util-linux` };
   return { name, find };
