@@ -26,6 +26,7 @@ export { IpcError, type IpcErrorOptions } from "./ffi/error.ts";
 export { configure, type ConfigureOptions, prepare } from "./wait/line.ts";
 export type { TimeoutOptions, WaitOptions } from "./wait/options.ts";
 export { ftok, type Key, keyOf } from "./ipc/key.ts";
+export { guard, type Guardable, type GuardOptions } from "./ipc/guard.ts";
 export { type Removable, removeOnExit } from "./ipc/remove_on_exit.ts";
 export { Message, type MessageTypeSelector } from "./ipc/message.ts";
 export {

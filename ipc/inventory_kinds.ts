@@ -70,6 +70,7 @@ const readers: Readonly<Record<SetKind, Read>> = {
     const held = seat === 0;
     return { text: held ? `led by pid ${pidOf(0)}, ${term}` : `vacant, ${term}`, held };
   },
+  guard: ([users = 0]) => ({ text: `${several(users, "user")} of an object`, held: users > 0 }),
 };
 
 /** Reads the values of a set; `pidOf` gives the process that operated last on a semaphore. */

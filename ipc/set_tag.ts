@@ -32,7 +32,8 @@ export type SetKind =
   | "barrier"
   | "gauge"
   | "bulkhead"
-  | "leader";
+  | "leader"
+  | "guard";
 
 /** The number in the last semaphore, by kind: "SV" in ASCII and the following. */
 const tags: Readonly<Record<SetKind, number>> = {
@@ -45,6 +46,7 @@ const tags: Readonly<Record<SetKind, number>> = {
   gauge: 0x535c,
   bulkhead: 0x535d,
   leader: 0x535e,
+  guard: 0x535f,
 };
 const kinds: ReadonlyMap<number, SetKind> = new Map(
   Object.entries(tags).map(([kind, tag]) => [tag, kind as SetKind]),
@@ -52,6 +54,11 @@ const kinds: ReadonlyMap<number, SetKind> = new Map(
 
 const perm = abi.layouts.ipcPerm.fields;
 const { fields } = abi.layouts.semid;
+
+/** Returns the tag of a kind. */
+export function tagOf(kind: SetKind): number {
+  return tags[kind];
+}
 
 /** Returns the kind that a tag stands for, undefined if it is no tag. */
 export function kindOf(tag: number): SetKind | undefined {

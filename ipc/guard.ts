@@ -1,0 +1,251 @@
+/**
+ * Removal that survives SIGKILL of its owner: {@linkcode guard}.
+ *
+ * @module
+ */
+
+import { checkFlag, checkOptions } from "../ffi/check.ts";
+import { errors, IPC_RMID } from "../ffi/constants.ts";
+import { geteuid, msgctl, semctl, shmctl } from "../ffi/calls.ts";
+import { countKey, join, leave, removeCount, type UserCount } from "./guard_count.ts";
+import { Watchdog } from "./guard_watchdog.ts";
+import { endListeners, type Handle, ipcError, type ObjectInfo } from "./object.ts";
+import type { Removable } from "./remove_on_exit.ts";
+
+/** What can be guarded, as semaphores, sets, queues, shared memory and what is made of them can. */
+export interface Guardable extends Removable {
+  /** The identifier. */
+  readonly id: number;
+  /** Describes the object. */
+  stat(): ObjectInfo;
+}
+
+/** Options of {@linkcode guard}. */
+export interface GuardOptions {
+  /**
+   * Whether the object goes with the last of the processes that guard it so, instead of with this one.
+   *
+   * @default {false}
+   */
+  shared?: boolean | undefined;
+}
+
+/** What is guarded by one call. */
+interface Guarded {
+  readonly object: Guardable;
+  readonly letter: Handle["kind"]["letter"];
+  readonly id: number;
+  /** What the watchdog is told. */
+  readonly item: string;
+  readonly count: UserCount | undefined;
+}
+
+/** What is guarded, by the items of the watchdog, which it holds once however often it is guarded. */
+const guarded = new Map<string, Set<Guarded>>();
+/** How many calls without objects keep the watchdog. */
+let kept = 0;
+let watchdog: Watchdog | undefined;
+
+/**
+ * Removes objects when this process ends, however it ends: by SIGKILL, by a crash of the runtime, by
+ * the lack of memory too. A child process, the watchdog, waits for that end and removes them.
+ *
+ * - **When:** at the end of the process, usually within some milliseconds. The kernel has undone the
+ *   semaphore operations of the process by then.
+ * - **The watchdog:** one `sh` for a thread, which needs `ipcrm`, `ipcs` (both of util-linux) and `grep`.
+ *   It survives Ctrl-C, the end of the terminal, and SIGTERM, and holds no file and no pipe open.
+ *   The first call blocks the thread for some milliseconds to start it; others write a line.
+ * - **Called off** when the object is removed or its handle disposed, or by disposing what this returns.
+ *   The watchdog ends when nothing is left to guard.
+ * - **Not removed:** what was created when SIGKILL came before `guard` had started the watchdog.
+ *   To make that a matter of microseconds, call `guard()` without objects first. Nor does it help if all
+ *   processes are killed at once, as with their container.
+ * - **exec** ends a guard: `bun --watch` restarts so.
+ *
+ * With `{ shared: true }` on every user of an object, it is removed when the last of them ends or
+ * calls it off. A process that comes when the last is gone gets EIDRM and opens or creates it again.
+ * The count is a semaphore with undo.
+ *
+ * @example
+ * ```ts
+ * import { guard, MessageQueue } from "@sysv/ipc";
+ *
+ * using queue = MessageQueue.create({ key: "my-app/jobs" });
+ * guard(queue); // gone even after SIGKILL
+ * ```
+ *
+ * @param objects What to remove: handles of objects that this user may remove.
+ * @returns What calls it off when disposed.
+ * @throws {IpcError} ENOENT if `sh`, `ipcrm`, `ipcs` or `grep` is not in PATH, EPERM if this user may not
+ * remove the object, EIDRM if it is removed, ENOSYS but on Linux.
+ * @throws {ReferenceError} If a handle is disposed.
+ */
+export function guard(...objects: Guardable[]): Disposable;
+/**
+ * Removes an object when this process, or the last of its users, ends, however it ends.
+ *
+ * @param object What to remove.
+ * @param options Whether it goes with its last user.
+ * @returns What calls it off when disposed.
+ */
+export function guard(object: Guardable, options: GuardOptions): Disposable;
+export function guard(...given: (Guardable | GuardOptions)[]): Disposable {
+  const { objects, shared } = readArguments(given);
+  const described = objects.map((object) => ({ object, info: describe(object) }));
+  const made: Guarded[] = [];
+  try {
+    // Whoever is counted must not die before the watchdog knows it: it runs by then.
+    if (shared || objects.length === 0) watchdog ??= Watchdog.start([]);
+    for (const { object, info } of described) made.push(prepare(object, info, shared));
+    hold(made);
+  } catch (error) {
+    for (const one of made) withdraw(one);
+    throw error;
+  }
+  if (objects.length === 0) kept++;
+  endListeners.add(callOff);
+  return { [Symbol.dispose]: once(() => release(made, objects.length === 0)) };
+}
+
+function readArguments(given: readonly (Guardable | GuardOptions)[]) {
+  const last = given.at(-1);
+  const options = last !== undefined && !isGuardable(last) ? last : undefined;
+  const objects = (options === undefined ? given : given.slice(0, -1)) as Guardable[];
+  if (options !== undefined) checkOptions(options);
+  const { shared = false } = options ?? {};
+  checkFlag(shared, "shared");
+  if (objects.every(isGuardable) && (options === undefined || objects.length === 1)) {
+    return { objects, shared };
+  }
+  throw new TypeError(
+    "Cannot guard this: expected handles of IPC objects, or one handle and { shared }",
+  );
+}
+
+function isGuardable(value: unknown): value is Guardable {
+  return typeof value === "object" && value !== null && "remove" in value && "stat" in value;
+}
+
+/** Describes an object that this user may remove. */
+function describe(object: Guardable): ObjectInfo {
+  const info = object.stat();
+  const user = geteuid();
+  if (user === 0 || user === info.uid || user === info.creatorUid) return info;
+  const reason = `user ${info.uid} owns it: only its owner, its creator or root can remove it`;
+  throw ipcError(errors.EPERM, "stat", `guard object ${info.id}`, info, reason);
+}
+
+/** Makes the item of an object, and counts this process among its users. */
+function prepare(object: Guardable, info: ObjectInfo, shared: boolean): Guarded {
+  const { id } = info;
+  const letter = letterOf(info);
+  const pattern = patternOf(letter, info);
+  if (!shared) {
+    return { object, letter, id, item: `${letter} ${id} - - ${pattern}`, count: undefined };
+  }
+  const key = countKey(letter, id);
+  for (const others of guarded.values()) {
+    for (const other of others) {
+      if (other.count?.key === key) return { ...other, object };
+    }
+  }
+  const { count, joined } = join(key, info);
+  if (joined === "last user gone") {
+    removeAll(letter, id, count);
+    const reason = "its last user is gone: open or create it again";
+    throw ipcError(errors.EIDRM, "semop", `guard object ${id}`, info, reason);
+  }
+  return { object, letter, id, item: `${letter} ${id} ${count.id} ${key} ${pattern}`, count };
+}
+
+/** Says by which letter `ipcrm` knows an object, from what its type alone describes. */
+function letterOf(info: ObjectInfo): Guarded["letter"] {
+  if ("attachments" in info) return "m";
+  return "messages" in info ? "q" : "s";
+}
+
+/** The columns of /proc/sysvipc between the mode and the owner, by letter. */
+const columns: Readonly<Record<Guarded["letter"], number>> = { s: 1, q: 4, m: 4 };
+
+/** Makes a pattern of the line of /proc/sysvipc that describes the object: key, id and creator. */
+function patternOf(letter: Guarded["letter"], { key = 0, id, creatorUid }: ObjectInfo): string {
+  // The mode, the columns of the type, and the owner and his group may change.
+  const between = "[0-9]+[ ]+".repeat(1 + columns[letter] + 2);
+  return `^[ ]*${key}[ ]+${id}[ ]+${between}${creatorUid}[ ]`;
+}
+
+/** Has the watchdog remove what was made ready. */
+function hold(made: readonly Guarded[]): void {
+  const fresh: string[] = [];
+  for (const one of made) {
+    const others = guarded.get(one.item);
+    if (others === undefined) fresh.push(one.item);
+    guarded.set(one.item, (others ?? new Set()).add(one));
+  }
+  if (watchdog !== undefined && fresh.every((item) => watchdog!.add(item))) return;
+  // There is none yet, or somebody has killed it.
+  watchdog?.end();
+  watchdog = undefined;
+  if (guarded.size > 0) watchdog = Watchdog.start([...guarded.keys()]);
+}
+
+/** Takes back what could not be guarded. */
+function withdraw(one: Guarded): void {
+  const others = guarded.get(one.item);
+  others?.delete(one);
+  if (others !== undefined && others.size > 0) return;
+  guarded.delete(one.item);
+  if (one.count !== undefined && leave(one.count)) removeCount(one.count);
+}
+
+/** Calls off what ended with a handle. */
+function callOff({ kind, id, state }: Handle): void {
+  for (const others of [...guarded.values()]) {
+    for (const one of [...others]) {
+      if (one.letter !== kind.letter || one.id !== id) continue;
+      if (state === "removed" || isDisposed(one.object)) release([one]);
+    }
+  }
+}
+
+function isDisposed(object: Guardable): boolean {
+  try {
+    object.stat();
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** Calls off what one call has guarded. */
+function release(made: readonly Guarded[], wasKept = false): void {
+  if (wasKept) kept--;
+  for (const one of made) forget(one);
+  if (guarded.size > 0 || kept > 0 || watchdog === undefined) return;
+  watchdog.end();
+  watchdog = undefined;
+}
+
+function forget(one: Guarded): void {
+  const others = guarded.get(one.item);
+  if (!others?.delete(one) || others.size > 0) return;
+  guarded.delete(one.item);
+  watchdog?.drop(one.item);
+  if (one.count !== undefined && leave(one.count)) removeAll(one.letter, one.id, one.count);
+}
+
+/** Removes an object that nobody uses any more, and the count of its users. */
+function removeAll(letter: Guarded["letter"], id: number, count: UserCount): void {
+  if (letter === "m") shmctl(id, IPC_RMID, null);
+  else if (letter === "q") msgctl(id, IPC_RMID, null);
+  else semctl(id, 0, IPC_RMID, 0);
+  removeCount(count);
+}
+
+function once(action: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) action();
+    done = true;
+  };
+}
