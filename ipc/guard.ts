@@ -95,7 +95,7 @@ export function guard(...given: (Guardable | GuardOptions)[]): Disposable {
   const made: Guarded[] = [];
   try {
     // Whoever is counted must not die before the watchdog knows it: it runs by then.
-    if (shared || objects.length === 0) watchdog ??= Watchdog.start([]);
+    if (shared || objects.length === 0) watchdog ??= new Watchdog([]);
     for (const { object, info } of described) made.push(prepare(object, info, shared));
     hold(made);
   } catch (error) {
@@ -139,10 +139,8 @@ function describe(object: Guardable): ObjectInfo {
 function prepare(object: Guardable, info: ObjectInfo, shared: boolean): Guarded {
   const { id } = info;
   const letter = letterOf(info);
-  const pattern = patternOf(letter, info);
-  if (!shared) {
-    return { object, letter, id, item: `${letter} ${id} - - ${pattern}`, count: undefined };
-  }
+  const item = `${letter} ${id} ${info.key ?? 0} ${info.creatorUid}`;
+  if (!shared) return { object, letter, id, item, count: undefined };
   const key = countKey(letter, id);
   for (const others of guarded.values()) {
     for (const other of others) {
@@ -155,23 +153,13 @@ function prepare(object: Guardable, info: ObjectInfo, shared: boolean): Guarded 
     const reason = "its last user is gone: open or create it again";
     throw ipcError(errors.EIDRM, "semop", `guard object ${id}`, info, reason);
   }
-  return { object, letter, id, item: `${letter} ${id} ${count.id} ${key} ${pattern}`, count };
+  return { object, letter, id, item: `${item} ${count.id} ${key}`, count };
 }
 
 /** Says by which letter `ipcrm` knows an object, from what its type alone describes. */
 function letterOf(info: ObjectInfo): Guarded["letter"] {
   if ("attachments" in info) return "m";
   return "messages" in info ? "q" : "s";
-}
-
-/** The columns of /proc/sysvipc between the mode and the owner, by letter. */
-const columns: Readonly<Record<Guarded["letter"], number>> = { s: 1, q: 4, m: 4 };
-
-/** Makes a pattern of the line of /proc/sysvipc that describes the object: key, id and creator. */
-function patternOf(letter: Guarded["letter"], { key = 0, id, creatorUid }: ObjectInfo): string {
-  // The mode, the columns of the type, and the owner and his group may change.
-  const between = "[0-9]+[ ]+".repeat(1 + columns[letter] + 2);
-  return `^[ ]*${key}[ ]+${id}[ ]+${between}${creatorUid}[ ]`;
 }
 
 /** Has the watchdog remove what was made ready. */
@@ -186,7 +174,7 @@ function hold(made: readonly Guarded[]): void {
   // There is none yet, or somebody has killed it.
   watchdog?.end();
   watchdog = undefined;
-  if (guarded.size > 0) watchdog = Watchdog.start([...guarded.keys()]);
+  if (guarded.size > 0) watchdog = new Watchdog(guarded.keys());
 }
 
 /** Takes back what could not be guarded. */

@@ -15,9 +15,10 @@ import { closeDescriptor, makePipe, readLine, reap, spawn, writeText } from "../
 import { ipcError } from "./object.ts";
 
 /**
- * A line is `+` or `-` and an item: the letter of `ipcrm`, the identifier, the identifier and the key
- * of a count of users or two dashes, and a pattern. Identifiers come back when very many objects
- * have come and gone: what is removed has to match the pattern in /proc/sysvipc, where there is one.
+ * A line is `+`, a number and an item, or `-` and the number. An item is the letter of `ipcrm`, the
+ * identifier, the key, the user who created the object, and the identifier and key of a count of
+ * users, or nothing. Identifiers come back when very many objects have come and gone: what is removed
+ * has to stand in /proc/sysvipc with the same key and creator, where there is such a file.
  */
 const SCRIPT = `
 trap '' HUP INT QUIT TERM PIPE ALRM USR1 USR2 TSTP TTIN TTOU
@@ -29,40 +30,42 @@ done
 echo ready
 exec >/dev/null 2>&1
 
-newline='
-'
-held=
-while read -r sign item; do
+end=0
+while read -r sign slot item; do
   case $sign in
-    +) held=$held$item$newline ;;
-    -) case $newline$held in
-         *"$newline$item$newline"*)
-           held=\${held%%"$item$newline"*}\${held#*"$item$newline"} ;;
-       esac ;;
+    +) eval "item_$slot=\\$item"
+       [ "$slot" -lt "$end" ] || end=$((slot + 1)) ;;
+    -) unset "item_$slot" ;;
   esac
 done
-[ -n "$held" ] || exit 0
 
-# Whether a count of users is there, and 0.
-is_unused() {
-  [ ! -r /proc/sysvipc/sem ] || grep -Eq "^ *$2 +$1 " /proc/sysvipc/sem || return 1
-  ipcs -s -i "$1" | grep -Eq '^0 +0 '
+newline='
+'
+number='[0-9]+ +'
+ids_s= ids_q= ids_m= patterns_s= patterns_q= patterns_m=
+add() { # letter, identifier, pattern
+  eval "ids_$1=\\"\\$ids_$1 $2\\" patterns_$1=\\$patterns_$1\\$newline\\$3"
 }
+while [ "$end" -gt 0 ]; do
+  end=$((end - 1))
+  eval "set -- \\\${item_$end-}"
+  [ $# -gt 0 ] || continue
+  if [ $# -gt 4 ]; then
+    # The first semaphore of the count is 0 when the last user is gone.
+    ipcs -s -i "$5" | grep -Eq '^0 +0 ' || continue
+    add s "$5" "^ *$6 +$5 "
+  fi
+  case $1 in
+    s) between=$number$number$number$number ;;
+    *) between=$number$number$number$number$number$number$number ;;
+  esac
+  add "$1" "$2" "^ *$3 +$2 +$between$4 "
+done
 
 set --
 for type in s:sem q:msg m:shm; do
-  letter=\${type%:*} table=/proc/sysvipc/\${type#*:} ids= patterns=
-  while read -r kind id count key pattern; do
-    [ "$kind" = "$letter" ] || continue
-    if [ "$count" != - ]; then
-      is_unused "$count" "$key" || continue
-      set -- "$@" -s "$count"
-    fi
-    ids="$ids $id"
-    patterns=$patterns\${patterns:+$newline}$pattern
-  done <<END
-$held
-END
+  letter=\${type%:*} table=/proc/sysvipc/\${type#*:}
+  eval "ids=\\$ids_$letter patterns=\\\${patterns_$letter#?}"
   [ -n "$ids" ] || continue
   if [ -r "$table" ]; then
     ids=$(grep -E "$patterns" "$table" | while read -r key id rest; do echo "$id"; done)
@@ -72,8 +75,8 @@ done
 [ $# = 0 ] || exec ipcrm "$@"
 `;
 
-/** As much as is written before the watchdog reads: a pipe holds it, so that writing does not block. */
-const PIPE_ROOM = 4096;
+/** What is written before the watchdog reads: a pipe holds so much, so that writing does not block. */
+const MAX_EARLY_LINES = 32;
 
 const packages: Readonly<Record<string, string>> = {
   sh: "a shell",
@@ -86,11 +89,9 @@ const packages: Readonly<Record<string, string>> = {
 export class Watchdog {
   readonly #pid: number;
   readonly #input: number;
-
-  private constructor(pid: number, input: number) {
-    this.#pid = pid;
-    this.#input = input;
-  }
+  /** The numbers of the items that it holds. */
+  readonly #slots = new Map<string, number>();
+  readonly #freeSlots: number[] = [];
 
   /**
    * Starts a watchdog, which holds the items from its first moment. Blocks the thread until it has
@@ -98,37 +99,41 @@ export class Watchdog {
    *
    * @throws {IpcError} ENOENT if a program that it needs is missing, ENOSYS but on Linux, EMFILE.
    */
-  static start(items: readonly string[]): Watchdog {
+  constructor(items: Iterable<string>) {
     if (!abi.isLinux) throw failure(errors.ENOSYS, "posix_spawn");
     const input = checkedPipe();
     const reply = checkedPipe();
-    const early = items.map((item) => `+ ${item}\n`).join("");
+    this.#input = input.writer;
+    const lines = Array.from(items, (item) => this.#line(item));
     // Written first, so that nothing is lost if this process is killed while the other starts.
-    const isShort = early.length <= PIPE_ROOM;
-    if (isShort) writeText(input.writer, early);
-    const pid = spawn(["sh", "-c", SCRIPT], input.reader, reply.writer);
+    const early = lines.splice(0, MAX_EARLY_LINES);
+    writeText(input.writer, early.join(""));
+    this.#pid = spawn(["sh", "-c", SCRIPT], input.reader, reply.writer);
     closeDescriptor(input.reader);
     closeDescriptor(reply.writer);
-    const said = pid < 0 ? "" : readLine(reply.reader);
+    const said = this.#pid < 0 ? "" : readLine(reply.reader);
     closeDescriptor(reply.reader);
-    if (said === "ready") {
-      if (!isShort) writeText(input.writer, early);
-      return new Watchdog(pid, input.writer);
+    if (said !== "ready") {
+      closeDescriptor(input.writer);
+      if (this.#pid < 0) throw missing(-this.#pid, "sh");
+      reap(this.#pid);
+      throw missing(errors.ENOENT, said);
     }
-    closeDescriptor(input.writer);
-    if (pid < 0) throw missing(-pid, "sh");
-    reap(pid);
-    throw missing(errors.ENOENT, said);
+    for (const line of lines) this.#tell(line);
   }
 
   /** Has it remove an item, and returns false if it has been killed. */
   add(item: string): boolean {
-    return this.#tell(`+ ${item}\n`);
+    return this.#tell(this.#line(item));
   }
 
-  /** Calls an item off, and returns false if it has been killed. */
-  drop(item: string): boolean {
-    return this.#tell(`- ${item}\n`);
+  /** Calls an item off. */
+  drop(item: string): void {
+    const slot = this.#slots.get(item);
+    if (slot === undefined) return;
+    this.#slots.delete(item);
+    this.#freeSlots.push(slot);
+    this.#tell(`- ${slot}\n`);
   }
 
   /** Ends it: it removes what it holds. */
@@ -137,8 +142,14 @@ export class Watchdog {
     reap(this.#pid);
   }
 
-  #tell(text: string): boolean {
-    return writeText(this.#input, text) >= 0;
+  #line(item: string): string {
+    const slot = this.#freeSlots.pop() ?? this.#slots.size;
+    this.#slots.set(item, slot);
+    return `+ ${slot} ${item}\n`;
+  }
+
+  #tell(line: string): boolean {
+    return writeText(this.#input, line) >= 0;
   }
 }
 
