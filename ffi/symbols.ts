@@ -467,3 +467,32 @@ export const spawnedPrototypes = {
     result: "i32",
   },
 } as const satisfies Prototypes;
+
+/** Becoming another program, the environment, and the names of users. */
+export const programPrototypes = {
+  execvp: {
+    parameters: [
+      "buffer", // const char *file
+      "buffer", // char *const argv[]
+    ],
+    result: "i32",
+  },
+  getenv: {
+    parameters: [
+      "buffer", // const char *name
+    ],
+    result: "address",
+  },
+  getpwuid: {
+    parameters: [
+      "u32", // uid_t uid
+    ],
+    result: "address",
+  },
+  strlen: {
+    parameters: [
+      "address", // const char *s
+    ],
+    result: "i32",
+  },
+} as const satisfies Prototypes;

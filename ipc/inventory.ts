@@ -114,13 +114,18 @@ export function orphans(options: ListOptions = {}): Orphan[] {
 
 /** Says why an object is taken for an orphan. */
 function reasonFor({ type, processes }: ListedObject): string {
-  const gone = `${processes.map(named).join(" and ")} ${
-    processes.length === 1 ? "is" : "are"
-  } gone`;
-  if (type === "queue") return gone;
-  return `${gone}, and nobody ${type === "sem" ? "waits for it" : "is attached"}`;
+  if (type === "sem") return `${goneUsers(processes)}, and nobody waits for it`;
+  const [first, second] = processes;
+  const isOne = second === undefined || first!.pid === second.pid;
+  const gone = isOne
+    ? `its ${processes.map(({ role }) => role).join(" and ")}, pid ${first!.pid}, is gone`
+    : `its ${first!.role}, pid ${first!.pid}, and its ${second.role}, pid ${second.pid}, are gone`;
+  return type === "queue" ? gone : `${gone}, and nobody is attached`;
 }
 
-function named({ role, pid }: KnownProcess): string {
-  return role === "last operation" ? `its last user, pid ${pid},` : `its ${role}, pid ${pid},`;
+function goneUsers(processes: readonly KnownProcess[]): string {
+  const pids = processes.map(({ pid }) => pid).join(", ");
+  return processes.length === 1
+    ? `its last user, pid ${pids}, is gone`
+    : `its last users, pids ${pids}, are gone`;
 }
