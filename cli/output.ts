@@ -77,6 +77,7 @@ const paint = (code: number) => (text: string): string =>
 
 export const bold = paint(1);
 export const dim = paint(2);
+export const inverse = paint(7);
 export const red = paint(31);
 export const green = paint(32);
 export const yellow = paint(33);
