@@ -5,11 +5,13 @@
  */
 
 import { checkFlag, checkOptions } from "../ffi/check.ts";
-import { errors, IPC_RMID } from "../ffi/constants.ts";
+import { IPC_RMID } from "../ffi/constants.ts";
 import { geteuid, msgctl, semctl, shmctl } from "../ffi/calls.ts";
 import { countKey, join, leave, removeCount, type UserCount } from "./guard_count.ts";
 import { Watchdog } from "./guard_watchdog.ts";
-import { endListeners, type Handle, ipcError, type ObjectInfo } from "./object.ts";
+import { type ErrorCode, ipcError } from "../ffi/error.ts";
+import { endListeners, type Handle } from "./handle.ts";
+import type { ObjectInfo, ObjectType } from "./object.ts";
 import type { Removable } from "./remove_on_exit.ts";
 
 /** What can be guarded, as semaphores, sets, queues, shared memory and what is made of them can. */
@@ -33,7 +35,7 @@ export interface GuardOptions {
 /** What is guarded by one call. */
 interface Guarded {
   readonly object: Guardable;
-  readonly letter: Handle["kind"]["letter"];
+  readonly letter: ObjectType["letter"];
   readonly id: number;
   /** What the watchdog is told. */
   readonly item: string;
@@ -132,7 +134,7 @@ function describe(object: Guardable): ObjectInfo {
   const user = geteuid();
   if (user === 0 || user === info.uid || user === info.creatorUid) return info;
   const reason = `user ${info.uid} owns it: only its owner, its creator or root can remove it`;
-  throw ipcError(errors.EPERM, "stat", `guard object ${info.id}`, info, reason);
+  throw failure("EPERM", "stat", info, reason);
 }
 
 /** Makes the item of an object, and counts this process among its users. */
@@ -151,7 +153,7 @@ function prepare(object: Guardable, info: ObjectInfo, shared: boolean): Guarded 
   if (joined === "last user gone") {
     removeAll(letter, id, count);
     const reason = "its last user is gone: open or create it again";
-    throw ipcError(errors.EIDRM, "semop", `guard object ${id}`, info, reason);
+    throw failure("EIDRM", "semop", info, reason);
   }
   return { object, letter, id, item: `${item} ${count.id} ${key}`, count };
 }
@@ -187,10 +189,10 @@ function withdraw(one: Guarded): void {
 }
 
 /** Calls off what ended with a handle. */
-function callOff({ kind, id, state }: Handle): void {
+function callOff({ type, id, state }: Handle): void {
   for (const others of [...guarded.values()]) {
     for (const one of [...others]) {
-      if (one.letter !== kind.letter || one.id !== id) continue;
+      if (one.letter !== type.letter || one.id !== id) continue;
       if (state === "removed" || isDisposed(one.object)) release([one]);
     }
   }
@@ -236,4 +238,13 @@ function once(action: () => void): () => void {
     if (!done) action();
     done = true;
   };
+}
+
+function failure(
+  code: ErrorCode,
+  syscall: string,
+  { id, key }: ObjectInfo,
+  reason: string,
+): Error {
+  return ipcError(code, `guard object ${id}`, { syscall, id, key, reason });
 }

@@ -25,7 +25,8 @@ import { attempt } from "../ffi/attempt.ts";
 import { pack } from "../ffi/sembuf.ts";
 import { readStruct } from "../ffi/struct.ts";
 import { keyOf } from "./key.ts";
-import { ipcError, type ObjectInfo } from "./object.ts";
+import { ipcError } from "../ffi/error.ts";
+import type { ObjectInfo } from "./object.ts";
 import { tagOf } from "./set_tag.ts";
 
 const users = 0, tag = 1, size = 2;
@@ -115,5 +116,6 @@ function describe(id: number): Uint8Array {
 }
 
 function failure(errno: number, syscall: string, key?: number, id?: number, reason?: string) {
-  return ipcError(errno, syscall, "count the users of the object to guard", { key, id }, reason);
+  const action = "count the users of the object to guard";
+  return ipcError(errno, action, { syscall, key, id, reason });
 }

@@ -12,7 +12,7 @@
 import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import { closeDescriptor, makePipe, readLine, reap, spawn, writeText } from "../ffi/spawn.ts";
-import { ipcError } from "./object.ts";
+import { ipcError } from "../ffi/error.ts";
 
 /**
  * A line is `+`, a number and an item, or `-` and the number. An item is the letter of `ipcrm`, the
@@ -166,5 +166,5 @@ function missing(errno: number, tool: string): Error {
 }
 
 function failure(errno: number, syscall: string, reason?: string): Error {
-  return ipcError(errno, syscall, "start the watchdog of guarded objects", {}, reason);
+  return ipcError(errno, "start the watchdog of guarded objects", { syscall, reason });
 }

@@ -28,6 +28,9 @@ export interface HandleOptions {
   created?: boolean;
 }
 
+/** Called with every handle that was disposed or whose object it has removed, once that is done. */
+export const endListeners: Set<(handle: Handle) => void> = new Set();
+
 /** A kernel object as one instance of a class holds it. */
 export class Handle {
   /** Read before each call: anything but "open" is answered by {@linkcode Handle.refusal}. */
@@ -167,6 +170,7 @@ export class Handle {
     this.check();
     this.destroy();
     this.#end("removed");
+    for (const listener of endListeners) listener(this);
   }
 
   /** Removes the object, which stays in use here until its last user is gone. */
@@ -181,7 +185,15 @@ export class Handle {
     if (this.state === "disposed") return;
     const removed = this.state === "removed";
     this.#end("disposed");
-    if (!this.owned || removed) return;
+    try {
+      if (this.owned && !removed) this.#removeOwned();
+    } finally {
+      for (const listener of endListeners) listener(this);
+    }
+  }
+
+  /** Removes the object unless somebody else has. */
+  #removeOwned(): void {
     const { control, syscalls } = this.type;
     const result = control(this.id, IPC_RMID, null);
     if (result < 0 && result !== -errors.EINVAL && result !== -errors.EIDRM) {

@@ -8,7 +8,7 @@ import { errors } from "../ffi/constants.ts";
 import { msgctl, semctlBuffer, shmctl } from "../ffi/calls.ts";
 import { abi, msginfo, seminfo, shm_info, shminfo } from "../ffi/platforms.ts";
 import { type Layout, readStruct } from "../ffi/struct.ts";
-import { ipcError } from "./object.ts";
+import { ipcError } from "../ffi/error.ts";
 import type { ObjectType } from "./inventory_objects.ts";
 
 /** A limit of the system, as {@linkcode limits} lists it. */
@@ -35,7 +35,7 @@ type Ask = (command: number, buffer: Uint8Array) => number;
 function ask(call: Ask, syscall: string, command: number, layout: Layout): Record<string, number> {
   const buffer = new Uint8Array(layout.size);
   const result = command === -1 ? -errors.ENOSYS : call(command, buffer);
-  if (result < 0) throw ipcError(-result, syscall, "read the limits of the system", {});
+  if (result < 0) throw ipcError(-result, "read the limits of the system", { syscall });
   return readStruct(layout, buffer);
 }
 

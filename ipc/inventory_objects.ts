@@ -9,7 +9,9 @@ import { errors, IPC_PRIVATE, SHM_DEST, SHM_LOCKED } from "../ffi/constants.ts";
 import { kill, msgctl, semctl, semctlBuffer, shmctl } from "../ffi/calls.ts";
 import { abi } from "../ffi/platforms.ts";
 import { type Layout, readField } from "../ffi/struct.ts";
-import { dateOf, ipcError, type ObjectInfo } from "./object.ts";
+import { ipcError } from "../ffi/error.ts";
+import { dateOf } from "./handle.ts";
+import type { ObjectInfo } from "./object.ts";
 import { meaningOf, several } from "./inventory_kinds.ts";
 import { kindOf, type SetKind, UNFINISHED } from "./set_tag.ts";
 
@@ -341,7 +343,7 @@ export function readObjects(types: readonly ObjectType[]): ListedObject[] {
   for (const type of types) {
     const { syscall, infoCommand, statCommand, call, read } = tables[type];
     const highest = infoCommand === -1 ? -errors.ENOSYS : call(0, infoCommand, buffer);
-    if (highest < 0) throw ipcError(-highest, syscall, "list the objects of the system", {});
+    if (highest < 0) throw ipcError(-highest, "list the objects of the system", { syscall });
     for (let place = 0; place <= highest; place++) {
       const id = call(place, statCommand, buffer);
       // What stands nowhere has gone, or was never there.

@@ -80,6 +80,7 @@ test("what is published imports nothing but what is published, and what runtimes
   for (const path of modules) {
     for (const specifier of importsOf(path)) {
       if (/^(?:node:|bun:)/.test(specifier)) continue;
+      if (roomOf(path) === "cli" && specifier === "@std/cli/parse-args") continue;
       assert(specifier.startsWith("."), `${path} imports ${specifier}`);
       const target = join(dirname(path), specifier);
       assert(modules.includes(target), `${path} imports ${target}, which is not published`);
@@ -95,10 +96,11 @@ const floors: Readonly<Record<string, number>> = {
   sync: 3,
   unix: 3,
   ".": 4,
+  cli: 5,
 };
 const roomOf = (path: string) => dirname(path).split("/")[0]!;
 
-test("imports run one way: mod.ts, sync/ and unix/ -> ipc/ -> wait/ -> ffi/", () => {
+test("imports run one way: cli/ -> mod.ts, sync/ and unix/ -> ipc/ -> wait/ -> ffi/", () => {
   for (const path of modules) {
     const room = roomOf(path);
     assert(room in floors, `${path} stands in no known room`);
