@@ -4,7 +4,7 @@
  * @module
  */
 
-import process from "node:process";
+import { geteuid } from "../ffi/calls.ts";
 import { list, type ListedObject, type ObjectType, orphans } from "../ipc/inventory.ts";
 import { type Command, JSON_OPTION } from "./command.ts";
 import { DONE, UsageError } from "./errors.ts";
@@ -95,7 +95,7 @@ export const command: Command = {
     );
     const { objects: all, names } = chosen(given.words, type);
     const objects = all.filter((object) =>
-      (!given.has("mine") || object.uid === process.geteuid?.()) &&
+      (!given.has("mine") || object.uid === geteuid()) &&
       (!given.has("orphans") || left.has(`${object.type} ${object.id}`))
     );
     if (format === "json") printJson(objects.map(jsonOf));

@@ -76,7 +76,7 @@ export const command: Command = {
     { name: "follow", short: "f", help: "go on until the queue is removed" },
     { name: "all", help: "receive what is there, and do not wait" },
     ...WAIT_OPTIONS,
-    { name: "null", short: "0", help: "end messages with NUL instead of a newline" },
+    { name: "null", short: "z", help: "end messages with NUL instead of a newline" },
     { name: "raw", help: "end messages with nothing" },
     { name: "json", help: "print each message as a line of JSON" },
   ],

@@ -51,7 +51,7 @@ export const command: Command = {
   options: [
     { name: "type", value: "TYPE", help: "the type of the messages, 1 by default" },
     { name: "whole", help: "send all of standard input as one message" },
-    { name: "null", short: "0", help: "NUL ends a message instead of a newline" },
+    { name: "null", short: "z", help: "NUL ends a message instead of a newline" },
     ...WAIT_OPTIONS,
   ],
   notes: ["It waits while the queue is full. Messages are bytes, sent as they are."],
