@@ -25,8 +25,8 @@ export interface Option {
 export interface Arguments {
   /** What is no option. */
   readonly words: readonly string[];
-  /** What stands behind `--`, where a command wraps another; undefined without `--`. */
-  readonly command: readonly string[] | undefined;
+  /** The command that it wraps, if it wraps one. */
+  readonly command: readonly string[];
   /** Whether a flag was given. */
   has(name: string): boolean;
   /** The value of an option. */
@@ -45,8 +45,11 @@ export interface Command {
   readonly options: readonly Option[];
   /** What else there is to say. */
   readonly notes?: readonly string[];
-  /** Whether it runs another command: all behind `--`, or else from the first word on. */
-  readonly wraps?: boolean;
+  /**
+   * How many words of its own stand before the command that it runs; undefined if it runs none. The
+   * command begins behind them, or behind `--`.
+   */
+  readonly wraps?: number;
   /** Performs it, and returns the exit code. */
   run(given: Arguments): number | Promise<number>;
 }
@@ -60,25 +63,43 @@ export const JSON_OPTION: Option = { name: "json", help: "print JSON" };
 const MARK = "\u0000";
 const isAmount = (word: string) => /^-\d/.test(word);
 
+/** Splits what is meant for a command from the command that it wraps. */
+function split(command: Command, args: readonly string[]): { own: string[]; wrapped: string[] } {
+  const { wraps, options } = command;
+  if (wraps === undefined) return { own: [...args], wrapped: [] };
+  const takesValue = (word: string) =>
+    options.some(({ name, short, value }) =>
+      value !== undefined && (word === `--${name}` || word === `-${short}`)
+    );
+  let words = wraps;
+  let end = 0;
+  for (; end < args.length && args[end] !== "--"; end++) {
+    // A name that is given as an option takes the place of the first word.
+    if (/^--name(=|$)/.test(args[end]!)) words = 0;
+    if (takesValue(args[end]!)) end++;
+    else if (!args[end]!.startsWith("-") && words-- === 0) break;
+  }
+  const behind = args[end] === "--" ? end + 1 : end;
+  return { own: args.slice(0, end), wrapped: args.slice(behind) };
+}
+
 /** Reads the arguments of a command. */
 export function parse(command: Command, args: readonly string[]): Arguments {
   const options = [...command.options, HELP_OPTION];
-  const dashes = command.wraps ? args.indexOf("--") : -1;
-  const own = dashes < 0 ? args : args.slice(0, dashes);
+  const { own, wrapped } = split(command, args);
   const given = parseArgs(own.map((word) => isAmount(word) ? MARK + word : word), {
     boolean: options.filter(({ value }) => value === undefined).map(({ name }) => name),
     string: ["_", ...options.filter(({ value }) => value !== undefined).map(({ name }) => name)],
     alias: Object.fromEntries(
       options.flatMap(({ name, short }) => short === undefined ? [] : [[short, name]]),
     ),
-    stopEarly: command.wraps === true && dashes < 0,
     unknown: (word: string, key?: string) => {
       if (key !== undefined) throw new UsageError(`unknown option "${word}"`, command.name);
       return true;
     },
   }) as Record<string, unknown> & { _: string[] };
   for (const option of options) checkOption(command, option, given[option.name]);
-  return argumentsOf(command, given, dashes < 0 ? undefined : args.slice(dashes + 1));
+  return argumentsOf(command, given, wrapped);
 }
 
 function checkOption(command: Command, { name, value, choices }: Option, given: unknown): void {
@@ -92,7 +113,7 @@ function checkOption(command: Command, { name, value, choices }: Option, given: 
 function argumentsOf(
   command: Command,
   given: Record<string, unknown> & { _: string[] },
-  wrapped: readonly string[] | undefined,
+  wrapped: readonly string[],
 ): Arguments {
   return {
     command: wrapped,

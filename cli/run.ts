@@ -41,11 +41,9 @@ const NOTES = [
 
 /** What to run, and by which name. */
 function readWords(given: Arguments, name: string): { slots: string; command: readonly string[] } {
-  const words = [...given.words];
-  const slots = given.get("name") ?? words.shift();
-  const [command, extra] = given.command === undefined ? [words, []] : [given.command, words];
+  const slots = given.get("name") ?? given.words[0];
+  const { command } = given;
   if (slots === undefined) throw new UsageError("expected a --name for the slots", name);
-  if (extra.length > 0) throw new UsageError(`"${extra[0]}" stands before --`, name);
   if (command.length === 0) throw new UsageError("expected a command to run", name);
   return { slots, command };
 }
@@ -112,7 +110,7 @@ export const command: Command = {
     ...OPTIONS,
   ],
   notes: NOTES,
-  wraps: true,
+  wraps: 0,
   run(given) {
     const slots = given.number("slots");
     if (slots !== undefined && !(Number.isInteger(slots) && slots >= 1 && slots <= 16383)) {
@@ -128,6 +126,6 @@ export const lock: Command = {
   usage: ["[OPTIONS] NAME COMMAND [ARGUMENT]...", "[OPTIONS] NAME -- COMMAND [ARGUMENT]..."],
   options: OPTIONS,
   notes: NOTES,
-  wraps: true,
+  wraps: 1,
   run: (given) => becomeCommand(given, "lock", 1),
 };

@@ -47,7 +47,7 @@ test("ipc says in one line what is wrong and what to do", () => {
   assertFails(["create", "frob"], 2, /expected sem, queue or memory/);
   assertFails(["create", "memory"], 2, /memory needs a --size/);
   assertFails(["sem", "no such name"], 1, /no semaphore set has/);
-  assertFails(["run", "true"], 2, /expected a command to run/);
+  assertFails(["run", "true"], 2, /expected a --name for the slots/);
   assertFails(["run", "--slots", "0", "--name", "x", "--", "true"], 2, /--slots is a whole number/);
   assertFails(["top"], 1, /needs a terminal: add --once/);
 });
