@@ -41,8 +41,9 @@ export class Terminal implements Disposable {
     process.stdin.resume();
     for (const signal of SIGNALS) this.#listen(signal, () => this.#add({ signal }));
     this.#listen("SIGWINCH", () => this.#add("resized"));
-    // Whatever ends the program otherwise.
+    // Whatever ends the program otherwise: Deno fires the second alone for an error.
     this.#listen("exit", () => this[Symbol.dispose]());
+    this.#listen("uncaughtExceptionMonitor", () => this[Symbol.dispose]());
     write(ENTER);
   }
 
@@ -87,8 +88,12 @@ export class Terminal implements Disposable {
   [Symbol.dispose](): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    write(LEAVE);
-    process.stdin.setRawMode(false);
+    try {
+      write(LEAVE);
+      process.stdin.setRawMode(false);
+    } catch {
+      // The terminal is gone.
+    }
     process.stdin.pause();
     for (const [name, listener] of this.#listeners) process.off(name, listener);
   }
