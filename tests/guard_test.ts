@@ -207,6 +207,30 @@ test("guard() counts how often an object is guarded, and guards what others made
   await until(() => !isThere("queue", queue.id));
 });
 
+test("guard() guards primitives as it guards what they are made of", async () => {
+  const program = `
+    const { guard } = ipc;
+    const { Bulkhead, Mutex } = sync;
+    const [mutex, bulkhead] = [Mutex.create(), Bulkhead.create({ tickets: 2 })];
+    guard(mutex, bulkhead);
+    mutex.lockSync();
+    say([mutex.id, bulkhead.id].join());
+    await hear();
+    bulkhead.remove();
+    say("removed");
+    await hear();
+  `;
+  await using child = run(
+    `import * as sync from ${JSON.stringify(projectFile("sync/mod.ts"))};${program}`,
+  );
+  const [mutex, bulkhead] = (await child.hear()).split(",").map(Number) as [number, number];
+  child.say("remove");
+  await child.hear();
+  assertEquals([isThere("sem", mutex), isThere("sem", bulkhead)], [true, false]);
+  await child.kill();
+  await until(() => !isThere("sem", mutex));
+});
+
 test("guard() leaves alone what came in the place of what it guarded", onlyUnshared, async () => {
   const program = `
     ${privileges}
