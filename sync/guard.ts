@@ -139,7 +139,9 @@ export class Guard implements Disposable {
    */
   static #listen(): void {
     listening = true;
-    if (isMainThread()) globalThis.addEventListener?.("unload", () => Guard.#undoAll());
+    if (isMainThread()) {
+      (globalThis as Partial<EventTarget>).addEventListener?.("unload", () => Guard.#undoAll());
+    }
   }
 
   static #undoAll(): void {

@@ -7,7 +7,7 @@
 import { encode } from "../ffi/bytes.ts";
 import { checkMode, checkOptions, checkWord, described } from "../ffi/check.ts";
 import { errors } from "../ffi/constants.ts";
-import { IpcError } from "../ffi/error.ts";
+import { ipcError } from "../ffi/error.ts";
 import { abi } from "../ffi/platforms.ts";
 import * as calls from "../ffi/unix_calls.ts";
 import { O_RDONLY, O_WRONLY } from "../ffi/unix_calls.ts";
@@ -151,9 +151,7 @@ function fifoOf(fd: number, path: string): number {
   done(fd, "open", `open the FIFO "${path}"`);
   if (calls.mayBePipe(fd)) return fd;
   calls.close(fd);
-  throw new IpcError(`Cannot open "${path}" as it is not a FIFO`, errors.EINVAL, {
-    syscall: "open",
-  });
+  throw ipcError("EINVAL", `open "${path}"`, { syscall: "open", reason: "it is not a FIFO" });
 }
 
 function pathBytes(path: string): Uint8Array {

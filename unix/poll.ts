@@ -8,7 +8,7 @@ import { checkArray, checkObject, described } from "../ffi/check.ts";
 import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { at, type Timer } from "../wait/timer.ts";
 import { errors } from "../ffi/constants.ts";
-import { IpcError } from "../ffi/error.ts";
+import { type IpcError, ipcError } from "../ffi/error.ts";
 import { resume } from "../wait/interrupt.ts";
 import { turn } from "../wait/turn.ts";
 import { POLLERR, PollFds, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI } from "../ffi/pollfd.ts";
@@ -73,8 +73,7 @@ export function eventsOf(sum: number): PollEvent[] {
 }
 
 function notOpen(fd: number): IpcError {
-  const message = `Cannot poll descriptor ${fd} as it is not open`;
-  return new IpcError(message, errors.EBADF, { syscall: "poll" });
+  return ipcError("EBADF", `poll descriptor ${fd}`, { syscall: "poll", reason: "it is not open" });
 }
 
 /** The descriptors to wait for, with their events. */

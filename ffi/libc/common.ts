@@ -7,7 +7,7 @@
 import type { Pointer } from "../backend.ts";
 import { described } from "../check.ts";
 import { IPC_SET, IPC_STAT } from "../constants.ts";
-import { IpcError, reasonOf } from "../error.ts";
+import { ipcError } from "../error.ts";
 import { pointerTo } from "../memory.ts";
 import { abi } from "../platforms.ts";
 import { type Layout, readStruct, writeStruct } from "../struct.ts";
@@ -20,10 +20,7 @@ export function done(
 ): number {
   // Addresses can be negative, too.
   if (result >= 0 || result < -4095) return result;
-  throw new IpcError(`Call of ${syscall} failed: ${reasonOf(-result)}`, -result, {
-    syscall,
-    ...subject,
-  });
+  throw ipcError(-result, `call ${syscall}`, { syscall, ...subject });
 }
 
 /** Checks for a whole number in a range and returns it. */

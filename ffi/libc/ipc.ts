@@ -6,7 +6,7 @@
 
 import * as calls from "../calls.ts";
 import { described } from "../check.ts";
-import { IpcError, reasonOf } from "../error.ts";
+import { ipcError } from "../error.ts";
 import { abi } from "../platforms.ts";
 import { int } from "./common.ts";
 
@@ -82,7 +82,5 @@ export function ftok(pathname: string, proj_id: number): number {
   const key = calls.ftok(new TextEncoder().encode(`${pathname}\0`), proj_id, failure);
   const { errno } = failure;
   if (errno === 0) return key;
-  throw new IpcError(`Call of ftok for "${pathname}" failed: ${reasonOf(errno)}`, errno, {
-    syscall: "ftok",
-  });
+  throw ipcError(errno, `call ftok for "${pathname}"`, { syscall: "ftok" });
 }

@@ -6,9 +6,9 @@
 
 import * as calls from "../calls.ts";
 import { described } from "../check.ts";
-import { errors, SHM_RDONLY, SHM_REMAP } from "../constants.ts";
+import { SHM_RDONLY, SHM_REMAP } from "../constants.ts";
 import { detach } from "../detach.ts";
-import { IpcError } from "../error.ts";
+import { ipcError } from "../error.ts";
 import { view } from "../memory.ts";
 import { abi, shm_info, shminfo } from "../platforms.ts";
 import {
@@ -205,8 +205,9 @@ export function shmdt(memory: ArrayBuffer): void {
   }
   const attachment = attached.get(memory);
   if (attachment === undefined) {
-    throw new IpcError("Call of shmdt failed: the memory is not attached", errors.EINVAL, {
+    throw ipcError("EINVAL", "call shmdt", {
       syscall: "shmdt",
+      reason: "the memory is not attached",
     });
   }
   done(detach(memory, attachment.address, attachment.length), "shmdt", {});
