@@ -41,13 +41,27 @@ export class Slot {
     return this;
   }
 
+  /** The type, rounded above 2^53. */
   get type(): number {
     return this.#type[0]! + (this.#type[1]! | 0) * 2 ** 32;
   }
 
-  set type(type: number) {
-    this.#type[0] = type;
-    this.#type[1] = type / 2 ** 32;
+  /** The type with all its 64 bits: a bigint where a number does not hold them. */
+  get exactType(): number | bigint {
+    const { type } = this;
+    if (Number.isSafeInteger(type)) return type;
+    return BigInt(this.#type[1]! | 0) * 2n ** 32n + BigInt(this.#type[0]!);
+  }
+
+  /** Writes the type. */
+  setType(type: number | bigint): void {
+    if (typeof type === "bigint") {
+      this.#type[0] = Number(BigInt.asUintN(32, type));
+      this.#type[1] = Number(BigInt.asUintN(32, type >> 32n));
+    } else {
+      this.#type[0] = type;
+      this.#type[1] = type / 2 ** 32;
+    }
   }
 
   /** Takes over a message of so many bytes that was received elsewhere. */

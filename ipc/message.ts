@@ -8,7 +8,7 @@ import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import type { Slot } from "../ffi/msgbuf.ts";
 import { encode } from "../ffi/bytes.ts";
-import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { checkInteger, checkOptions, described, numberError } from "../ffi/check.ts";
 import type { Handle } from "./handle.ts";
 
 /** Which messages: of this type; of the lowest type up to a number; of any type but one (Linux). */
@@ -33,20 +33,29 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
  * ```
  */
 export class Message {
-  /** The type, at least 1. Types of other programs above 2^53 are rounded. */
+  /** The type, at least 1. Types of other programs above 2^53 are rounded: see `exactType`. */
   readonly type: number;
   /** Its bytes, in a buffer of their own. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The type with all its 64 bits, as other programs may have set them: a bigint above 2^53. */
+  readonly exactType: number | bigint;
 
   /**
    * Creates a message.
    *
-   * @param type The type, at least 1.
+   * @param type The type, at least 1; a bigint above 2^53.
    * @param bytes The bytes; they are not copied.
+   * @throws {RangeError} If the type is not a whole number from 1 to 2^63 - 1.
+   * @throws {TypeError} If the type is no number, or a bigint that a number would hold, or the bytes are no Uint8Array.
    */
-  constructor(type: number, bytes: Uint8Array<ArrayBuffer>) {
-    this.type = type;
+  constructor(type: number | bigint, bytes: Uint8Array<ArrayBuffer>) {
+    if (!isType(type)) throw typeError(type, "make a message");
+    if (!(bytes instanceof Uint8Array)) {
+      throw new TypeError(`Cannot make a message of ${described(bytes)}: expected a Uint8Array`);
+    }
+    this.type = Number(type);
     this.bytes = bytes;
+    this.exactType = type;
   }
 
   /**
@@ -73,13 +82,13 @@ export class Message {
 export function pack(
   slot: Slot,
   data: string | ArrayBuffer | ArrayBufferView,
-  type: number,
+  type: number | bigint,
   handle: Handle,
 ): number {
   const length = typeof data === "string"
     ? slot.encode(data)
     : slot.copy(data instanceof Uint8Array ? data : encode(data, `send to ${handle.name}`));
-  slot.type = type;
+  slot.setType(type);
   if (handle.state !== "open") throw handle.refusal();
   return length;
 }
@@ -88,13 +97,35 @@ export function pack(
 export function unpack(slot: Slot, length: number): Message {
   const bytes = new Uint8Array(length);
   bytes.set(slot.first(length));
-  return new Message(slot.type, bytes);
+  return new Message(slot.exactType, bytes);
 }
 
-/** Throws the error of a type that no message can have. */
-export function refuseType(type: number, handle: Handle): void {
-  const action = `send a message of type ${type} to ${handle.name}`;
-  checkInteger(type, 1, Number.MAX_SAFE_INTEGER, action);
+/** Reads the type of a message to send, once. */
+export function readType(
+  options: { type?: number | bigint | undefined } | undefined,
+  handle: Handle,
+): number | bigint {
+  checkOptions(options);
+  const type = options?.type ?? 1;
+  if (!isType(type)) throw typeError(type, "send a message", ` to ${handle.name}`);
+  return type;
+}
+
+const MAX_NUMBER = BigInt(Number.MAX_SAFE_INTEGER);
+
+function isType(type: number | bigint): boolean {
+  if (typeof type === "bigint") return type > MAX_NUMBER && type < 2n ** 63n;
+  return Number.isSafeInteger(type) && type >= 1;
+}
+
+function typeError(type: unknown, action: string, where = ""): Error {
+  const message = `Cannot ${action} of type ${
+    String(type)
+  }${where}: expected a whole number from 1`;
+  if (typeof type === "bigint" && type > MAX_NUMBER) {
+    return new RangeError(`${message} to ${2n ** 63n - 1n}`);
+  }
+  return numberError(type, `${message} to ${Number.MAX_SAFE_INTEGER}`);
 }
 
 /** The argument and the flag by which msgrcv selects. */

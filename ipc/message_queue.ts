@@ -12,6 +12,7 @@ import { bytesOf } from "../ffi/bytes.ts";
 import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { anyWaiting, equalWait, wait } from "../wait/line.ts";
 import {
+  checkSignal,
   readWaitOptions,
   timeoutError,
   type TimeoutOptions,
@@ -23,14 +24,7 @@ import type { Handle } from "./handle.ts";
 import { showAs, shownKey } from "./inspect.ts";
 import { checkInternal, internal } from "./internal.ts";
 import type { Key } from "./key.ts";
-import {
-  type Message,
-  type MessageTypeSelector,
-  pack,
-  refuseType,
-  select,
-  unpack,
-} from "./message.ts";
+import { Message, type MessageTypeSelector, pack, readType, select, unpack } from "./message.ts";
 import {
   checkFits,
   incoming,
@@ -42,7 +36,7 @@ import {
   tryReceive,
   trySend,
 } from "./message_calls.ts";
-import { type MessageChunk, readableOf, writableOf } from "./message_streams.ts";
+import { type MessageChunk, MessageIterator, readableOf, writableOf } from "./message_streams.ts";
 import {
   receiveLine,
   ReceiveWait,
@@ -94,7 +88,7 @@ export interface SendOptions {
    *
    * @default {1}
    */
-  type?: number | undefined;
+  type?: number | bigint | undefined;
 }
 
 /** Options of {@linkcode MessageQueue.send}: type, timeout, signal. */
@@ -355,13 +349,14 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     options?: ReceiveWaitOptions,
   ): Promise<MessageInfo> {
     const target = this.#target(buffer);
-    return await this.#receive(options, target.byteLength, (slot, length) => {
-      if (length <= target.byteLength) return copy(slot, length, target);
-      this.#giveBack(unpack(slot, length));
-      throw new TypeError(
-        `Cannot receive from ${this.#handle.name}: the buffer was detached or made smaller`,
-      );
-    });
+    const taken = await this.#receive(
+      options,
+      target.byteLength,
+      (slot, length) =>
+        length <= target.byteLength ? copy(slot, length, target) : unpack(slot, length),
+    );
+    if (!(taken instanceof Message)) return taken;
+    throw await this.#undelivered(taken);
   }
 
   /**
@@ -409,26 +404,20 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
 
   /**
    * Iterates over messages as they arrive, until the queue is removed. A message is received only when the
-   * iterator is asked for one. To end an iteration that waits, abort its signal.
+   * iterator is asked for one. `return()` of the iterator ends a wait of it.
    *
    * @param options Which messages to receive, all unless given, and the signal, whose reason the iteration throws.
    * @returns An iterator, which ends with IpcError EACCES if the mode does not permit receiving.
    */
-  async *messages(options?: MessagesOptions): AsyncIterableIterator<Message> {
-    for (;;) {
-      let message;
-      try {
-        message = await this.receive(options);
-      } catch (error) {
-        if (isRemoved(error)) return;
-        throw error;
-      }
-      yield message;
-    }
+  messages(options?: MessagesOptions): AsyncIterableIterator<Message> {
+    checkOptions(options);
+    const { type, signal } = options ?? {};
+    checkSignal(signal);
+    return new MessageIterator((ending) => this.receive({ type, ...ending }), signal);
   }
 
   /**
-   * The messages as a stream, the same at every use; it closes when the queue is removed. A message
+   * The messages as a stream, the same until it is cancelled or broken, then a new one; it closes when the queue is removed. A message
    * is received only when the stream is read. One that arrives just as the stream is cancelled goes back to the
    * end of the queue. One that arrives for a read that was given up, by `releaseLock` of its reader, waits in the
    * stream: read it before you cancel.
@@ -437,16 +426,20 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     return this.#readable ??= readableOf(
       (options) => this.receive(options),
       (message) => this.#giveBack(message),
+      () => this.#readable = undefined,
     );
   }
 
   /**
-   * A stream of messages to send, the same at every use: text, bytes, `{ data, type }` or a
+   * A stream of messages to send, the same until it is closed, aborted or broken, then a new one: text, bytes, `{ data, type }` or a
    * {@linkcode Message}. Writers wait while the queue is full. Aborting the stream ends
    * that wait. `pipeTo()` closes it at its end, unless given `{ preventClose: true }`.
    */
   get writable(): WritableStream<MessageChunk> {
-    return this.#writable ??= writableOf((data, options) => this.send(data, options));
+    return this.#writable ??= writableOf(
+      (data, options) => this.send(data, options),
+      () => this.#writable = undefined,
+    );
   }
 
   /**
@@ -541,10 +534,22 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     return bytesOf(buffer, `receive from ${this.#handle.name}`);
   }
 
+  /** Gives back what has no place any more, and makes the error that says so, and whether that failed, too. */
+  async #undelivered(message: Message): Promise<Error> {
+    const text =
+      `Cannot receive from ${this.#handle.name}: the buffer was detached or made smaller`;
+    try {
+      await this.#giveBack(message);
+      return new TypeError(text);
+    } catch (cause) {
+      return new TypeError(`${text}, and its message cannot be given back`, { cause });
+    }
+  }
+
   /** Sends a message that has no receiver back to the end of the queue, even if this handle is disposed. */
   async #giveBack(message: Message): Promise<void> {
     try {
-      await MessageQueue.fromId(this.id).send(message.bytes, { type: message.type });
+      await MessageQueue.fromId(this.id).send(message.bytes, { type: message.exactType });
     } catch (error) {
       if (!isRemoved(error)) throw error;
     }
@@ -562,12 +567,4 @@ showAs("MessageQueue", MessageQueue.prototype, (queue) => ({
 function copy(slot: Slot, length: number, target: Uint8Array): MessageInfo {
   if (length > 0) target.set(slot.first(length));
   return { length, type: slot.type };
-}
-
-/** Reads the type of a message to send. */
-function readType(options: SendOptions | undefined, handle: Handle): number {
-  checkOptions(options);
-  const type = options?.type ?? 1;
-  if (!(Number.isSafeInteger(type) && type >= 1)) refuseType(type, handle);
-  return type;
 }

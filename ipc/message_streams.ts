@@ -16,7 +16,7 @@ export interface OutgoingMessage {
    *
    * @default {1}
    */
-  type?: number | undefined;
+  type?: number | bigint | undefined;
 }
 
 /** What can be written to {@linkcode MessageQueue.writable}: also messages received from another queue. */
@@ -24,7 +24,7 @@ export type MessageChunk = string | ArrayBuffer | ArrayBufferView | OutgoingMess
 
 type Send = (
   data: string | ArrayBuffer | ArrayBufferView,
-  options: { type?: number | undefined; signal?: AbortSignal | undefined },
+  options: { type?: number | bigint | undefined; signal?: AbortSignal | undefined },
 ) => Promise<void>;
 
 type Receive = (options: { signal: AbortSignal }) => Promise<Message>;
@@ -34,9 +34,13 @@ type GiveBack = (message: Message) => Promise<void>;
 
 /**
  * A stream of messages. It receives only when it is read; a message that arrives as the stream is cancelled goes
- * back to the queue.
+ * back to the queue. `ended` is called when it is closed, cancelled or broken.
  */
-export function readableOf(receive: Receive, giveBack: GiveBack): ReadableStream<Message> {
+export function readableOf(
+  receive: Receive,
+  giveBack: GiveBack,
+  ended: () => void,
+): ReadableStream<Message> {
   const cancelled = new AbortController();
   let pulling: Promise<void> | undefined;
   return new ReadableStream<Message>({
@@ -46,28 +50,86 @@ export function readableOf(receive: Receive, giveBack: GiveBack): ReadableStream
         else await giveBack(message);
       }, (error) => {
         if (cancelled.signal.aborted) return;
+        ended();
         if (!isRemoved(error)) throw error;
         controller.close();
       });
     },
     async cancel(reason) {
+      ended();
       cancelled.abort(reason);
       await pulling;
     },
   }, { highWaterMark: 0 });
 }
 
-/** A stream of messages to send. Its writers wait while the queue is full. */
-export function writableOf(send: Send): WritableStream<MessageChunk> {
+/**
+ * A stream of messages to send. Its writers wait while the queue is full. `ended` is called when it is closed,
+ * aborted or broken.
+ */
+export function writableOf(send: Send, ended: () => void): WritableStream<MessageChunk> {
   return new WritableStream<MessageChunk>({
-    write(chunk, controller) {
+    async write(chunk, controller) {
       // Not all types of Bun know it.
       const { signal } = controller as object as { readonly signal: AbortSignal };
-      if (chunk instanceof Message) return send(chunk.bytes, { type: chunk.type, signal });
-      if (typeof chunk === "object" && chunk !== null && "data" in chunk) {
-        return send(chunk.data, { type: chunk.type, signal });
+      try {
+        await sendChunk(send, chunk, signal);
+      } catch (error) {
+        ended();
+        throw error;
       }
-      return send(chunk, { signal });
     },
+    abort: ended,
+    close: ended,
   });
+}
+
+function sendChunk(send: Send, chunk: MessageChunk, signal: AbortSignal): Promise<void> {
+  if (chunk instanceof Message) return send(chunk.bytes, { type: chunk.exactType, signal });
+  if (typeof chunk === "object" && chunk !== null && "data" in chunk) {
+    return send(chunk.data, { type: chunk.type, signal });
+  }
+  return send(chunk, { signal });
+}
+
+/** Iterates over messages until the queue is removed, an error comes, or the iteration is ended from outside. */
+export class MessageIterator implements AsyncIterableIterator<Message> {
+  readonly #receive: Receive;
+  readonly #ending = new AbortController();
+  readonly #signal: AbortSignal;
+  #ended = false;
+
+  constructor(receive: Receive, signal: AbortSignal | undefined) {
+    this.#receive = receive;
+    const { signal: ending } = this.#ending;
+    this.#signal = signal === undefined ? ending : AbortSignal.any([signal, ending]);
+  }
+
+  async next(): Promise<IteratorResult<Message>> {
+    if (this.#ended) return { value: undefined, done: true };
+    try {
+      return { value: await this.#receive({ signal: this.#signal }), done: false };
+    } catch (error) {
+      const isOver = this.#ended || isRemoved(error);
+      this.#ended = true;
+      if (!isOver) throw error;
+      return { value: undefined, done: true };
+    }
+  }
+
+  /** Ends the iteration, and a wait of it: that resolves with nothing, unless a message came just then. */
+  return(): Promise<IteratorResult<Message>> {
+    this.#ended = true;
+    this.#ending.abort();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  async throw(error: unknown): Promise<IteratorResult<Message>> {
+    await this.return();
+    throw error;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
 }
