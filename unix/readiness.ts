@@ -1,9 +1,9 @@
 /**
- * Waiting until descriptors are ready. All that this thread of the program waits for is watched by
- * one epoll, in which one waiter thread waits, however many descriptors there are.
+ * Waiting until descriptors are ready. One epoll watches all descriptors that this thread of the program waits
+ * for, and one waiter thread waits in it, however many descriptors there are.
  *
- * To be ready is all that is waited for: whoever is told looks, on the calling thread and without
- * blocking. So a wait that ends early has changed nothing, and nothing is lost.
+ * A wait ends as soon as a descriptor is ready; the caller then reads or writes on its own thread, without
+ * blocking. So a wait that ends early has changed nothing.
  *
  * @module
  */
@@ -27,11 +27,11 @@ import { wait } from "../wait/line.ts";
 import type { Wait } from "../wait/waiter.ts";
 import { done } from "./errors.ts";
 
-/** The events that are told whether one waits for them or not. */
+/** The events that are always reported. */
 const ALWAYS_REPORTED = POLLERR | POLLHUP;
 const MAX_EVENTS = 256;
 
-/** Somebody who waits for a descriptor. */
+/** A wait for a descriptor. */
 interface Watcher {
   readonly events: number;
   ready(): void;
@@ -39,17 +39,16 @@ interface Watcher {
 }
 
 let epoll: number | undefined;
-/** Who waits for what, by descriptor. */
+/** The waits, by descriptor. */
 const watched = new Map<number, Set<Watcher>>();
-/** Ends the wait of the thread once there is nobody to wait for. */
+/** Ends the wait of the thread once nothing is watched. */
 const dependents = new Set<Cancellable>();
 let waiting = false;
 
 /**
- * Says that somebody waits for a descriptor, until that is called off. Readiness is told once; who
- * wants more says so again.
+ * Watches a descriptor until it is ready, once, or until that is called off.
  *
- * @returns What calls it off, or undefined if readiness is never told: of files, which always have it.
+ * @returns A function that calls it off; undefined for files, which are always ready and never reported.
  */
 export function watch(
   fd: number,
@@ -82,7 +81,7 @@ export function watch(
   };
 }
 
-/** Tells all who wait for a descriptor that it is about to be closed. */
+/** Ends all waits for a descriptor that is about to be closed. */
 export function closing(fd: number): void {
   const watchers = watched.get(fd);
   if (watchers === undefined) return;
@@ -90,7 +89,7 @@ export function closing(fd: number): void {
   fail(fd, watchers, new IpcError(message, errors.EBADF, { syscall: "poll" }));
 }
 
-/** Has the kernel tell once, the next time the descriptor is ready for anybody. */
+/** Has the kernel report the descriptor once, the next time it is ready for any of its waits. */
 function arm(fd: number, watchers: ReadonlySet<Watcher>): number {
   let events = EPOLLONESHOT;
   for (const watcher of watchers) events |= watcher.events;
@@ -98,14 +97,14 @@ function arm(fd: number, watchers: ReadonlySet<Watcher>): number {
   return result === -errors.ENOENT ? epollControl(epoll!, EPOLL_CTL_ADD, fd, events) : result;
 }
 
-/** The descriptor may be closed, or another file's, by now. */
+/** Stops watching a descriptor, which may be closed, or belong to another file, by now. */
 function forget(fd: number): void {
   watched.delete(fd);
   epollControl(epoll!, EPOLL_CTL_DEL, fd, 0);
   if (watched.size === 0) { for (const dependent of dependents) dependent.cancel(undefined); }
 }
 
-/** Waits on a thread for as long as somebody waits for a descriptor. */
+/** Waits on a thread for as long as any descriptor is watched. */
 async function waitWhileWatched(): Promise<void> {
   waiting = true;
   while (watched.size > 0) {
@@ -121,8 +120,8 @@ async function waitWhileWatched(): Promise<void> {
 }
 
 /**
- * Closes the epoll if nobody waits, and so no thread is in it: its number may be another file's at once.
- * The main thread keeps its own. A Worker's would stay when the Worker has ended, until the process does.
+ * Closes the epoll if no thread is in it: its number may belong to another file at once. The main thread keeps
+ * its own. The epoll of a Worker would stay until the process ends.
  */
 function closeUnused(): void {
   if (waiting || epoll === undefined || isMainThread()) return;
@@ -130,12 +129,12 @@ function closeUnused(): void {
   epoll = undefined;
 }
 
-/** Tells all who wait for a descriptor that they wait in vain. */
+/** Fails all waits for a descriptor. */
 function fail(fd: number, watchers: Set<Watcher>, error: unknown): void {
   forget(fd);
-  const told = [...watchers];
+  const failed = [...watchers];
   watchers.clear();
-  for (const watcher of told) watcher.failed(error);
+  for (const watcher of failed) watcher.failed(error);
 }
 
 class EpollWait implements Wait<void> {
@@ -162,7 +161,7 @@ class EpollWait implements Wait<void> {
     this.events.bytes.set(bytes.subarray(0, this.events.bytes.length));
   }
 
-  /** Tells all who wait for what is ready, and arms what others wait for. */
+  /** Ends the waits for what is ready, and arms what others wait for. */
   take(count: number): void {
     const { events } = this;
     for (let i = 0; i < count; i++) {

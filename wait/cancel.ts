@@ -1,5 +1,5 @@
 /**
- * What ends early: by the abort of a signal, or with the handle or object that it depends on.
+ * What can end early: by the abort of a signal, or with the handle or object that it depends on.
  *
  * @module
  */
@@ -10,8 +10,8 @@ export interface Cancellable {
 }
 
 /**
- * Who is to be cancelled by a signal. There is one listener a signal, as adding one to others takes
- * longer the more there are.
+ * What each signal cancels. There is one listener a signal, because adding a listener takes longer the more
+ * there are.
  */
 const followers = new WeakMap<AbortSignal, Followers>();
 
@@ -25,7 +25,7 @@ class Followers implements EventListenerObject {
   }
 }
 
-/** Has something cancelled once a signal is aborted. */
+/** Cancels something once a signal is aborted. */
 export function follow(signal: AbortSignal, follower: Cancellable): void {
   const { all } = followers.get(signal) ?? listen(signal);
   all.add(follower);

@@ -2,9 +2,8 @@
  * How a blocked call is ended: by SIGURG to its thread.
  *
  * The System V calls end with EINTR when a signal is handled, and SIGURG is ignored by default, so a
- * stray one harms nothing. It only needs a handler. libc's own `abs` serves where no other stands: a
- * function that takes an int and does nothing. Once set it stays, as no thread can know whether
- * another still needs it.
+ * stray one harms nothing. It only needs a handler. If there is none, libc's `abs` becomes it: a function
+ * that takes an int and does nothing. It stays, because no thread can know whether another still needs it.
  *
  * @module
  */
@@ -34,7 +33,7 @@ function load(): Calls<typeof interruptPrototypes> {
 const action = new Uint8Array(152);
 const actionNumbers = new BigUint64Array(action.buffer);
 
-/** Tells the handler of a signal as a number: 0 by default, 1 if it is ignored. */
+/** Returns the handler of a signal as a number: 0 by default, 1 if it is ignored. */
 export function handlerOf(signal: number): number {
   (libc ?? load()).sigaction(signal, null, action);
   return Number(actionNumbers[0]);
@@ -42,7 +41,7 @@ export function handlerOf(signal: number): number {
 
 let number: number | undefined;
 
-/** Tells the number of this thread. */
+/** Returns the number of this thread. */
 export function threadNumber(): number {
   return number ??= (libc ?? load()).gettid();
 }
@@ -142,8 +141,8 @@ export function resume(call: () => number): number {
 
 /**
  * Makes a call that blocks this thread, for no longer than the timeout: ETIMEDOUT then. The kernel
- * limits no call on queues, so a timer of its interrupts the thread when the time is up, and every
- * millisecond from then on, since the first signal may come before the call.
+ * limits no call on queues, so a kernel timer interrupts the thread when the timeout expires, and every
+ * millisecond from then on, because the first signal may come before the call.
  */
 export function limited(call: () => number, timeout: number): number {
   const deadline = performance.now() + timeout;

@@ -1,14 +1,15 @@
 /**
  * Waiting without blocking the event loop.
  *
- * Equal waits stand in one local line, of which only the head is in the kernel, on a thread of its
- * own; when it wakes, the others are served at once. If they change nothing, a result is for all that
- * had joined when the call was last entered. Lines for which there is no thread, or not yet, are tried
- * at an interval that grows to 5 ms: nothing can deadlock on threads.
+ * Equal waits stand in one line, of which only the first is in the kernel, on a thread of its own; when it
+ * wakes, the others are tried at once. If they change nothing, a result is for all that had joined when the
+ * call was last entered. Lines without a thread are tried at an interval that grows to 5 ms, so nothing can
+ * deadlock on threads.
  *
- * **A wait that ends early has changed nothing.** Where the kernel was faster, the result goes to
- * the next in line; if there is none, it is reversed; if it cannot be, the promise resolves after
- * all, as it happened.
+ * **A wait that ends early has changed nothing.** If the kernel was faster, the result goes to the next in
+ * line; if there is none, it is reversed; if it cannot be reversed, the promise resolves, because it happened.
+ *
+ * docs/design.md follows one wait through all threads.
  *
  * @module
  */
@@ -31,32 +32,31 @@ export interface ConfigureOptions {
 
 /** The longest interval between two tries without a thread, in milliseconds. */
 const MAX_INTERVAL = 5;
-/** How long a line waits before a thread is started for it, in milliseconds: most waits are over sooner. */
+/** How long a line waits before a thread is started for it, in milliseconds: many waits are over sooner. */
 const PATIENCE = 10;
 
 /**
  * Equal waits, first come first served.
  *
- * | state     | what it means                                        | what ends it                             |
- * | --------- | ---------------------------------------------------- | ---------------------------------------- |
- * | "queued"  | it has no thread, and is tried at an interval        | a thread is free: "blocked"              |
- * | "blocked" | the call of the head is in the kernel, on the thread | its answer: all below                    |
- * | "ending"  | the same, but nobody wants it any more: it is to end | its answer: all below                    |
- * | "closed"  | nobody is in line, and another may be opened         | nothing                                  |
+ * | state     | what it means                                          | what ends it                           |
+ * | --------- | ------------------------------------------------------ | -------------------------------------- |
+ * | "queued"  | it has no thread, and is tried at an interval          | a thread is free: "blocked"            |
+ * | "blocked" | the call of the first wait is in the kernel            | the answer: see below                  |
+ * | "ending"  | the same, but no wait wants it any more: interrupted   | the answer: see below                  |
+ * | "closed"  | it is empty, and a new line may take its key           | nothing                                |
  *
- * An answer is given to whom it belongs. Then, if somebody is still in line, the line is "blocked"
- * again, or "queued" if its thread has failed; else it is "closed". One that is "queued" is "closed" as
- * soon as nobody is in it.
+ * After an answer, the line is "blocked" again if a wait is left, or "queued" if its thread has failed;
+ * otherwise it is "closed". A line that is "queued" is "closed" as soon as it is empty.
  */
 class WaitQueue implements Place {
   readonly #key: string;
   readonly #waiters = new Waiters();
-  /** Those that gave up while the kernel may have been serving them: its answer decides. */
+  /** Waits that gave up while the kernel may have been serving them: its answer decides. */
   readonly #leaving = new Map<Waiter, unknown>();
   #state: "queued" | "blocked" | "ending" | "closed" = "queued";
   /** Since when it is queued. */
   #since = 0;
-  /** How many have joined, modulo 2^32. */
+  /** How many waits have joined, modulo 2^32. */
   #joined = 0;
   /** The thread, while it is "blocked" or "ending", and the waiter whose call it makes. */
   #thread: Thread | undefined;
@@ -75,7 +75,7 @@ class WaitQueue implements Place {
   join<Result>(wait: Wait<Result>): Promise<Result> {
     const isFirst = this.#waiters.isEmpty;
     if (wait.readOnly && !isFirst) {
-      // Those in line are in nobody's way.
+      // A wait that changes nothing takes nothing from the others.
       const result = wait.attempt();
       if (result >= 0) return Promise.resolve(wait.take(result));
     }
@@ -87,7 +87,7 @@ class WaitQueue implements Place {
     return promise;
   }
 
-  /** Waits for a thread, behind those that wait for one already. */
+  /** Waits for a thread, behind the lines that wait for one already. */
   #queue(): void {
     this.#state = "queued";
     this.#since = performance.now();
@@ -136,8 +136,8 @@ class WaitQueue implements Place {
   }
 
   /**
-   * Hands over a result of the kernel: to the first in line, or to nobody if it can be reversed. If it
-   * has changed nothing, it is for all that had joined when the call was entered.
+   * Hands over a result of the kernel: to the first in line; without one, it is reversed if that is possible.
+   * A result that changed nothing is for all that had joined when the call was entered.
    */
   #give(served: Waiter, result: number, entered: number): void {
     const { wait } = served;
@@ -158,7 +158,7 @@ class WaitQueue implements Place {
     }
   }
 
-  /** Tells an error of the kernel: to all, or to the one whose own it is. */
+  /** Hands over an error of the kernel: to all, or to the wait whose call it was. */
   #refuse(served: Waiter, errno: number): void {
     if (errno === errors.E2BIG && served.wait.grow?.()) return;
     for (const refused of served.wait.shared ? this.#waiters : [served]) {
@@ -166,7 +166,7 @@ class WaitQueue implements Place {
     }
   }
 
-  /** Serves as many as can be without waiting. */
+  /** Serves as many waits as possible without waiting. */
   serve(): void {
     while (!this.#waiters.isEmpty) {
       const waiter = this.#waiters.first!;
@@ -178,7 +178,7 @@ class WaitQueue implements Place {
     if (this.#state === "queued") this.#close();
   }
 
-  /** Takes a waiter out of the line. If the kernel may be serving it, its answer decides. */
+  /** Takes a wait out of the line. If the kernel may be serving it, its answer decides. */
   giveUp(waiter: Waiter, reason: unknown): void {
     if (!this.#waiters.delete(waiter)) return;
     const isServed = this.#served !== undefined &&
@@ -214,7 +214,7 @@ function admit(): void {
   }
 }
 
-/** Tries what has no thread, less and less often, and starts threads for what has waited a while. */
+/** Tries lines without a thread, less and less often, and starts threads for those that have waited a while. */
 function poll(): void {
   if (polling) return;
   polling = true;
@@ -241,18 +241,29 @@ export function wait<Result>(wait: Wait<Result>): Promise<Result> {
   return (lines.get(wait.key) ?? new WaitQueue(wait.key)).join(wait);
 }
 
-/** Whether anything waits at all, which most programs can tell at once. */
+/** Whether anything waits at all: mostly nothing does. */
 export function anyWaiting(): boolean {
   return lines.size > 0;
 }
 
 /**
- * Starts waiter threads ahead of time. Otherwise they are started one after the other for waits that
- * take a while, each of which keeps the caller for up to 50 ms in Deno and 2 ms in Bun. Threads go when
- * they have had nothing to do for half a minute.
+ * Starts waiter threads ahead of time. Otherwise they are started one after the other for waits that take
+ * longer than 10 ms, and each start blocks the event loop for up to 50 ms in Deno and 2 ms in Bun. Idle
+ * threads end after half a minute.
  *
- * @param count How many different waits will need one, from 1 to 256.
- * @returns A promise that resolves when they are there, or as many as the system and `waiterThreads` allow.
+ * @example
+ * ```ts
+ * import { MessageQueue, prepare } from "@sysv/ipc";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await prepare(); // at the start of a program
+ * using queue = MessageQueue.create();
+ * setTimeout(() => queue.trySend("now"), 20);
+ * assertEquals((await queue.receive()).text(), "now");
+ * ```
+ *
+ * @param count How many different waits will need one, from 1 to 256, 1 unless given.
+ * @returns A promise that resolves when they have started, or as many as the system and `waiterThreads` allow.
  * It rejects with a RangeError if the number is not from 1 to 256.
  */
 export async function prepare(count = 1): Promise<void> {
@@ -263,6 +274,14 @@ export async function prepare(count = 1): Promise<void> {
 /**
  * Sets how this thread of the program waits.
  *
+ * @example
+ * ```ts
+ * import { configure } from "@sysv/ipc";
+ *
+ * configure({ waiterThreads: 16 }); // for up to 16 different waits at once
+ * ```
+ *
+ * @param options How many threads may wait.
  * @throws {RangeError} If the number of threads is not from 1 to 256.
  */
 export function configure({ waiterThreads }: ConfigureOptions): void {

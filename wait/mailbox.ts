@@ -5,7 +5,7 @@
  * @module
  */
 
-/** The most arguments of a call. */
+/** The maximum number of arguments of a call. */
 export const MAX_ARGUMENTS = 5;
 
 /** Where each field stands: 32-bit integers and 64-bit floats, by their index among their like. */
@@ -26,13 +26,13 @@ export const mailbox = {
     cancel: 5,
     /** Owner: how many waits have joined the line, so far, for which the call is made. */
     joined: 6,
-    /** Thread: the same, as it was when the call was last entered: its result is for no more than these. */
+    /** Thread: the same number when the call was last entered: the result is for these waits alone. */
     entered: 7,
-    /** Thread: what the call gave, and the error if that is -1. */
+    /** Thread: the result of the call, and errno if that is -1. */
     result: 8,
     errno: 9,
     /**
-     * Owner: the call that gives back what that one took, if it is lost, and how many arguments it has.
+     * Owner: the call that gives back what `call` took, if its result is lost, and how many arguments it has.
      * The thread clears it if the call took nothing, the owner once it has the result.
      */
     reversal: 10,
@@ -41,11 +41,11 @@ export const mailbox = {
   floats: {
     /** Thread: its pthread_t. */
     pthread: 6,
-    /** Owner: where the memory of the calls stands, which the thread frees as it ends; 0 if there is none. */
+    /** Owner: the address of the memory of the calls, which the thread frees as it ends; 0 if there is none. */
     memory: 7,
-    /** Owner: what is passed to the call. */
+    /** Owner: the arguments of the call. */
     arguments: 8,
-    /** Owner: what is passed to the one that gives back. NaN stands for the result of the first. */
+    /** Owner: the arguments of the call that gives back. NaN stands for the result of `call`. */
     reversal: 8 + MAX_ARGUMENTS,
   },
 } as const;

@@ -6,23 +6,23 @@
 
 import { checkOptions, described, numberError } from "../ffi/check.ts";
 
-/** How long a blocking call waits. */
+/** Options of blocking calls. */
 export interface TimeoutOptions {
   /**
-   * The most milliseconds to wait; 0 tries once.
+   * The maximum time to wait, in milliseconds; 0 tries once.
    *
    * @default {Infinity}
    */
   timeout?: number | undefined;
 }
 
-/** How long a promise waits, and until what. */
+/** Options of promises. */
 export interface WaitOptions extends TimeoutOptions {
   /** Ends the wait when it is aborted: the promise rejects with the reason of the signal. */
   signal?: AbortSignal | undefined;
 }
 
-/** Checks a timeout in milliseconds and gives it back, Infinity where there is none. */
+/** Checks a timeout in milliseconds and returns it; Infinity if there is none. */
 export function checkTimeout(timeout: number | undefined): number {
   if (timeout === undefined) return Infinity;
   if (timeout >= 0 && typeof timeout === "number") return timeout;
@@ -35,7 +35,7 @@ export function checkSignal(signal: AbortSignal | undefined): AbortSignal | unde
   throw new TypeError(`Cannot use ${described(signal)} as signal: expected an AbortSignal`);
 }
 
-/** How long a wait may take, as it was read once: nothing of the caller runs after that. */
+/** The options of a wait, read once: no code of the caller, such as a getter, runs after that. */
 export interface WaitLimits {
   readonly timeout: number;
   readonly signal: AbortSignal | undefined;
@@ -51,7 +51,7 @@ export function readWaitOptions(options: WaitOptions | undefined): WaitLimits {
   return { timeout: checkTimeout(timeout), signal: checkSignal(signal) };
 }
 
-/** Makes the error of a wait whose time is up. */
+/** Makes the error of a wait that timed out. */
 export function timeoutError(doing: string, timeout: number): DOMException {
   return new DOMException(`Cannot ${doing} within ${timeout} ms`, "TimeoutError");
 }

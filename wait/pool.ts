@@ -1,10 +1,10 @@
 /**
- * The waiter threads of this thread of the program: started one at a time as they are needed, kept
- * for a while, gone when nothing waits.
+ * The waiter threads of this thread of the program: started one at a time as they are needed, and kept for a
+ * while.
  *
- * Starting a worker blocks the thread that starts it, in Deno for 40 to 50 ms. So no wait starts one
- * that may be over sooner, and after each the event loop has its turn; idle threads are kept for long,
- * as they hold nothing up.
+ * Starting a worker blocks the thread that starts it, in Deno for 40 to 50 ms. So a wait starts none before it
+ * has lasted a while, and the event loop turns after each start. Idle threads are kept for long: they cost
+ * nothing.
  *
  * @module
  */
@@ -26,13 +26,13 @@ import {
   threadText,
 } from "./worker.ts";
 
-/** The most threads that can be configured. */
+/** The maximum number of threads that can be configured. */
 export const MAX_THREADS = 256;
-/** How soon one asks again for threads after there were no more to be had, in milliseconds. */
+/** How soon to try again after a thread could not be started, in milliseconds. */
 const RETRY_MS = 1000;
 /** How often an idle thread of a Worker looks whether its owner is still there, in milliseconds. */
 const IDLE_CHECK_MS = 1000;
-/** The same as long as its owner has not taken what the last call gave. */
+/** The same while its owner has not taken the result of the last call. */
 const PENDING_CHECK_MS = 10;
 
 /** The calls that the platform has. */
@@ -60,7 +60,7 @@ export function textOfThreads(): string {
   });
 }
 
-/** Starts a thread; whether it could is told by what it answers. */
+/** Starts a thread; its answer says whether that worked. */
 function startThread(): Thread {
   const memory = new SharedArrayBuffer(mailbox.size);
   const thread = new Thread(memory);
@@ -79,16 +79,16 @@ function startThread(): Thread {
 export class Pool {
   /** How many threads may wait at once. */
   limit = 8;
-  /** How long threads are kept when they have nothing to do, in milliseconds. */
+  /** How long idle threads are kept, in milliseconds. */
   keptMs = 30_000;
   readonly #ready: () => void;
-  /** Those that have nothing to do; the last was at work last, and is the first to be taken. */
+  /** Idle threads; the last one worked last, and is taken first. */
   readonly #idle: Thread[] = [];
   /** How many there are that have started. */
   #count = 0;
   /** The one that is on its way, and when it is there, or has failed. */
   #starting: { readonly thread: Thread; readonly ended: Promise<void> } | undefined;
-  /** When one may ask again after there was no thread to be had. */
+  /** When to try again after a thread could not be started. */
   #retryAt = 0;
   #sweeping = false;
 
@@ -124,7 +124,7 @@ export class Pool {
     return isFree && performance.now() >= this.#retryAt;
   }
 
-  /** Starts one more thread if there is room; `ready` tells when it is there. */
+  /** Starts one more thread if there is room; `ready` is called when it has started. */
   start(): void {
     if (!this.hasRoom) return;
     const thread = startThread();
@@ -154,7 +154,7 @@ export class Pool {
     }
   }
 
-  /** Lets threads go that have had nothing to do for long. */
+  /** Ends threads that have been idle for long. */
   #sweepLater(delay: number): void {
     if (this.#sweeping) return;
     this.#sweeping = true;

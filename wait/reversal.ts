@@ -1,7 +1,6 @@
 /**
- * What a waiter thread does for an owner that is no more. A Worker of the program that is terminated
- * can tell nobody, and some runtimes leave its threads alone: what such a thread has taken since would
- * be lost.
+ * What a waiter thread does when its owner has ended. A Worker that is terminated cannot end its threads, and
+ * some runtimes leave them running: what such a thread took since would be lost.
  *
  * @module
  */
@@ -9,8 +8,8 @@
 import type { ThreadSettings } from "./worker.ts";
 
 /**
- * Looks whether the owner of this thread has ended, and gives back what was taken for it. With the
- * first thread of the program, whose number is the process's, the process ends.
+ * Looks whether the owner of this thread has ended, and gives back what was taken for it. If the owner is the
+ * first thread of the program, the process ends with it.
  *
  * It is a part of the text of a thread, so it names nothing outside itself.
  *

@@ -16,17 +16,17 @@ import { type blockingCalls, callNames } from "./worker.ts";
 /** The calls that a thread can make. */
 export type BlockingCall = keyof typeof blockingCalls;
 
-/** A call of a thread, and what is passed to it. */
+/** A call of a thread, and its arguments. */
 export interface ThreadCall {
   readonly call: BlockingCall;
   readonly arguments: readonly number[];
 }
 
-/** What a thread is asked to do, in its own memory. */
+/** A request to a thread. */
 export interface ThreadRequest {
-  /** What is passed to the call. */
+  /** The arguments of the call. */
   readonly arguments: readonly number[];
-  /** What gives back what the call took, if nobody is there to take it any more. NaN stands for the result. */
+  /** The call that gives back what the first took, if its owner has ended. NaN stands for the result. */
   readonly reversal?: ThreadCall | undefined;
 }
 
@@ -38,9 +38,8 @@ const MIN_MEMORY = 8448;
 let allocation: Calls<typeof allocationPrototypes> | undefined;
 
 /**
- * The memory in which the kernel finds what a blocked call was asked, and leaves what it gives. It is
- * the thread's, which frees it: the thread of the program that asks can end before the call does, and
- * its own memory with it.
+ * The memory that a blocked call reads its arguments from and writes its result to. It belongs to the thread,
+ * which frees it: the owner can end before the call does, and its own memory with it.
  */
 export class ThreadMemory {
   bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
@@ -54,13 +53,13 @@ export class ThreadMemory {
     return this.#floats[floatAt.memory]!;
   }
 
-  /** Sees to it that it is large enough. It may move. */
+  /** Makes it large enough. It may move. */
   reserve(size: number): this {
     if (size <= this.bytes.length) return this;
     const { realloc } = allocation ??= openLibc(allocationPrototypes);
     const length = Math.max(size, MIN_MEMORY);
     const address = realloc(this.address, length);
-    if (address === 0) throw new Error(`Cannot wait as there is no memory left: ${length} bytes`);
+    if (address === 0) throw new Error(`Cannot wait: no memory left for ${length} bytes`);
     this.#floats[floatAt.memory] = address;
     this.bytes = new Uint8Array(view(address, length));
     return this;
@@ -70,9 +69,9 @@ export class ThreadMemory {
 /** A waiter thread. */
 export class Thread {
   readonly memory: ThreadMemory;
-  /** What keeps the process alive for it, or does not. */
+  /** Its worker, which can keep the process alive. */
   worker: WorkerHandle | undefined;
-  /** Since when it has nothing to do. */
+  /** Since when it is idle. */
   idleSince = 0;
   readonly #integers: Int32Array;
   readonly #floats: Float64Array;
@@ -107,7 +106,7 @@ export class Thread {
     return Atomics.load(this.#integers, at.answered);
   }
 
-  /** Asks for a call, or gives an order. The counter begins anew after 2^32, in the negative. */
+  /** Asks for a call, or gives an order. The counter wraps around after 2^32 requests. */
   #ask(what: number): void {
     this.#integers[at.call] = what;
     Atomics.add(this.#integers, at.asked, 1);
@@ -123,7 +122,7 @@ export class Thread {
     value.then(() => this.#answered === this.#asked ? then() : this.whenAnswered(then));
   }
 
-  /** Says on its behalf that it cannot answer. */
+  /** Notes on its behalf that it cannot answer. */
   fail(): void {
     Atomics.store(this.#integers, at.failed, 1);
     Atomics.add(this.#integers, at.answered, 1);
@@ -131,7 +130,7 @@ export class Thread {
   }
 
   /**
-   * Makes a blocking call for the waits that have joined a line so far, and tells its result, or the
+   * Makes a blocking call for the waits that have joined a line so far, and calls back with its result, or the
    * negative number of its error.
    */
   run(
@@ -169,13 +168,13 @@ export class Thread {
     this.#interrupt();
   }
 
-  /** Has the call entered anew for all that have joined by now, unless it ends by itself first. */
+  /** Makes the thread enter its call again for all that have joined by now, unless it ends by itself first. */
   admit(joined: number): void {
     Atomics.store(this.#integers, at.joined, joined);
     if (!this.#interrupting) this.#interrupt();
   }
 
-  /** Whether the thread has yet to see that it is to end its call, or to enter it anew. */
+  /** Whether the thread has not yet seen that it is to end its call, or to enter it again. */
   get #unheard(): boolean {
     const integers = this.#integers;
     if (this.failed || this.#answered === this.#asked) return false;
@@ -195,7 +194,7 @@ export class Thread {
     }, 1);
   }
 
-  /** Tells the thread, which is idle, to end. */
+  /** Ends the thread, which is idle. */
   leave(): void {
     this.#ask(orders.leave);
   }

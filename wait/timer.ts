@@ -1,5 +1,5 @@
 /**
- * Timers that are never early and know no longest time, which those of the runtimes are and do.
+ * Timers that are never early and have no maximum: the timers of the runtimes can be early, and end at 2^31 ms.
  *
  * @module
  */
@@ -41,7 +41,7 @@ class Deadline implements Timer {
   }
 }
 
-/** Does something again and again, at an interval that grows by a millisecond each time, until it is done. */
+/** Repeats some work until it is done, at an interval that grows by a millisecond each time. */
 export function repeat(work: () => boolean, longest: number, interval = 1): void {
   setTimeout(() => {
     if (work()) repeat(work, longest, Math.min(interval + 1, longest));

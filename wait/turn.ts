@@ -1,14 +1,14 @@
 /**
- * The turn of the event loop. What can happen at once resolves in a microtask, and a program that is
- * never out of such work would starve its timers, its signals and its own aborts: so every promise form
- * asks here, and gives way when the loop has not turned for about 10 ms.
+ * The turn of the event loop. What can happen at once resolves in a microtask, and a program that never runs out
+ * of such work would starve its timers, signals and aborts. So every promise form asks here, and gives way when
+ * the loop has not turned for about 10 ms.
  *
  * @module
  */
 
 /** How long the loop may go without a turn, in milliseconds. */
 const MAX_DELAY = 10;
-/** The most calls between two looks at the clock: a look costs more than all else here. */
+/** The maximum number of calls between two reads of the clock, which cost more than all else here. */
 const MAX_STRIDE = 16;
 /**
  * How many rounds of the loop make a turn. One is enough for timers; but a loop that always has an
@@ -20,7 +20,7 @@ const ROUNDS = 32;
 let left = 1;
 let stride = 1;
 let lookedAt = 0;
-/** When the loop was asked to report its next round: as long as it has not, it has not turned. */
+/** When the loop was asked to report its next round: until it does, it has not turned. */
 let askedAt = 0;
 let asked = false;
 /** The turn that is under way. */

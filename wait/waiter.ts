@@ -8,18 +8,18 @@ import { type Cancellable, follow, unfollow } from "./cancel.ts";
 import type { BlockingCall, ThreadMemory, ThreadRequest } from "./thread.ts";
 import { at, type Timer } from "./timer.ts";
 
-/** What somebody waits for: a call that blocks, for how long, and what becomes of its result. */
+/** A wait: a call that blocks, for how long, and what to do with its result. */
 export interface Wait<Result> {
-  /** Equal for waits of which one is as good as another. */
+  /** Equal for waits that can take each other's results. */
   readonly key: string;
-  /** Whether the call of one serves whichever is first in line; otherwise each waits for its own. */
+  /** Whether the call of one serves the first in line, whichever that is; otherwise each has its own. */
   readonly shared: boolean;
   /** Whether the call changes nothing: then its result is for all in line. */
   readonly readOnly: boolean;
-  /** The most milliseconds to wait. */
+  /** The maximum time to wait, in milliseconds. */
   readonly timeout: number;
   readonly signal: AbortSignal | undefined;
-  /** Where the end of what it depends on is told. */
+  /** The waits that the handle cancels when it ends. */
   readonly dependents: Set<Cancellable>;
 
   /** Makes the call without waiting: a result, or the negative number of an error. */
@@ -30,9 +30,9 @@ export interface Wait<Result> {
   request(memory: ThreadMemory): ThreadRequest;
   /** Takes what the call has left there. */
   received?(memory: ThreadMemory, result: number): void;
-  /** Reverses what happened, and tells whether it could. */
+  /** Reverses what happened, and returns whether that was possible. */
   reverse?(): boolean;
-  /** Makes room for a result that was too large, and tells whether it could. */
+  /** Makes room for a result that was too large, and returns whether that was possible. */
   grow?(): boolean;
 
   /** Makes the value of the promise; called at once, before the call is made again. */
@@ -42,7 +42,7 @@ export interface Wait<Result> {
   timeoutError(): Error;
 }
 
-/** Who has a place in a line, and gives it up. */
+/** A line, as its waits see it. */
 export interface Place {
   giveUp(waiter: Waiter, reason: unknown): void;
 }
@@ -51,7 +51,7 @@ export interface Place {
 // deno-lint-ignore no-explicit-any -- one line holds waits for values of any type
 export class Waiter<Result = any> implements Cancellable {
   readonly wait: Wait<Result>;
-  /** Which it was of all that joined the line, counted modulo 2^32. */
+  /** Its number among all that joined the line, modulo 2^32. */
   readonly number: number;
   /** Its neighbours, as long as it is listed. */
   list: Waiters | undefined;
@@ -112,7 +112,7 @@ export class Waiter<Result = any> implements Cancellable {
   }
 }
 
-/** Waiters in the order in which they came. The first is found at once, however many went before. */
+/** Waits in the order in which they came. Unlike that of a `Set`, the first is found at once. */
 export class Waiters implements Iterable<Waiter> {
   first: Waiter | undefined;
   #last: Waiter | undefined;
@@ -129,7 +129,7 @@ export class Waiters implements Iterable<Waiter> {
     this.#last = waiter;
   }
 
-  /** Takes one out, and tells whether it was there. */
+  /** Takes one out, and returns whether it was there. */
   delete(waiter: Waiter): boolean {
     if (waiter.list !== this) return false;
     const { before, after } = waiter;

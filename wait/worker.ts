@@ -13,7 +13,7 @@ import type { Backend, Prototypes } from "../ffi/backend.ts";
 import type { mailbox, orders } from "./mailbox.ts";
 import { giveBackIfLost } from "./reversal.ts";
 
-/** What a waiter thread can do: each call as the thread knows it, buffers by their address. */
+/** The calls that a waiter thread can make, with buffers by their address. */
 export const blockingCalls = {
   semop: {
     parameters: [
@@ -113,11 +113,11 @@ export function threadText({ open, view }: Backend, settings: ThreadSettings): s
 }
 
 /**
- * Serves its mailbox until it is told to end, or its owner is no more.
+ * Serves its mailbox until it gets the order to end, or its owner has ended.
  *
  * A call goes on after a signal unless it is to end. Each time it is entered, the thread notes how
- * many waits had joined the line: EINTR proves that the call was still waiting, so that whatever it
- * gives from then on holds for these.
+ * many waits had joined the line: EINTR proves that the call was still waiting, so a later result
+ * holds for these.
  */
 export function thread(
   { memory, owner }: ThreadData,
