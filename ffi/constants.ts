@@ -56,6 +56,8 @@ export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 /** Sets no memory aside for the mapping. */
 export const MAP_NORESERVE = 0x4000;
+/** Gives the pages of private memory back: it reads as zeros again. */
+export const MADV_DONTNEED = 4;
 
 /** The numbers of the errors that the calls may give, by name. */
 export const errors = {

@@ -9,7 +9,7 @@
 
 import { errors } from "./constants.ts";
 import { abi } from "./platforms.ts";
-import { mmapOver, munmap, shmdt } from "./calls.ts";
+import { empty, mmapOver, munmap, shmdt } from "./calls.ts";
 
 /** Empty memory in the place of a segment. */
 interface Remains {
@@ -24,6 +24,8 @@ interface Remains {
 // when there are too many, long after the calls that worked on them.
 const MAX_BYTES = 2 ** 34;
 const MAX_REMAINS = 2 ** 12;
+/** After how many others remains are emptied: a call that was under way may have filled them meanwhile. */
+const EMPTIED_AFTER = [1, 2, 4, 8, 16, 32];
 const remains: Remains[] = [];
 let bytes = 0;
 
@@ -45,6 +47,10 @@ export function detach(memory: ArrayBuffer, address: number, length: number): nu
 }
 
 function keep(latest: Remains): void {
+  for (const others of EMPTIED_AFTER) {
+    const filled = remains.at(-others);
+    if (filled !== undefined) empty(filled.address, filled.length);
+  }
   remains.push(latest);
   bytes += latest.length;
   while (remains.length > 1 && (bytes > MAX_BYTES || remains.length > MAX_REMAINS)) {

@@ -160,6 +160,14 @@ export const mappingPrototypes = {
     ],
     result: "i32",
   },
+  madvise: {
+    parameters: [
+      "address", // void *addr
+      "i64", // size_t length
+      "i32", // int advice
+    ],
+    result: "i32",
+  },
 } as const satisfies Prototypes;
 
 /** Files, processes and signals. */

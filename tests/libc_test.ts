@@ -1134,6 +1134,33 @@ test("shmdt() leaves calls of the runtime that are under way something to read",
   assertEquals((await child.exit).code, 0, child.stderr);
 });
 
+test("shmdt() gives back what calls under way write where a segment was", async () => {
+  await using child = run(
+    `
+    import { openSync, read, readFileSync } from "node:fs";
+    const file = openSync(process.execPath);
+    const resident = () =>
+      Number(readFileSync("/proc/self/status", "utf8").match(/^VmRSS:\\s*(\\d+) kB$/m)[1]) / 1024;
+    const SIZE = 2 ** 24;
+    let before = 0;
+    for (let round = 0; round < 40; round++) {
+      if (round === 10) before = resident();
+      const id = libc.shmget(libc.IPC_PRIVATE, SIZE, 0o600);
+      const memory = libc.shmat(id);
+      libc.shmctl(id, libc.IPC_RMID);
+      const filled = new Promise((resolve) =>
+        read(file, new Uint8Array(memory), 0, SIZE, 0, resolve));
+      libc.shmdt(memory);
+      await filled;
+    }
+    say(String(Math.round(resident() - before)));
+  `,
+    { permissions: ["--allow-all"] },
+  );
+  const grown = Number(await child.hear());
+  assert(grown < 160, `${grown} MiB of 480 are kept`);
+});
+
 test("shmdt() gives addresses back before they run out", () => {
   const GiB = 2 ** 30;
   const mapped = () =>
