@@ -11,6 +11,7 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
+import { until } from "../wait/timer.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
@@ -345,16 +346,5 @@ async function lead(leadership: Leadership, routine: Routine): Promise<void> {
 
 /** Waits for some milliseconds; false if that was ended early. */
 function sleep(milliseconds: number, ends: AbortSignal): Promise<boolean> {
-  if (ends.aborted) return Promise.resolve(false);
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      resolve(false);
-    };
-    const timer = setTimeout(() => {
-      ends.removeEventListener("abort", end);
-      resolve(true);
-    }, Math.max(Math.ceil(milliseconds), 0));
-    ends.addEventListener("abort", end, { once: true });
-  });
+  return until(performance.now() + milliseconds, ends).then(() => true, () => false);
 }

@@ -12,7 +12,7 @@ import { abi } from "../ffi/platforms.ts";
 import * as calls from "../ffi/unix_calls.ts";
 import { O_RDONLY, O_WRONLY } from "../ffi/unix_calls.ts";
 import { timeoutError, type WaitOptions } from "../wait/options.ts";
-import { at } from "../wait/timer.ts";
+import { until } from "../wait/timer.ts";
 import { done } from "./errors.ts";
 import { type Limits, limitsOf } from "./limits.ts";
 import { PipeReader } from "./pipe_reader.ts";
@@ -129,21 +129,6 @@ async function openToWrite(
     if (now >= deadline) throw timeoutError(`open the FIFO "${path}"`, timeout);
     await until(Math.min(now + interval, deadline), signal);
   }
-}
-
-/** Waits until a time, or until the signal is aborted. */
-function until(time: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = () => {
-      timer.clear();
-      reject(signal!.reason);
-    };
-    const timer = at(time, () => {
-      signal?.removeEventListener("abort", abort);
-      resolve();
-    });
-    signal?.addEventListener("abort", abort, { once: true });
-  });
 }
 
 /** Returns the descriptor of an opened FIFO, and throws if opening failed or it is something else. */

@@ -6,6 +6,7 @@
 
 import { checkArray, checkObject, described } from "../ffi/check.ts";
 import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { follow, unfollow } from "../wait/cancel.ts";
 import { at, type Timer } from "../wait/timer.ts";
 import { errors } from "../ffi/constants.ts";
 import { type IpcError, ipcError } from "../ffi/error.ts";
@@ -184,12 +185,12 @@ function readiness(
     const finish = (settle: () => void) => {
       for (const callOff of watches.splice(0)) callOff();
       timer?.clear();
-      signal?.removeEventListener("abort", abort);
+      if (signal !== undefined) unfollow(signal, waiting);
       settle();
     };
     const ready = () => finish(resolve);
     const fail = (error: unknown) => finish(() => reject(error));
-    const abort = () => fail(signal!.reason);
+    const waiting = { cancel: fail };
     try {
       for (let i = 0; i < descriptors.count; i++) {
         const callOff = watch(descriptors.fd(i), descriptors.events(i), ready, fail);
@@ -199,7 +200,7 @@ function readiness(
     } catch (error) {
       return fail(error);
     }
-    signal?.addEventListener("abort", abort);
+    if (signal !== undefined) follow(signal, waiting);
     // Where nothing is watched, only a timer keeps the process alive.
     if (deadline < Infinity || watches.length === 0) timer = at(deadline, ready);
   });

@@ -7,6 +7,7 @@
 
 import { checkArray, checkInteger, described, numberError } from "../ffi/check.ts";
 import { timeoutError, type WaitOptions } from "../wait/options.ts";
+import { follow, unfollow } from "../wait/cancel.ts";
 import { at } from "../wait/timer.ts";
 import { kill as killCall } from "../ffi/calls.ts";
 import { runtime } from "../ffi/memory.ts";
@@ -154,7 +155,7 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
       const ends = [signal, this.#closing.signal].filter((end) => end !== undefined);
       const finish = () => {
         timer.clear();
-        for (const end of ends) end.removeEventListener("abort", abort);
+        for (const end of ends) unfollow(end, waiting);
       };
       const give = (signal: SignalName) => {
         finish();
@@ -165,13 +166,13 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
         this.#waiting.splice(this.#waiting.indexOf(give), 1);
         reject(reason);
       };
-      const abort = (event: Event) => fail((event.target as AbortSignal).reason);
+      const waiting = { cancel: fail };
       // It also keeps the process alive, which a listener does not.
       const timer = at(deadline, () => {
         fail(timeoutError(`see ${[...this.#hearers.keys()].join(" or ")}`, timeout));
       });
       this.#waiting.push(give);
-      for (const end of ends) end.addEventListener("abort", abort);
+      for (const end of ends) follow(end, waiting);
     });
   }
 

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { type Cancellable, follow, unfollow } from "./cancel.ts";
+
 /** setTimeout takes no more milliseconds. */
 const MAX_DELAY = 0x7fffffff;
 
@@ -41,9 +43,20 @@ class Deadline implements Timer {
   }
 }
 
-/** Repeats some work until it is done, at an interval that grows by a millisecond each time. */
-export function repeat(work: () => boolean, longest: number, interval = 1): void {
-  setTimeout(() => {
-    if (work()) repeat(work, longest, Math.min(interval + 1, longest));
-  }, interval);
+/** Waits until the clock of `performance` has reached a time, or rejects once the signal is aborted. */
+export function until(time: number, signal: AbortSignal | undefined): Promise<void> {
+  if (signal?.aborted) return Promise.reject(signal.reason);
+  return new Promise((resolve, reject) => {
+    const waiting: Cancellable = {
+      cancel(reason) {
+        timer.clear();
+        reject(reason);
+      },
+    };
+    const timer = at(time, () => {
+      if (signal !== undefined) unfollow(signal, waiting);
+      resolve();
+    });
+    if (signal !== undefined) follow(signal, waiting);
+  });
 }
