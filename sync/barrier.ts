@@ -108,6 +108,7 @@ export class BarrierParty implements Disposable {
     checkInternal(token, "barrier.join()");
     this.#engine = engine;
     this.#rule = rule;
+    engine.local.parties.add(this.#party);
   }
 
   /**
@@ -150,11 +151,18 @@ export class BarrierParty implements Disposable {
    * @param options The timeout.
    * @throws {BrokenBarrierError} If a party has died and death breaks the barrier.
    * @throws {DOMException} "TimeoutError" if the timeout expires: this party has not arrived then.
-   * @throws {IpcError} EINTR if the program handled a signal (it has not arrived), EIDRM if it is removed.
+   * @throws {IpcError} EDEADLK if there is no timeout and another party of this thread has not arrived;
+   * EINTR if the program handled a signal (it has not arrived), EIDRM if it is removed.
    * @throws {ReferenceError} If the party has left.
    */
   waitSync(options?: TimeoutOptions): void {
     const limits = readWaitOptions(options);
+    if (limits.timeout === Infinity && this.#waitsForThread && !this.#party.left) {
+      if (this.tryWait()) return;
+      const reason =
+        "another party of this thread has not arrived: have it wait in a promise first";
+      throw this.#engine.error("EDEADLK", wait, reason);
+    }
     this.#begin();
     const flow = flows.wait(protocol, this.#rule, this.#party);
     try {
@@ -191,6 +199,7 @@ export class BarrierParty implements Disposable {
       ignoreRemoval(error);
       this.#party.left = true;
     }
+    this.#engine.local.parties.delete(this.#party);
     if (this.#lost !== undefined) this.#engine.local.watch.delete(this.#lost);
     this.#leaving.abort(this.#hasLeft());
   }
@@ -198,6 +207,15 @@ export class BarrierParty implements Disposable {
   /** Leaves, so that `using` does. */
   [Symbol.dispose](): void {
     this.leave();
+  }
+
+  /** Whether another party of this thread has still to arrive, which it cannot while the thread is blocked. */
+  get #waitsForThread(): boolean {
+    const { round } = this.#party;
+    const parties = [...this.#engine.local.parties];
+    return parties.some((other) =>
+      other !== this.#party && other.round === round && other.token === round
+    );
   }
 
   /** Begins to wait, once at a time. */

@@ -22,7 +22,7 @@ import {
   tryPacked,
 } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
-import type { Target } from "./flow.ts";
+import { isRemoved, type Target } from "./flow.ts";
 import { type Local, localOf } from "./local.ts";
 import { impossible, type Step } from "./protocols.ts";
 
@@ -188,9 +188,4 @@ function settle(done: unknown): void {
 /** Throws an error again unless it says that the semaphores are removed. */
 export function ignoreRemoval(error: unknown): void {
   if (!isRemoved(error)) throw error;
-}
-
-/** Whether an error says that the semaphores are removed. */
-export function isRemoved(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "EIDRM";
 }

@@ -129,6 +129,11 @@ export class SpoiltError extends Error {
   }
 }
 
+/** Whether an error says that the semaphores are removed. */
+export function isRemoved(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "EIDRM";
+}
+
 /** What a flow is driven on. */
 export interface Target {
   /** Performs a step if it is possible now. */

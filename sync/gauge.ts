@@ -230,7 +230,9 @@ export class Gauge extends Primitive {
   #fallSync(flow: Flow<void>, action: Action, limit: number, options?: TimeoutOptions): void {
     const limits = readWaitOptions(options);
     const { local } = this.#engine;
-    if (local.held > limit) throw local.deadlock(this.#engine, action);
+    if (local.held > limit && limits.timeout === Infinity) {
+      throw local.deadlock(this.#engine, action);
+    }
     runSync(this.#engine, flow, action, limits);
   }
 }

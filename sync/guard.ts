@@ -9,7 +9,7 @@ import { checkInternal } from "../ipc/internal.ts";
 import { isMainThread } from "../wait/interrupt.ts";
 import { type Action, type PackedStep, packStep } from "../ipc/steps.ts";
 import type { Engine } from "./engine.ts";
-import type { Flow } from "./flow.ts";
+import { type Flow, runSync } from "./flow.ts";
 import type { Step } from "./protocols.ts";
 
 /** A step that gives back, packed once. */
@@ -77,7 +77,7 @@ export async function runWith<Taken extends Guard, Result>(
 export class Guard implements Disposable {
   /** Undefined once it is released. */
   #engine: Engine | undefined;
-  readonly #release: Release;
+  #release: Release;
   #lost: AbortController | undefined;
   #before: Guard | undefined;
   #after: Guard | undefined;
@@ -123,6 +123,21 @@ export class Guard implements Disposable {
     engine.local[counts] -= amount;
     if (this.#lost !== undefined) engine.local.watch.delete(this.#lost);
     this.#unlink();
+  }
+
+  /**
+   * Performs a flow that turns what is held into something else, to be released so; returns whether it did.
+   *
+   * @ignore
+   */
+  exchange(token: symbol, flow: Flow<boolean | void>, action: Action, release: Release): boolean {
+    checkInternal(token, "a method of the guard");
+    const engine = this.#engine;
+    if (engine === undefined || runSync(engine, flow, action) === false) return false;
+    engine.local[this.#release.counts] -= this.#release.amount;
+    engine.local[release.counts] += release.amount;
+    this.#release = release;
+    return true;
   }
 
   #unlink(): void {

@@ -9,6 +9,7 @@ import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
 import type { Engine } from "./engine.ts";
+import type { Party } from "./flows/barrier.ts";
 import { Watch } from "./lost.ts";
 
 /** What this thread holds of one primitive. */
@@ -23,6 +24,8 @@ export class Local {
   pending = 0;
   /** How many promises to read are not settled. */
   reads = 0;
+  /** The parties to a barrier. */
+  readonly parties: Set<Party> = new Set();
   /** The signals to fire when it is removed. */
   readonly watch: Watch = new Watch();
 

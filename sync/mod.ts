@@ -63,6 +63,7 @@ export {
 export {
   RwLock,
   type RwLockCreateOptions,
+  type RwLockGuard,
   type RwLockOpenOrCreateOptions,
   type RwLockOptions,
   type RwLockState,

@@ -85,6 +85,10 @@ export const rwlock = {
   write: [isZero(readers), isZero(writer), hold(writer, +1), hold(queue, -1)],
   withdraw: [hold(queue, -1)],
   endWrite: [hold(writer, -1)],
+  /** Writes from now on, as the only reader. Two readers that waited for this would wait for each other. */
+  upgrade: [hold(readers, -1), isZero(readers), isZero(writer), hold(writer, +1)],
+  /** Reads from now on: no other writer comes in between. */
+  downgrade: [hold(writer, -1), hold(readers, +1)],
 } as const;
 
 // The semaphore of a latch.

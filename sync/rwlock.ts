@@ -54,8 +54,76 @@ const lockToRead: Action = (name) => `lock ${name} for reading`;
 const lockToWrite: Action = (name) => `lock ${name} for writing`;
 const unlock: Action = (name) => `unlock ${name}`;
 
-const endRead = releaseBy(flows.endRead(protocol), unlock);
-const endWrite = releaseBy(flows.endWrite(protocol), unlock, "writing");
+const upgrade: Action = (name) => `upgrade ${name} to writing`;
+const downgrade: Action = (name) => `downgrade ${name} to reading`;
+
+const ends = {
+  read: releaseBy(flows.endRead(protocol), unlock),
+  write: releaseBy(flows.endWrite(protocol), unlock, "writing"),
+};
+
+/**
+ * The hold of a {@linkcode RwLock}, to read or to write.
+ *
+ * @example
+ * ```ts
+ * import { RwLock } from "@sysv/ipc/sync";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using lock = RwLock.create();
+ * using guard = lock.readSync();
+ * if (guard.tryUpgrade()) {
+ *   assertEquals(lock.state().writing, true);
+ *   guard.downgrade();
+ * }
+ * assertEquals([guard.mode, lock.state().readers], ["read", 1]);
+ * ```
+ */
+export class RwLockGuard extends Guard {
+  #mode: "read" | "write";
+
+  /** @ignore */
+  constructor(token: symbol, engine: Engine, mode: "read" | "write") {
+    super(token, engine, ends[mode]);
+    this.#mode = mode;
+  }
+
+  /** Whether it holds the lock to read or to write. */
+  get mode(): "read" | "write" {
+    return this.#mode;
+  }
+
+  /**
+   * Writes from now on, in one atomic step, if this is the only reader; never waits, as two readers
+   * that wait for each other to end would do so for ever.
+   *
+   * @returns Whether it writes now; false once it is released.
+   * @throws {IpcError} EIDRM if the lock is removed.
+   * @throws {ReferenceError} If the handle is disposed.
+   */
+  tryUpgrade(): boolean {
+    if (
+      this.#mode === "read" &&
+      this.exchange(internal, flows.tryUpgrade(protocol), upgrade, ends.write)
+    ) {
+      this.#mode = "write";
+    }
+    return this.#mode === "write";
+  }
+
+  /**
+   * Reads from now on, in one atomic step: no other writer comes in between. Never waits. Does nothing
+   * if it reads already, once it is released, or once the lock is removed.
+   */
+  downgrade(): void {
+    if (
+      this.#mode === "write" &&
+      this.exchange(internal, flows.downgrade(protocol), downgrade, ends.read)
+    ) {
+      this.#mode = "read";
+    }
+  }
+}
 
 /**
  * A lock that many readers or one writer hold at a time, in any process.
@@ -188,11 +256,11 @@ export class RwLock extends Primitive {
    * with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the lock is removed.
    */
-  async read(options?: WaitOptions): Promise<Guard> {
+  async read(options?: WaitOptions): Promise<RwLockGuard> {
     const engine = this.#engine;
     const flow = flows.read(protocol, this.#yields);
     await engine.local.pend(run(engine, flow, lockToRead, options), "reads");
-    return new Guard(internal, engine, endRead);
+    return new RwLockGuard(internal, engine, "read");
   }
 
   /**
@@ -204,7 +272,7 @@ export class RwLock extends Primitive {
    * promise of one, or for a writer that waits for a guard to read; EINTR if the program handled a signal, EIDRM if the lock is removed.
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
-  readSync(options?: TimeoutOptions): Guard {
+  readSync(options?: TimeoutOptions): RwLockGuard {
     const limits = readWaitOptions(options);
     const guard = this.tryRead();
     if (guard !== undefined) return guard;
@@ -212,7 +280,7 @@ export class RwLock extends Primitive {
     // A reader of this thread would wait for writers that wait for it.
     engine.local.refuseDeadlock(engine, lockToRead);
     runSync(engine, flows.read(protocol, this.#yields), lockToRead, limits);
-    return new Guard(internal, engine, endRead);
+    return new RwLockGuard(internal, engine, "read");
   }
 
   /**
@@ -221,9 +289,9 @@ export class RwLock extends Primitive {
    * @returns A guard, to release with `using`, or undefined.
    * @throws {IpcError} EIDRM if the lock is removed.
    */
-  tryRead(): Guard | undefined {
+  tryRead(): RwLockGuard | undefined {
     const may = runSync(this.#engine, flows.tryRead(protocol, this.#yields), lockToRead);
-    return may ? new Guard(internal, this.#engine, endRead) : undefined;
+    return may ? new RwLockGuard(internal, this.#engine, "read") : undefined;
   }
 
   /**
@@ -234,10 +302,10 @@ export class RwLock extends Primitive {
    * with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the lock is removed.
    */
-  async write(options?: WaitOptions): Promise<Guard> {
+  async write(options?: WaitOptions): Promise<RwLockGuard> {
     const engine = this.#engine;
     await engine.local.pend(run(engine, flows.write(protocol), lockToWrite, options));
-    return new Guard(internal, engine, endWrite);
+    return new RwLockGuard(internal, engine, "write");
   }
 
   /**
@@ -249,14 +317,14 @@ export class RwLock extends Primitive {
    * one; EINTR if the program handled a signal, EIDRM if the lock is removed.
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
-  writeSync(options?: TimeoutOptions): Guard {
+  writeSync(options?: TimeoutOptions): RwLockGuard {
     const limits = readWaitOptions(options);
     const guard = this.tryWrite();
     if (guard !== undefined) return guard;
     const engine = this.#engine;
     engine.local.refuseDeadlock(engine, lockToWrite, "reads");
     runSync(engine, flows.write(protocol), lockToWrite, limits);
-    return new Guard(internal, engine, endWrite);
+    return new RwLockGuard(internal, engine, "write");
   }
 
   /**
@@ -265,9 +333,9 @@ export class RwLock extends Primitive {
    * @returns A guard, to release with `using`, or undefined.
    * @throws {IpcError} EIDRM if the lock is removed.
    */
-  tryWrite(): Guard | undefined {
+  tryWrite(): RwLockGuard | undefined {
     const may = runSync(this.#engine, flows.tryWrite(protocol), lockToWrite);
-    return may ? new Guard(internal, this.#engine, endWrite) : undefined;
+    return may ? new RwLockGuard(internal, this.#engine, "write") : undefined;
   }
 
   /**
@@ -279,7 +347,7 @@ export class RwLock extends Primitive {
    * `read` does if there is no lock: then the function is not run.
    */
   runRead<Result>(
-    run: (guard: Guard) => Result | Promise<Result>,
+    run: (guard: RwLockGuard) => Result | Promise<Result>,
     options?: WaitOptions,
   ): Promise<Result> {
     return runWith(() => this.read(options), run);
@@ -294,7 +362,7 @@ export class RwLock extends Primitive {
    * `write` does if there is no lock: then the function is not run.
    */
   runWrite<Result>(
-    run: (guard: Guard) => Result | Promise<Result>,
+    run: (guard: RwLockGuard) => Result | Promise<Result>,
     options?: WaitOptions,
   ): Promise<Result> {
     return runWith(() => this.write(options), run);

@@ -14,6 +14,7 @@ import {
   tryStep,
   waitFor,
 } from "../sync/flow.ts";
+import { Bulkhead, Latch, Leader, Mutex, RwLock } from "../sync/mod.ts";
 import type { Step } from "../sync/protocols.ts";
 
 const action = (name: string) => `use ${name}`;
@@ -191,4 +192,28 @@ test("run() and runSync() refuse wrong options before the flow begins", async ()
 
 test("SpoiltError tells the values", () => {
   assertEquals(new SpoiltError([1, 2]).values, [1, 2]);
+});
+
+test("Promises of primitives that never have to wait leave timers their turn", async () => {
+  using mutex = Mutex.create();
+  using lock = RwLock.create();
+  using leader = Leader.create();
+  using bulkhead = Bulkhead.create({ tickets: 1 });
+  using latch = Latch.create({ count: 0 });
+  const uses = [
+    () => mutex.run(() => {}),
+    () => mutex.recover().then((guard) => guard.release()),
+    () => lock.runRead(() => {}),
+    () => lock.runWrite(() => {}),
+    () => leader.run(() => {}),
+    () => bulkhead.run(() => {}),
+    () => latch.wait(),
+  ];
+  for (const use of uses) {
+    let rings = false;
+    setTimeout(() => rings = true, 20);
+    const end = performance.now() + 20_000;
+    while (!rings && performance.now() < end) await use();
+    assert(rings, String(use));
+  }
 });

@@ -50,9 +50,18 @@ function rwlockModel({ protocol: p = rwlock, flows = rwlockFlows }: RwLockModel 
     *act(facts) {
       if (facts.keeps) yield* choose({});
       if (facts.is !== "idle") {
-        yield* choose({ will: ["unlock"] });
-        yield* facts.is === "reading" ? flows.endRead(p) : flows.endWrite(p);
-        return yield* note<User>({ is: "idle" });
+        const reads = facts.is === "reading";
+        const how = yield* choose({ will: ["unlock"], may: [reads ? "upgrade" : "downgrade"] });
+        if (how === "upgrade") {
+          if (yield* flows.tryUpgrade(p)) yield* note<User>({ is: "writing" });
+        } else if (how === "downgrade") {
+          yield* flows.downgrade(p);
+          yield* note<User>({ is: "reading" });
+        } else {
+          yield* reads ? flows.endRead(p) : flows.endWrite(p);
+          yield* note<User>({ is: "idle" });
+        }
+        return;
       }
       const [is, form] = forms[yield* choose({ may: Object.keys(forms) })]!;
       yield* keeping(
@@ -138,4 +147,14 @@ test("The model finds a lock whose readers do not wait for the writer", () => {
 test("The model finds a lock whose readers leave as writers", () => {
   const flows: Flows = { ...rwlockFlows, endRead: rwlockFlows.endWrite };
   fails(rwlockModel({ flows }), "What is given back has to be possible");
+});
+
+test("The model finds a reader that is upgraded beside another", () => {
+  const protocol = { ...rwlock, upgrade: rwlock.upgrade.filter(({ delta }) => delta !== 0) };
+  fails(rwlockModel({ protocol }), "One reads while one writes");
+});
+
+test("The model finds a writer that is downgraded without undo", () => {
+  const protocol = { ...rwlock, downgrade: withoutUndo(rwlock.downgrade) };
+  fails(rwlockModel({ protocol }), "The values have drifted");
 });

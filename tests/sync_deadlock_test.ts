@@ -1,6 +1,7 @@
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import {
+  Barrier,
   Bulkhead,
   Gauge,
   type Guard,
@@ -214,3 +215,29 @@ test("Bulkhead.acquireSync() waits for tickets that others hold", async () => {
   assertTimeout(() => bulkhead.acquireSync({ timeout: 5 }));
   assert(bulkhead.state().inUse === 2);
 });
+
+test("Gauge.waitForIdleSync() with a timeout waits even for this thread", () => {
+  using gauge = Gauge.create();
+  using _entry = gauge.enter();
+  assertTimeout(() => gauge.waitForIdleSync({ timeout: 5 }));
+});
+
+for (const onDeath of ["break", "shrink"] as const) {
+  test(`BarrierParty.waitSync() throws EDEADLK when another party of this thread has to arrive (${onDeath})`, async () => {
+    using barrier = Barrier.create({ parties: 2, onDeath });
+    const one = barrier.join();
+    const other = Barrier.fromId(barrier.id, { onDeath }).join();
+    for (let round = 0; round < 4; round++) {
+      const { message } = assertIpcError(() => one.waitSync(), "EDEADLK", "semop");
+      assertMatch(message, /another party of this thread has not arrived/);
+      assertTimeout(() => one.waitSync({ timeout: 5 }));
+      const waiting = other.wait();
+      one.waitSync();
+      await waiting;
+    }
+    other.leave();
+    one.waitSync();
+    one.leave();
+    assertThrows(() => one.waitSync(), ReferenceError);
+  });
+}

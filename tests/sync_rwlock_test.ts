@@ -1,7 +1,7 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { type Guard, RwLock } from "@sysv/ipc/sync";
-import { assertTimeout, assertTimesOut } from "./support/assert.ts";
+import { assertIpcError, assertTimeout, assertTimesOut } from "./support/assert.ts";
 import { type Child, otherRuntime, runtime, runtimes } from "./support/child.ts";
 import {
   runSync,
@@ -304,4 +304,64 @@ test("RwLock.tryWrite() does not pass a writer that waits", async () => {
   assertEquals(lock.tryWrite(), undefined);
   first.release();
   assertEquals(await writer.hear(), "in");
+});
+
+test("RwLockGuard.tryUpgrade() and downgrade() change from reading to writing and back, in one step", async () => {
+  using lock = RwLock.create();
+  const guard = await lock.read();
+  assertEquals([guard.mode, guard.tryUpgrade(), guard.tryUpgrade()], ["read", true, true]);
+  assertEquals([guard.mode, lock.state()], ["write", { readers: 0, writing: true, queued: 0 }]);
+  assertEquals(lock.tryRead(), undefined);
+  assertIpcError(() => lock.readSync(), "EDEADLK", "semop");
+  guard.downgrade();
+  guard.downgrade();
+  assertEquals([guard.mode, lock.state()], ["read", { readers: 1, writing: false, queued: 0 }]);
+  lock.readSync().release();
+  guard.release();
+  guard.downgrade();
+  assertEquals([guard.tryUpgrade(), valuesOf(lock)], [false, [0, 0, 0]]);
+  lock.writeSync().release();
+});
+
+test("RwLockGuard.tryUpgrade() upgrades no reader beside another, but one before a writer that waits", async () => {
+  using lock = RwLock.create();
+  using first = lock.readSync();
+  {
+    using second = lock.readSync();
+    assertEquals([first.tryUpgrade(), second.tryUpgrade()], [false, false]);
+  }
+  const writing = lock.write();
+  await untilWaiting(lock, 1);
+  assertEquals([first.tryUpgrade(), lock.state().queued], [true, 1]);
+  first.downgrade();
+  first.release();
+  using writer = await writing;
+  assertEquals(writer.mode, "write");
+});
+
+for (const runtime of runtimes) {
+  test(`RwLockGuard: an upgraded reader of ${runtime} that is killed lets go, as does a downgraded writer`, async () => {
+    using lock = RwLock.create();
+    for (const program of ["lock.readSync().tryUpgrade()", "lock.writeSync().downgrade()"]) {
+      await using child = runSync(
+        `const lock = RwLock.fromId(Number(args[0])); ${program}; say("in"); await hear();`,
+        { args: [lock.id], runtime },
+      );
+      assertEquals(await child.hear(), "in");
+      await child.kill();
+      assertEquals(valuesOf(lock), [0, 0, 0]);
+    }
+  });
+}
+
+test("RwLockGuard.downgrade() works when the handle is disposed, or the lock removed", () => {
+  using lock = RwLock.create();
+  const handle = RwLock.fromId(lock.id);
+  using guard = handle.writeSync();
+  handle[Symbol.dispose]();
+  guard.downgrade();
+  assertEquals([guard.mode, lock.state().readers], ["read", 1]);
+  assertThrows(() => guard.tryUpgrade(), ReferenceError);
+  lock.remove();
+  guard.downgrade();
 });

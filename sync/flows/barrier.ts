@@ -4,7 +4,17 @@
  * @module
  */
 
-import { type Flow, type Like, read, repeat, tryFor, tryLate, tryStep, waitFor } from "../flow.ts";
+import {
+  type Flow,
+  isRemoved,
+  type Like,
+  read,
+  repeat,
+  tryFor,
+  tryLate,
+  tryStep,
+  waitFor,
+} from "../flow.ts";
 import type { barrier } from "../protocols.ts";
 
 type Protocol = Like<typeof barrier>;
@@ -105,9 +115,4 @@ function* retreat(p: Protocol, shrinks: boolean, party: Party): Flow<boolean> {
     }
   }
   return false;
-}
-
-/** Whether an error says that the semaphores are removed. */
-function isRemoved(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "EIDRM";
 }

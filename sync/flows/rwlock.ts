@@ -45,3 +45,13 @@ export function tryWrite(p: Protocol): Flow<boolean> {
 export function endWrite(p: Protocol): Flow<void> {
   return giveBack(p.endWrite);
 }
+
+/** Goes on as a writer if it is the only reader. */
+export function tryUpgrade(p: Protocol): Flow<boolean> {
+  return tryStep(p.upgrade);
+}
+
+/** Goes on as a reader. */
+export function downgrade(p: Protocol): Flow<void> {
+  return giveBack(p.downgrade);
+}
