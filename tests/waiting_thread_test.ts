@@ -98,10 +98,56 @@ for (const waiterThreads of [1, 3]) {
 }
 
 test("configure() refuses wrong numbers of threads", () => {
-  for (const waiterThreads of [0, -1, 1.5, 257, NaN, Infinity]) {
-    assertThrows(() => configure({ waiterThreads }), RangeError, "from 1 to 256");
+  for (const waiterThreads of [-1, 1.5, 257, NaN, Infinity]) {
+    assertThrows(() => configure({ waiterThreads }), RangeError, "from 0 to 256");
+  }
+  for (const options of [undefined, null, 8, "8", [8], { waiterThreads: "8" }]) {
+    assertThrows(() => configure(options as never), TypeError);
   }
   configure({});
+});
+
+test("With threads for 0 none is started, and all is served", async () => {
+  await using child = runObserved(`
+    ipc.configure({ waiterThreads: 0 });
+    await ipc.prepare();
+    using set = SemaphoreSet.create({ values: [0, 0] });
+    const waits = [set.at(0).decrement(), set.at(0).decrement(), set.at(1).waitForAtLeast(1)];
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    tell(workers());
+    set.values = [2, 1];
+    await Promise.all(waits);
+    tell(await set.at(0).acquire(1, { timeout: 20 }).catch(({ name }) => name));
+  `);
+  child.end();
+  assertEquals(await child.hear(), "0");
+  assertEquals(await child.hear(), "TimeoutError");
+  assertEquals(await child.exit, { code: 0, signal: null });
+});
+
+test("With no descriptors left no thread is started, and all is served", async () => {
+  await using child = runObserved(`
+    const { pipe } = await import(${JSON.stringify(projectFile("unix/mod.ts"))});
+    using semaphore = Semaphore.create();
+    const pipes = [];
+    try { for (;;) pipes.push(pipe()); } catch ({ code }) { writeSync(1, code + "\\n"); }
+    const wait = semaphore.decrement();
+    await ipc.prepare();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    semaphore.increment();
+    await wait;
+    const again = semaphore.decrement();
+    for (const ends of pipes) ends[Symbol.dispose]();
+    // It asks for a thread again after a while.
+    while (workers() === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    semaphore.increment();
+    await again;
+    tell("served");
+  `);
+  child.end();
+  assertEquals(await child.hear(), "EMFILE");
+  assertEquals(await child.hear(), "served");
+  assertEquals(await child.exit, { code: 0, signal: null });
 });
 
 /** Has a program keep idle threads for no longer than this, in milliseconds. */

@@ -15,7 +15,7 @@
  */
 
 import { errors } from "../ffi/constants.ts";
-import { checkInteger } from "../ffi/check.ts";
+import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { MAX_THREADS, Pool } from "./pool.ts";
 import type { Thread } from "./thread.ts";
 import { type Place, type Wait, Waiter, Waiters } from "./waiter.ts";
@@ -23,7 +23,7 @@ import { type Place, type Wait, Waiter, Waiters } from "./waiter.ts";
 /** Options of {@linkcode configure}. */
 export interface ConfigureOptions {
   /**
-   * How many different waits may have a thread each, from 1 to 256; any more are tried at an interval.
+   * How many different waits may have a thread each, from 0 to 256; any more are tried at an interval.
    *
    * @default {8}
    */
@@ -282,10 +282,12 @@ export async function prepare(count = 1): Promise<void> {
  * ```
  *
  * @param options How many threads may wait.
- * @throws {RangeError} If the number of threads is not from 1 to 256.
+ * @throws {RangeError} If the number of threads is not from 0 to 256.
  */
-export function configure({ waiterThreads }: ConfigureOptions): void {
+export function configure(options: ConfigureOptions): void {
+  checkOptions(options);
+  const { waiterThreads } = options;
   if (waiterThreads === undefined) return;
-  checkInteger(waiterThreads, 1, MAX_THREADS, `wait with ${waiterThreads} threads`);
+  checkInteger(waiterThreads, 0, MAX_THREADS, `wait with ${waiterThreads} threads`);
   pool.limit = waiterThreads;
 }

@@ -14,6 +14,7 @@ import { abi } from "../ffi/platforms.ts";
 import type { Prototypes } from "../ffi/backend.ts";
 import { runtime } from "../ffi/memory.ts";
 import { errnoPrototypes } from "../ffi/symbols.ts";
+import { close, pipe } from "../ffi/unix_calls.ts";
 import { threadNumber, unblock } from "./interrupt.ts";
 import { mailbox, orders } from "./mailbox.ts";
 import { Thread } from "./thread.ts";
@@ -60,6 +61,22 @@ export function textOfThreads(): string {
   });
 }
 
+/** How many pipes must open for a worker to be started, each of which has two descriptors. */
+const MIN_PIPES = 5;
+
+/** Whether there are descriptors for a worker. With too few, starting one ends the process in both runtimes. */
+function hasDescriptors(): boolean {
+  const opened: number[] = [];
+  const ends = new Int32Array(2);
+  let result = 0;
+  for (let i = 0; i < MIN_PIPES && result >= 0; i++) {
+    result = pipe(ends);
+    if (result >= 0) opened.push(...ends);
+  }
+  for (const fd of opened) close(fd);
+  return result >= 0;
+}
+
 /** Starts a thread; its answer says whether that worked. */
 function startThread(): Thread {
   const memory = new SharedArrayBuffer(mailbox.size);
@@ -68,6 +85,7 @@ function startThread(): Thread {
   // A thread has the signal mask of the one that starts it.
   unblock();
   try {
+    if (!hasDescriptors()) throw new Error("Cannot start a thread: the descriptors are used up");
     thread.worker = runtime().startWorker(textOfThreads(), data, () => thread.fail());
   } catch {
     thread.fail();
