@@ -14,7 +14,7 @@ import { findOne } from "./target.ts";
 
 export const command: Command = {
   name: "rm",
-  summary: "Remove objects, whoever uses them.",
+  summary: "Remove objects, even if they are in use.",
   usage: ["[OPTIONS] ID|KEY|NAME..."],
   options: [TYPE_OPTION],
   notes: ["ipc reap removes what nobody uses any more."],

@@ -57,7 +57,7 @@ function openSlots(word: string, slots: number | undefined, given: Arguments): B
   return bulkhead;
 }
 
-/** Opens the slots and takes one if one is free. Whoever reaps may remove them in between. */
+/** Opens the slots and takes one if one is free. A reaper may remove them in between. */
 function openAndTry(word: string, slots: number | undefined, given: Arguments) {
   for (;;) {
     try {

@@ -96,7 +96,7 @@ export function guard(...given: (Guardable | GuardOptions)[]): Disposable {
   const described = objects.map((object) => ({ object, info: describe(object) }));
   const made: Guarded[] = [];
   try {
-    // Whoever is counted must not die before the watchdog knows it: it runs by then.
+    // A counted process must not die before the watchdog knows of it: so the watchdog runs first.
     if (shared || objects.length === 0) watchdog ??= new Watchdog([]);
     for (const { object, info } of described) made.push(prepare(object, info, shared));
     hold(made);

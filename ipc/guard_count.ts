@@ -4,8 +4,8 @@
  *
  * Semaphore 0 counts the users, semaphore 1 is the tag, 0 at first. The first user sets the tag and
  * counts itself in one step; every other counts itself only where at least one is left. So once the
- * count has fallen to 0 it stays 0, and whoever reads that may remove the object: nobody joins it
- * any more.
+ * count has fallen to 0 it stays 0, and a process that reads that may remove the object: no other joins
+ * it any more.
  *
  * @module
  */

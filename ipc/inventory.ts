@@ -1,6 +1,6 @@
 /**
- * What the kernel holds: every semaphore set, message queue and segment of this IPC namespace,
- * whoever made it; the limits; and what dead programs have left behind. Linux alone.
+ * What the kernel holds: every semaphore set, message queue and segment of this IPC namespace, of all
+ * users; the limits; and what dead programs have left behind. Linux alone.
  *
  * It asks the kernel and reads no files, so `--allow-ffi` is the only permission.
  *
@@ -74,6 +74,16 @@ export interface Orphan {
  *
  * It is no snapshot: each object is read at its own moment, and what is removed meanwhile is left out.
  *
+ * @example
+ * ```ts
+ * import { Semaphore } from "@sysv/ipc";
+ * import { list } from "@sysv/ipc/inventory";
+ * import { assert } from "@std/assert";
+ *
+ * using semaphore = Semaphore.create();
+ * assert(list({ type: "sem" }).some(({ id }) => id === semaphore.id));
+ * ```
+ *
  * @param options The type.
  * @returns The objects.
  * @throws {IpcError} ENOSYS where the system cannot tell.
@@ -95,6 +105,16 @@ export function list<Type extends ObjectType = ObjectType>(
  * cannot be seen; and who keeps a plain semaphore without waiting is seen only if nobody operated on
  * it since. What nobody has ever used is not listed, as its creator is not recorded and may be about
  * to use it. The number of a dead process may belong to another by now, which hides an orphan.
+ *
+ * @example
+ * ```ts
+ * import { Semaphore } from "@sysv/ipc";
+ * import { orphans } from "@sysv/ipc/inventory";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using semaphore = Semaphore.create(); // of a process that lives
+ * assertEquals(orphans().some(({ object }) => object.id === semaphore.id), false);
+ * ```
  *
  * @param options The type.
  * @returns The orphans, each with the reason and its age.

@@ -1,6 +1,6 @@
 /**
- * What the values of a semaphore set mean, by the kind that its tag names. The layouts are those of
- * sync/protocols.ts, which stands above this room; a test lists one of each to hold both together.
+ * What the values of a semaphore set mean, by the kind that its tag names. sync/protocols.ts, in a room
+ * above, has the same layouts; a test lists one of each to hold both together.
  *
  * @module
  */

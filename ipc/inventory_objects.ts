@@ -1,6 +1,6 @@
 /**
- * How the objects of the kernel are listed: by their places in its tables, whoever owns them, and
- * each member read where it stands.
+ * How the objects of the kernel are listed: by their places in its tables, for all owners, and
+ * each member read at its place.
  *
  * @module
  */
@@ -136,7 +136,7 @@ class Liveness {
 
   of(pid: number): boolean {
     let alive = this.#known.get(pid);
-    // Whoever may not signal a process learns that it is there.
+    // EPERM says that the process is there.
     if (alive === undefined) this.#known.set(pid, alive = kill(pid, 0) !== -errors.ESRCH);
     return alive;
   }

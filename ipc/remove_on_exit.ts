@@ -46,8 +46,8 @@ function shared(): Shared {
  *   crashes.
  * - **Signals that the program handles** with `process.on` or `process.once`, before the call or
  *   after it, are left to it: the objects are removed when it exits. Listeners added otherwise are not seen.
- *   A listener that counts the others first, as that of signal-exit (execa) does, handles nothing
- *   itself: it gets its turn, and then the signal ends the program.
+ *   A listener that counts the others first, as signal-exit (execa) uses, handles nothing itself: it
+ *   gets its turn, and then the signal ends the program.
  * - **Signals ignored from the start**, as SIGHUP under `nohup`, stay so in Bun. In Deno they end
  *   the program, and the objects are removed.
  * - **Errors that the program handles** remove nothing. In Deno a listener of "error" has to be added
@@ -147,7 +147,7 @@ function listenToSignals(): void {
   // before any is removed; Deno calls all in the order in which they came, and reports removals.
   process.on("newListener", (name, added) => {
     const listener = listeners.get(name);
-    // Another that is polite, such as that of another version of this module, may want to be first, too.
+    // Another polite one, such as the listener of another version of this module, may want to be first, too.
     if (listener === undefined || countsListeners(added)) return;
     queueMicrotask(() => {
       if (process.listeners(name as Signal)[0] === listener) return;
@@ -162,9 +162,9 @@ function listenToSignals(): void {
 }
 
 /**
- * Whether the program handles a signal: by a listener that is not polite. A polite one, as that of
- * signal-exit, leaves the signal to any other, so that two of them would leave it to each other for
- * ever. It gives itself away: it counts the listeners.
+ * Whether the program handles a signal: by a listener that is not polite. A polite one, as in
+ * signal-exit, leaves the signal to any other, so two of them would leave it to each other for ever. It can
+ * be recognised: it counts the listeners.
  */
 function isHandled(name: Signal, own: () => void): boolean {
   const others = process.listeners(name).filter((listener) => listener !== own);

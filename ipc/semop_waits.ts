@@ -158,7 +158,7 @@ export class SemopWait<Result> implements Wait<Result> {
   }
 }
 
-/** That of the line that began last. */
+/** The operations of the line that began last. */
 let last: Semop | undefined;
 
 /** Returns operations to wait for. Who waits for the same again and again uses the same memory. */

@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 
 /**
- * Lists objects by kind and identifier, with their lines in /proc: all, or those of this user; none
+ * Lists objects by kind and identifier, with their lines in /proc: all, or only objects of this user; none
  * where the system lists none.
  */
 export function objects(ofThisUserOnly: boolean): Map<string, string> {

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import { errors } from "../ffi/constants.ts";
 import { command, projectFile } from "./support/child.ts";
-import { documents, examples, pages } from "./support/documents.ts";
+import { documents, examples, modules, pages } from "./support/documents.ts";
 
 const read = (path: string) => readFileSync(projectFile(path), "utf8");
 const linesOf = (path: string) => read(path).trimEnd().split("\n");
@@ -92,8 +92,8 @@ test("the README shows what scripts/killed.ts prints", async () => {
 /** Phrases that make a second reading necessary; plain words say the same. */
 const hard = /\b(whoever|whom|is the case|was the case|tells of|at it|those of|that of)\b/i;
 
-test("documents and examples are in plain words", () => {
-  const found = [...documents, ...examples].flatMap((path) =>
+test("documents, examples and modules are in plain words", () => {
+  const found = [...documents, ...examples, ...modules].flatMap((path) =>
     linesOf(path).flatMap((line, index) => hard.test(line) ? [`${path}:${index + 1} ${line}`] : [])
   );
   assertEquals(found, []);

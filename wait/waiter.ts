@@ -112,7 +112,7 @@ export class Waiter<Result = any> implements Cancellable {
   }
 }
 
-/** Waits in the order in which they came. Unlike that of a `Set`, the first is found at once. */
+/** Waits in the order in which they came. The first is found at once, which a `Set` does not do. */
 export class Waiters implements Iterable<Waiter> {
   first: Waiter | undefined;
   #last: Waiter | undefined;

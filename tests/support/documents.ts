@@ -4,7 +4,8 @@
  * @module
  */
 
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { projectFile } from "./child.ts";
 
 const isPage = (name: string) => name.endsWith(".md");
@@ -20,6 +21,16 @@ export const documents: readonly string[] = [
   "examples/gunicorn/README.md",
   ...pages,
 ];
+
+/** The modules that are published. */
+export const modules: readonly string[] = (JSON.parse(
+  readFileSync(projectFile("deno.json"), "utf8"),
+) as { publish: { include: string[] } }).publish.include.flatMap((pattern) => {
+  if (!pattern.endsWith("*.ts")) return pattern.endsWith(".ts") ? [pattern] : [];
+  const folder = dirname(pattern);
+  return readdirSync(projectFile(folder)).filter((name) => name.endsWith(".ts")).sort()
+    .map((name) => `${folder}/${name}`);
+});
 
 /** The programs that people copy. */
 export const examples: readonly string[] = ["examples", "examples/unix", "examples/gunicorn"]
