@@ -58,6 +58,7 @@ export {
   Semaphore,
   type SemaphoreCreateOptions,
   type SemaphoreOpenOrCreateOptions,
+  type SemaphoreRunOptions,
   type SemaphoreWaiting,
   type SyncOperationOptions,
   type UndoOptions,

@@ -13,6 +13,7 @@ import { type IpcError, ipcError } from "../ffi/error.ts";
 import type { Cancellable } from "../wait/cancel.ts";
 import { type Key, keyNumber, objectName } from "./key.ts";
 import type { ObjectInfo, ObjectType, PermissionOptions } from "./object.ts";
+import { RemovalWatch, type Watched } from "./removal_watch.ts";
 
 const perm = abi.layouts.ipcPerm.fields;
 
@@ -32,7 +33,7 @@ export interface HandleOptions {
 export const endListeners: Set<(handle: Handle) => void> = new Set();
 
 /** A kernel object as one instance of a class holds it. */
-export class Handle {
+export class Handle implements Watched {
   /** Read before each call: anything but "open" is answered by {@linkcode Handle.refusal}. */
   state: "open" | "removed" | "disposed" = "open";
   /** What ends when the handle or the object does. */
@@ -48,6 +49,7 @@ export class Handle {
   /** Whether it was created for this handle. */
   readonly created: boolean;
   readonly #given: Key | undefined;
+  #removal: RemovalWatch | undefined;
 
   constructor(
     type: ObjectType,
@@ -105,6 +107,16 @@ export class Handle {
     const { type, id } = this;
     const result = type.control(id, IPC_STAT, new Uint8Array(type.layout.size));
     return result >= 0 || result === -errors.EACCES;
+  }
+
+  /** Watches whether the object is removed, for what is held of it. */
+  get removal(): RemovalWatch {
+    return this.#removal ??= new RemovalWatch(this);
+  }
+
+  lostError(): IpcError {
+    const { id, key } = this;
+    return ipcError("EIDRM", `keep what is held of ${this.name}`, { syscall: "semop", id, key });
   }
 
   /** Reads the `..._ds`, into memory that the next reading of its type overwrites. */

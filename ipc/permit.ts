@@ -41,6 +41,7 @@ export class Permit implements Disposable {
   readonly #flags: number;
   /** Undefined once it is released. */
   #handle: Handle | undefined;
+  #lost: AbortController | undefined;
 
   /** @ignore */
   constructor(token: symbol, handle: Handle, index: number, count: number, undo: boolean) {
@@ -63,6 +64,19 @@ export class Permit implements Disposable {
     const result = attemptSingle(handle.id, this.#index, this.count, this.#flags);
     if (result < 0) this.#fail(handle, result);
     this.#handle = undefined;
+    if (this.#lost !== undefined) handle.removal.delete(this.#lost);
+  }
+
+  /**
+   * Fires, within about 50 ms, when the semaphore is removed before this is released: then others can make a
+   * new one and acquire that, too. It costs nothing before it is asked for, and keeps no program alive.
+   */
+  get lost(): AbortSignal {
+    if (this.#lost === undefined) {
+      this.#lost = new AbortController();
+      this.#handle?.removal.add(this.#lost);
+    }
+    return this.#lost.signal;
   }
 
   /** Whether it was given back. */

@@ -9,7 +9,7 @@ import { abi } from "../ffi/platforms.ts";
 import { semctl } from "../ffi/calls.ts";
 import { attempt, attemptSingle } from "../ffi/attempt.ts";
 import type { Packed } from "../ffi/sembuf.ts";
-import { checkFlag, checkInteger, checkOptions } from "../ffi/check.ts";
+import { checkFlag, checkFunction, checkInteger, checkOptions } from "../ffi/check.ts";
 import {
   readWaitOptions,
   timeoutError,
@@ -51,6 +51,16 @@ export interface OperationOptions extends WaitOptions, UndoOptions {}
 
 /** Options of {@linkcode Semaphore.acquireSync} and {@linkcode Semaphore.decrementSync}: timeout, undo. */
 export interface SyncOperationOptions extends TimeoutOptions, UndoOptions {}
+
+/** Options of {@linkcode Semaphore.run}. */
+export interface SemaphoreRunOptions extends OperationOptions {
+  /**
+   * How much to acquire, from 1 to 32767.
+   *
+   * @default {1}
+   */
+  count?: number | undefined;
+}
 
 /** Options of {@linkcode Semaphore.create}. */
 export interface SemaphoreCreateOptions extends CreateOptions {
@@ -517,6 +527,30 @@ export class Semaphore implements Disposable {
     if (!isAmount(count)) checkAmount(count, this.#action("acquire", count));
     const undo = readUndo(options) !== false;
     return this.#tryTake(count, undo, "acquire") ? this.#permit(count, undo) : undefined;
+  }
+
+  /**
+   * Runs a function with what was acquired.
+   *
+   * @param fn The function; the permit is released when it returns, or its promise settles.
+   * @param options How much to acquire, the signal and the timeout of that, and whether to undo; `true` unless
+   * given.
+   * @returns A promise of what the function returns. It rejects with what the function throws, and as that of
+   * `acquire`: then the function was not called.
+   */
+  async run<Result>(
+    fn: (permit: Permit) => Result | Promise<Result>,
+    options?: SemaphoreRunOptions,
+  ): Promise<Result> {
+    checkFunction(fn, "what to run");
+    checkOptions(options);
+    const { count, ...others } = options ?? {};
+    const permit = await this.acquire(count, others);
+    try {
+      return await fn(permit);
+    } finally {
+      permit.release();
+    }
   }
 
   /**

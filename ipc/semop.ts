@@ -5,7 +5,7 @@
  */
 
 import { SEM_UNDO, SEMVMX } from "../ffi/constants.ts";
-import { type Packed, packMany, packOne, put } from "../ffi/sembuf.ts";
+import { type Packed, packMany, packOne, put, reserve } from "../ffi/sembuf.ts";
 import { checkFlag, checkInteger, described } from "../ffi/check.ts";
 import type { Handle } from "./handle.ts";
 
@@ -36,10 +36,18 @@ export function packSingle(handle: Handle, index: number, delta: number, flags: 
 /** Packs the test for a value of at least so much, which changes nothing, until others are packed. */
 export function packTest(handle: Handle, index: number, least: number, flags: number): Packed {
   if (handle.state !== "open") throw handle.refusal();
-  const packed = packMany(2);
+  const packed = room(2);
   put(packed, 0, index, -least, flags);
   put(packed, 1, index, least, flags);
   return packed;
+}
+
+/** Whether operations are being packed: their getters may do anything meanwhile. */
+let packing = false;
+
+/** Where to pack operations: the memory that serves all, unless it is in use. */
+function room(count: number): Packed {
+  return packing ? reserve(count) : packMany(count);
 }
 
 /** Packs operations, until the next are packed. */
@@ -54,23 +62,38 @@ export function packSeveral(
       `Cannot operate on ${handle.name}: expected an array of at least one operation`,
     );
   }
-  const packed = packMany(operations.length);
-  for (let i = 0; i < operations.length; i++) {
-    const operation = operations[i];
-    if (typeof operation !== "object" || operation === null) refuseOperation(handle, operation, i);
-    const { index = 0, delta, undo } = operation!;
-    if (undo !== undefined && typeof undo !== "boolean") checkFlag(undo, "undo");
-    if (!(Number.isInteger(index) && index >= 0 && index < size)) {
-      checkInteger(index, 0, size - 1, `operate on semaphore ${index} of ${handle.name}`);
-    }
-    if (!(Number.isInteger(delta) && delta >= -SEMVMX && delta <= SEMVMX)) {
-      const doing = `add ${delta} to semaphore ${index} of ${handle.name}`;
-      checkInteger(delta, -SEMVMX, SEMVMX, doing);
-    }
-    put(packed, i, index, delta, undo === true ? flags | SEM_UNDO : flags);
+  const packed = room(operations.length);
+  const target = { handle, size, flags };
+  const outer = packing;
+  packing = true;
+  try {
+    for (let i = 0; i < operations.length; i++) packOperation(packed, i, operations[i], target);
+  } finally {
+    packing = outer;
   }
   if (handle.state !== "open") throw handle.refusal();
   return packed;
+}
+
+/** Packs one of several operations, and checks it. */
+function packOperation(
+  packed: Packed,
+  i: number,
+  operation: unknown,
+  { handle, size, flags }: { handle: Handle; size: number; flags: number },
+): void {
+  if (typeof operation !== "object" || operation === null) {
+    return refuseOperation(handle, operation, i);
+  }
+  const { index = 0, delta, undo } = operation as SemaphoreOperation;
+  if (undo !== undefined && typeof undo !== "boolean") checkFlag(undo, "undo");
+  if (!(Number.isInteger(index) && index >= 0 && index < size)) {
+    checkInteger(index, 0, size - 1, `operate on semaphore ${index} of ${handle.name}`);
+  }
+  if (!(Number.isInteger(delta) && delta >= -SEMVMX && delta <= SEMVMX)) {
+    checkInteger(delta, -SEMVMX, SEMVMX, `add ${delta} to semaphore ${index} of ${handle.name}`);
+  }
+  put(packed, i, index, delta, undo === true ? flags | SEM_UNDO : flags);
 }
 
 function refuseOperation(handle: Handle, operation: unknown, i: number): never {
