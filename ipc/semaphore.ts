@@ -214,8 +214,9 @@ export class Semaphore implements Disposable {
   readonly #ends: boolean;
 
   /** @ignore */
-  constructor(token: symbol, { handle, shape, created }: FoundSet, index?: number) {
+  constructor(token: symbol, found: FoundSet, index?: number) {
     checkInternal(token, "Semaphore.create() or its like");
+    const { handle, shape, created } = found;
     this.index = index ?? 0;
     this.created = created;
     this.#handle = handle;
