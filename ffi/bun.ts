@@ -25,6 +25,11 @@ interface BunFunction {
   (...given: unknown[]): unknown;
   ptr: number;
 }
+/** The part of Bun's Worker that is used here; types without the DOM's do not know it. */
+declare const Worker: new (url: string) => WorkerHandle & {
+  onerror: () => void;
+  postMessage(data: unknown): void;
+};
 declare const process: {
   platform: string;
   arch: string;
@@ -95,7 +100,7 @@ function startWorker(text: string, data: unknown, failed: () => void): WorkerHan
   const worker = new Worker(`data:text/javascript,${encodeURIComponent(source)}`);
   worker.onerror = failed;
   worker.postMessage(data);
-  return worker as unknown as WorkerHandle;
+  return worker;
 }
 
 /** The seam in Bun. */

@@ -27,18 +27,32 @@ export function receiveLine(
 
 /** A message that is to be received: into a buffer of `size` bytes, or however long it is. */
 export class ReceiveWait<Result> implements Wait<Result> {
+  readonly key: string;
   /** Where it is received, as long as there are equal waits. */
   readonly slot: Slot;
+  readonly handle: Handle;
+  readonly selection: Selection;
+  readonly size: number | undefined;
+  readonly timeout: number;
+  readonly signal: AbortSignal | undefined;
+  readonly taken: (slot: Slot, length: number) => Result;
 
   constructor(
-    readonly key: string,
-    readonly handle: Handle,
-    readonly selection: Selection,
-    readonly size: number | undefined,
-    readonly timeout: number,
-    readonly signal: AbortSignal | undefined,
-    readonly taken: (slot: Slot, length: number) => Result,
+    key: string,
+    handle: Handle,
+    selection: Selection,
+    size: number | undefined,
+    timeout: number,
+    signal: AbortSignal | undefined,
+    taken: (slot: Slot, length: number) => Result,
   ) {
+    this.key = key;
+    this.handle = handle;
+    this.selection = selection;
+    this.size = size;
+    this.timeout = timeout;
+    this.signal = signal;
+    this.taken = taken;
     const equal = equalWait(key);
     this.slot = equal instanceof ReceiveWait ? equal.slot : new Slot();
     this.slot.reserve(Math.min(size ?? Infinity, USUAL_LONGEST));
@@ -132,14 +146,22 @@ export class SendWait implements Wait<void>, Cancellable {
   readonly key: string;
   readonly slot: Slot = new Slot();
   readonly dependents: Set<Cancellable> = new Set();
+  readonly handle: Handle;
+  readonly length: number;
+  readonly timeout: number;
+  readonly signal: AbortSignal | undefined;
 
   constructor(
-    readonly handle: Handle,
+    handle: Handle,
     packed: Slot,
-    readonly length: number,
-    readonly timeout: number,
-    readonly signal: AbortSignal | undefined,
+    length: number,
+    timeout: number,
+    signal: AbortSignal | undefined,
   ) {
+    this.handle = handle;
+    this.length = length;
+    this.timeout = timeout;
+    this.signal = signal;
     this.key = sendLine(handle);
     this.slot.reserve(length);
     this.slot.take(packed.bytes, length);

@@ -103,17 +103,27 @@ function keyOf(handle: Handle, packed: Packed): string {
 /** Packed operations that wait in line. What is packed is only read as they join it. */
 export class SemopWait<Result> implements Wait<Result> {
   readonly semop: Semop;
+  readonly key: string;
+  readonly handle: Handle;
+  readonly timeout: number;
+  readonly signal: AbortSignal | undefined;
+  readonly outcome: Outcome<Result>;
 
   /** Waits for what an equal one waits for that stands in line, if there is one. */
   constructor(
-    readonly key: string,
+    key: string,
     equal: Wait<unknown> | undefined,
-    readonly handle: Handle,
+    handle: Handle,
     packed: Packed,
-    readonly timeout: number,
-    readonly signal: AbortSignal | undefined,
-    readonly outcome: Outcome<Result>,
+    timeout: number,
+    signal: AbortSignal | undefined,
+    outcome: Outcome<Result>,
   ) {
+    this.key = key;
+    this.handle = handle;
+    this.timeout = timeout;
+    this.signal = signal;
+    this.outcome = outcome;
     this.semop = equal instanceof SemopWait ? equal.semop : semopOf(key, handle.id, packed);
   }
 
@@ -168,6 +178,7 @@ function semopOf(key: string, id: number, packed: Packed): Semop {
 
 /** Operations in memory of their own, as long as there are equal waits. */
 class Semop {
+  readonly key: string;
   /** Whether they change nothing, all in all. */
   readonly readOnly: boolean;
   readonly #id: number;
@@ -178,7 +189,8 @@ class Semop {
   #request: ThreadRequest | undefined;
   #address = 0;
 
-  constructor(readonly key: string, id: number, { numbers, count }: Packed) {
+  constructor(key: string, id: number, { numbers, count }: Packed) {
+    this.key = key;
     this.#id = id;
     this.#waiting = reserve(count);
     this.#trying = reserve(count);

@@ -25,6 +25,7 @@ const steps: readonly (readonly [title: string, command: string, ...args: string
   ["Format", "npx", "-y", "dprint@0.57.4", "check"],
   ["Lint", deno, "lint"],
   ["Types", deno, "check"],
+  ["Types elsewhere", deno, "run", "-A", "scripts/types.ts"],
   ["Types in documents", deno, "check", "--doc-only", "README.md", ...pages, ...entries],
   ["Documentation", deno, "doc", "--lint", ...entries],
   ["Publishing, tried", deno, "publish", "--dry-run", "--allow-dirty"],

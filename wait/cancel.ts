@@ -15,7 +15,7 @@ export interface Cancellable {
  */
 const followers = new WeakMap<AbortSignal, Followers>();
 
-class Followers implements EventListenerObject {
+class Followers {
   readonly all = new Set<Cancellable>();
 
   handleEvent({ target }: Event): void {
