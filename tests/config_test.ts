@@ -70,10 +70,9 @@ test("what deno.json exports is an alias of the same file, and is published", ()
 
 test("what deno.json exports is checked with the least TypeScript, too", () => {
   const { files } = JSON.parse(read("scripts/types/bun.json")) as { files: string[] };
-  assertEquals(
-    files.map((file) => `./${join("scripts/types", file)}`),
-    Object.values(deno.exports),
-  );
+  // The command needs @std/cli, which those projects have by other means.
+  const { "./cli": _, ...entries } = deno.exports;
+  assertEquals(files.map((file) => `./${join("scripts/types", file)}`), Object.values(entries));
 });
 
 test("what is published imports nothing but what is published, and what runtimes bring", () => {
