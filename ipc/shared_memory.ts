@@ -49,7 +49,8 @@ export interface SharedMemoryCreateOptions extends CreateOptions {
 /** Options of {@linkcode SharedMemory.open} and {@linkcode SharedMemory.fromId}. */
 export interface SharedMemoryOpenOptions {
   /**
-   * Whether to attach it for reading only: then there is `read()`, but no live `buffer`.
+   * Whether to attach it for reading only: then there is `read()`, but no live `buffer`. Such memory is also
+   * detached when its handle is collected.
    *
    * @default {false}
    */
@@ -64,6 +65,14 @@ export interface SharedMemoryOpenOrCreateOptions extends OpenOrCreateOptions {
    */
   size: number;
 }
+
+/**
+ * Detaches what was attached for reading and never detached, when its handle is collected. Only that hands
+ * out no live memory, which may be in use though nobody has the handle.
+ */
+const forgotten = new FinalizationRegistry<Attachment>(({ memory, address, size }) => {
+  detach(memory, address, size);
+});
 
 /**
  * Memory that processes share: what one writes, the others see at once.
@@ -109,6 +118,7 @@ export class SharedMemory implements Disposable {
     this.#bytes = new Uint8Array(attachment.memory);
     this.size = attachment.size;
     this.readonly = attachment.readonly;
+    if (this.readonly) forgotten.register(this, attachment, this);
   }
 
   /**
@@ -311,6 +321,7 @@ export class SharedMemory implements Disposable {
       const action = `detach ${this.#handle.name}`;
       throw this.#handle.error(-result, "shmdt", action, isInUse ? reason : undefined);
     }
+    if (this.readonly) forgotten.unregister(this);
     this.#attachment = this.#bytes = undefined;
   }
 

@@ -822,3 +822,16 @@ test("SharedMemory tells what keeps huge pages and locks from a process", onlyRo
   }
   assertEquals((await child.exit).code, 0, child.stderr);
 });
+
+test("SharedMemory that is attached for reading and forgotten is detached by the collector", async () => {
+  using memory = SharedMemory.create({ size: 4096 });
+  const attach = () => {
+    for (let i = 0; i < 5; i++) SharedMemory.fromId(memory.id, { readonly: true }).read();
+  };
+  attach();
+  using kept = SharedMemory.fromId(memory.id, { readonly: true });
+  assertEquals(memory.stat().attachments, 7);
+  // Garbage, so that there is something to collect.
+  await until(() => Array.from({ length: 1e5 }, () => ({})) && memory.stat().attachments === 2);
+  assertEquals([kept.attached, kept.read()[0]], [true, 0]);
+});
