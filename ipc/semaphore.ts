@@ -439,9 +439,9 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Waits until the value is at least so much; changes nothing.
+   * Waits until the value is at least `min`; changes nothing.
    *
-   * @param min How much, from 1 to 32767.
+   * @param min The value to wait for, from 1 to 32767.
    * @param options The signal and the timeout.
    * @returns A promise that rejects as `decrement` does.
    */
@@ -456,9 +456,9 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Waits until the value is at least so much, blocking the thread; changes nothing.
+   * Waits until the value is at least `min`, blocking the thread; changes nothing.
    *
-   * @param min How much, from 1 to 32767.
+   * @param min The value to wait for, from 1 to 32767.
    * @param options The timeout.
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, EACCES.
@@ -470,9 +470,9 @@ export class Semaphore implements Disposable {
   }
 
   /**
-   * Returns whether the value is at least so much, as an operation of the kernel; changes nothing.
+   * Returns whether the value is at least `min`, as an operation of the kernel; changes nothing.
    *
-   * @param min How much, from 1 to 32767.
+   * @param min The value to wait for, from 1 to 32767.
    * @returns Whether the condition holds.
    * @throws {IpcError} EIDRM if it is removed, EACCES.
    */
@@ -536,8 +536,8 @@ export class Semaphore implements Disposable {
    * @param fn The function; the permit is released when it returns, or its promise settles.
    * @param options How much to acquire, the signal and the timeout of that, and whether to undo; `true` unless
    * given.
-   * @returns A promise of what the function returns. It rejects with what the function throws, and as that of
-   * `acquire`: then the function was not called.
+   * @returns A promise of what the function returns. It rejects with what the function throws, and as
+   * `acquire` does: then the function was not called.
    */
   async run<Result>(
     fn: (permit: Permit) => Result | Promise<Result>,

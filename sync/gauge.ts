@@ -169,7 +169,7 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Waits until the count is at least so much.
+   * Waits until the count is at least `least`.
    *
    * @param least The count to wait for, from 1 to 32767.
    * @param options The signal and the timeout.
@@ -184,7 +184,7 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Waits until the count is at least so much, blocking the thread.
+   * Waits until the count is at least `least`, blocking the thread.
    *
    * @param least The count to wait for, from 1 to 32767.
    * @param options The timeout.
@@ -198,7 +198,7 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Waits until the count is at most so much.
+   * Waits until the count is at most `limit`.
    *
    * @param limit The count to wait for, from 0 to 32766.
    * @param options The signal and the timeout.
@@ -213,7 +213,7 @@ export class Gauge extends Primitive {
   }
 
   /**
-   * Waits until the count is at most so much, blocking the thread.
+   * Waits until the count is at most `limit`, blocking the thread.
    *
    * @param limit The count to wait for, from 0 to 32766.
    * @param options The timeout.

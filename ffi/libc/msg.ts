@@ -53,7 +53,7 @@ export interface MsqidDs {
   msg_cbytes: number;
   /** The messages in the queue. */
   msg_qnum: number;
-  /** The most bytes that the queue holds. */
+  /** The maximum number of bytes that the queue holds. */
   msg_qbytes: number;
   /** The process that sent last. */
   msg_lspid: number;
@@ -69,11 +69,11 @@ export interface Msginfo {
   msgpool: number;
   /** Unused, or the messages in all queues. */
   msgmap: number;
-  /** The most bytes of one message. */
+  /** The maximum number of bytes of one message. */
   msgmax: number;
-  /** The most bytes of a queue, unless raised. */
+  /** The maximum number of bytes of a queue, unless raised. */
   msgmnb: number;
-  /** The most queues. */
+  /** The maximum number of queues. */
   msgmni: number;
   /** Unused. */
   msgssz: number;
@@ -131,7 +131,7 @@ export function msgget(key: number, msgflg: number): number {
  *
  * @param msqid The identifier.
  * @param msgp The type, at least 1, and the bytes.
- * @param msgflg `IPC_NOWAIT`, or 0.
+ * @param msgflg `IPC_NOWAIT`; 0 unless given.
  * @throws {IpcError} EAGAIN, EACCES, EIDRM, EINTR, EINVAL (no such queue, type below 1, or too long).
  * @see https://man7.org/linux/man-pages/man2/msgsnd.2.html
  */
@@ -165,10 +165,10 @@ export function msgsnd(msqid: number, msgp: Msgbuf, msgflg = 0): void {
  * ```
  *
  * @param msqid The identifier.
- * @param msgsz The most bytes to take. (C takes a buffer as well.)
+ * @param msgsz The maximum number of bytes to receive. (C takes a buffer as well.)
  * @param msgtyp 0 for the oldest, positive for the oldest of that type, negative for the lowest type
- * up to its amount; with `MSG_COPY` a position. Beyond 2^53 a bigint.
- * @param msgflg `IPC_NOWAIT`, `MSG_NOERROR`, `MSG_EXCEPT` and `MSG_COPY`, or 0.
+ * up to its amount; with `MSG_COPY` a position. 0 unless given; beyond 2^53 a bigint.
+ * @param msgflg `IPC_NOWAIT`, `MSG_NOERROR`, `MSG_EXCEPT` and `MSG_COPY`; 0 unless given.
  * @returns The message.
  * @throws {IpcError} ENOMSG, E2BIG (longer than `msgsz`: it stays in the queue), EACCES, EIDRM, EINTR, EINVAL.
  * @see https://man7.org/linux/man-pages/man2/msgrcv.2.html

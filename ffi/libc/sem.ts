@@ -69,15 +69,15 @@ export interface Seminfo {
   index: number;
   /** Unused. */
   semmap: number;
-  /** The most sets. */
+  /** The maximum number of sets. */
   semmni: number;
-  /** The most semaphores in all sets. */
+  /** The maximum number of semaphores in all sets. */
   semmns: number;
   /** Unused. */
   semmnu: number;
-  /** The most semaphores in one set. */
+  /** The maximum number of semaphores in one set. */
   semmsl: number;
-  /** The most operations in one semop. */
+  /** The maximum number of operations in one semop. */
   semopm: number;
   /** Unused. */
   semume: number;
@@ -154,7 +154,7 @@ function packed(sops: readonly Sembuf[]): Packed {
  * ```
  *
  * @param semid The identifier.
- * @param sops The operations in order.
+ * @param sops The operations in order, each `[sem_num, sem_op, sem_flg]`, with flags 0 unless given.
  * @throws {IpcError} EAGAIN, EIDRM, EINVAL, EINTR, EACCES, EFBIG (no such semaphore), E2BIG, ERANGE.
  * @see https://man7.org/linux/man-pages/man2/semop.2.html
  */
@@ -179,8 +179,8 @@ export function semop(semid: number, sops: readonly Sembuf[]): void {
  * ```
  *
  * @param semid The identifier.
- * @param sops The operations in order.
- * @param timeout Milliseconds; left out, it waits without limit. (C takes a `struct timespec`.)
+ * @param sops The operations in order, each `[sem_num, sem_op, sem_flg]`, with flags 0 unless given.
+ * @param timeout Milliseconds, without limit unless given. (C takes a `struct timespec`.)
  * @throws {IpcError} EAGAIN if the timeout expires, and as semop.
  * @see https://man7.org/linux/man-pages/man2/semtimedop.2.html
  */
@@ -321,7 +321,7 @@ function countOf(id: number): number | undefined {
   }
 }
 
-/** The most semaphores of a set, as their numbers have 16 bits. */
+/** The maximum number of semaphores of a set, as their numbers have 16 bits. */
 const MAX_SEMAPHORES = 2 ** 16;
 /** No semaphore can have this value: the kernel refuses all values of the call (ERANGE). */
 const IMPOSSIBLE = 0xffff;

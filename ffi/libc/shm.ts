@@ -75,15 +75,15 @@ export interface ShmidDs {
 export interface Shminfo {
   /** The highest index in use. */
   index: number;
-  /** The most bytes of one segment. */
+  /** The maximum number of bytes of one segment. */
   shmmax: number;
   /** The least bytes of one segment. */
   shmmin: number;
-  /** The most segments. */
+  /** The maximum number of segments. */
   shmmni: number;
   /** Unused. */
   shmseg: number;
-  /** The most pages in all segments. */
+  /** The maximum number of pages in all segments. */
   shmall: number;
 }
 
@@ -149,8 +149,8 @@ const attached = new WeakMap<ArrayBuffer, { address: number; length: number }>()
  * ```
  *
  * @param shmid The identifier.
- * @param shmaddr null: no address may be chosen.
- * @param shmflg `SHM_EXEC`, or 0. `SHM_RDONLY` of C is refused, since a write to such memory kills the
+ * @param shmaddr null, as unless given: no address may be chosen.
+ * @param shmflg `SHM_EXEC`; 0 unless given. `SHM_RDONLY` of C is refused, since a write to such memory kills the
  * process: `SharedMemory.open(key, { readonly: true })` reads it safely.
  * @returns The memory itself, shared with every process that attaches it.
  * @throws {IpcError} EACCES, EIDRM, EINVAL, ENOMEM.
