@@ -120,18 +120,35 @@ export function sendLine(handle: Handle): string {
 
 /** All that waits to be sent by this thread. */
 const unsent = new Set<SendWait>();
+/** How often that is compared with its queue, in milliseconds: other processes can make a queue smaller. */
+const INTERVAL = 500;
+let comparing: ReturnType<typeof setInterval> | undefined;
 
 /** Waits until a message is sent. */
 export async function waitToSend(waiting: SendWait): Promise<void> {
   const { dependents } = waiting.handle;
   unsent.add(waiting);
   dependents.add(waiting);
+  comparing ??= compareAtInterval();
   try {
     await wait(waiting);
   } finally {
     unsent.delete(waiting);
     dependents.delete(waiting);
+    if (unsent.size === 0) stopComparing();
   }
+}
+
+function compareAtInterval(): ReturnType<typeof setInterval> {
+  const { setInterval } = process.getBuiltinModule("node:timers");
+  return setInterval(() => {
+    for (const waiting of [...unsent]) waiting.refuseUnfitting();
+  }, INTERVAL).unref();
+}
+
+function stopComparing(): void {
+  process.getBuiltinModule("node:timers").clearInterval(comparing);
+  comparing = undefined;
 }
 
 /** Ends the waits for messages that can never have room, as the queue was made smaller. */

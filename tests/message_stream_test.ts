@@ -9,6 +9,8 @@ import { test } from "node:test";
 import { IpcError, Message, MessageQueue } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
 import { assertIpcError } from "./support/assert.ts";
+import { run } from "./support/child.ts";
+import { onlyRoot, privileges } from "./support/privilege.ts";
 
 const endings: Record<string, (stream: ReadableStream<Message>) => Promise<unknown>> = {
   "break": async (stream) => {
@@ -170,3 +172,62 @@ test("setPermissions() that shrinks a queue ends the waits of what can never fit
   await short;
   assertEquals(queue.receiveSync().text(), "fits");
 });
+
+test("A process that shrinks a queue ends the waits of others for what can never fit any more", async () => {
+  using queue = MessageQueue.create({ maxBytes: 100 });
+  queue.trySend("y".repeat(100));
+  const long = queue.send("x".repeat(60));
+  await using child = run(
+    `MessageQueue.fromId(Number(args[0])).setPermissions({ maxBytes: 50 });`,
+    {
+      args: [queue.id],
+    },
+  );
+  assertEquals(await child.exit, { code: 0, signal: null }, child.stderr);
+  assertEquals((await assertRejects(() => long, IpcError)).code, "EINVAL");
+});
+
+test("A queue limited to 0 bytes holds up what is sent until it is opened", async () => {
+  using queue = MessageQueue.create({ maxBytes: 0 });
+  assertEquals(queue.trySend("x"), false);
+  const sent = queue.send("x");
+  queue.setPermissions({ maxBytes: 10 });
+  await sent;
+  assertEquals(queue.receiveSync().text(), "x");
+});
+
+test("receiveInto() gives back what its buffer has no room for any more, and says if it cannot", async () => {
+  using queue = MessageQueue.create();
+  const buffer = new ArrayBuffer(10);
+  const waiting = queue.receiveInto(buffer);
+  buffer.transfer(0);
+  queue.trySend("kept");
+  const error = await assertRejects(() => waiting, TypeError, "the buffer was detached");
+  assertEquals(error.cause, undefined);
+  assertEquals(queue.receiveSync().text(), "kept");
+});
+
+test(
+  "receiveInto() rejects with the failure when its message cannot be given back",
+  onlyRoot,
+  async () => {
+    using queue = MessageQueue.create({ mode: 0o644 });
+    await using child = run(
+      `${privileges}
+      becomeNobody();
+      const queue = MessageQueue.fromId(Number(args[0]));
+      const buffer = new ArrayBuffer(10);
+      const waiting = queue.receiveInto(buffer);
+      buffer.transfer(0);
+      say("waits");
+      const error = await waiting.catch((error) => error);
+      say([error.name, error.cause.code].join(" "));
+    `,
+      { args: [queue.id] },
+    );
+    assertEquals(await child.hear(), "waits");
+    queue.trySend("lost");
+    assertEquals(await child.hear(), "TypeError EACCES");
+    assertEquals(await child.exit, { code: 0, signal: null }, child.stderr);
+  },
+);
