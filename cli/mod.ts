@@ -37,6 +37,14 @@ async function help(): Promise<string> {
 /**
  * Runs the command line.
  *
+ * @example
+ * ```ts
+ * import { main } from "@sysv/ipc/cli";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(await main(["rm"]), 2); // wrong usage: nothing is named
+ * ```
+ *
  * @param args The arguments, beginning with the name of a command.
  * @returns A promise of the exit code.
  */

@@ -78,10 +78,11 @@ export interface Orphan {
  * ```ts
  * import { Semaphore } from "@sysv/ipc";
  * import { list } from "@sysv/ipc/inventory";
- * import { assert } from "@std/assert";
+ * import { assertEquals } from "@std/assert";
  *
- * using semaphore = Semaphore.create();
- * assert(list({ type: "sem" }).some(({ id }) => id === semaphore.id));
+ * using semaphore = Semaphore.create({ value: 3 });
+ * const listed = list({ type: "sem" }).find(({ id }) => id === semaphore.id)!;
+ * assertEquals([listed.kind, listed.values, listed.waiting], ["set", [3], [0]]);
  * ```
  *
  * @param options The type.

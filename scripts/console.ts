@@ -17,7 +17,7 @@ import process from "node:process";
 const root = dirname(import.meta.dirname!);
 
 /** The documents that have such blocks. */
-export const documents: readonly string[] = ["docs/cli.md", "docs/prometheus.md"];
+export const documents: readonly string[] = ["README.md", "docs/cli.md", "docs/prometheus.md"];
 
 /** A command of a document, and what it prints. */
 export interface Step {
