@@ -9,11 +9,16 @@ import { attemptSingle } from "../ffi/attempt.ts";
 import { checkInternal } from "./internal.ts";
 import type { Handle } from "./handle.ts";
 import { showAs } from "./inspect.ts";
+import { onUnload } from "../wait/unload.ts";
 
 /** Names one semaphore in messages: of a set, or on its own. */
 export function semaphoreName(handle: Handle, index: number): string {
   return handle.noun === "semaphore" ? handle.name : `semaphore ${index} of ${handle.name}`;
 }
+
+/** The permit that was acquired last of those that are held and undone at the end. */
+let latest: Permit | undefined;
+let listening = false;
 
 /**
  * A part of a {@linkcode Semaphore} that was acquired. Releasing gives it back, once, with the same undo. If the
@@ -42,6 +47,8 @@ export class Permit implements Disposable {
   /** Undefined once it is released. */
   #handle: Handle | undefined;
   #lost: AbortController | undefined;
+  #before: Permit | undefined;
+  #after: Permit | undefined;
 
   /** @ignore */
   constructor(token: symbol, handle: Handle, index: number, count: number, undo: boolean) {
@@ -50,6 +57,7 @@ export class Permit implements Disposable {
     this.#index = index;
     this.count = count;
     this.#flags = undo ? SEM_UNDO : 0;
+    if (undo) this.#link();
   }
 
   /**
@@ -64,6 +72,7 @@ export class Permit implements Disposable {
     const result = attemptSingle(handle.id, this.#index, this.count, this.#flags);
     if (result < 0) this.#fail(handle, result);
     this.#handle = undefined;
+    if (this.#flags !== 0) this.#unlink();
     if (this.#lost !== undefined) handle.removal.delete(this.#lost);
   }
 
@@ -82,6 +91,32 @@ export class Permit implements Disposable {
   /** Whether it was given back. */
   get released(): boolean {
     return this.#handle === undefined;
+  }
+
+  #link(): void {
+    this.#before = latest;
+    if (latest !== undefined) latest.#after = this;
+    latest = this;
+    if (listening) return;
+    listening = true;
+    onUnload(Permit.#undoAll);
+  }
+
+  #unlink(): void {
+    const [before, after] = [this.#before, this.#after];
+    if (after === undefined) latest = before;
+    else after.#before = before;
+    if (before !== undefined) before.#after = after;
+    this.#before = this.#after = undefined;
+  }
+
+  /** Gives back what is held as the program ends, where the kernel does not. */
+  static #undoAll(): void {
+    for (let permit = latest; permit !== undefined; permit = permit.#before) {
+      attemptSingle(permit.#handle!.id, permit.#index, permit.count, permit.#flags);
+      permit.#handle = undefined;
+    }
+    latest = undefined;
   }
 
   #fail(handle: Handle, result: number): void {

@@ -6,7 +6,7 @@
 
 import { checkFunction } from "../ffi/check.ts";
 import { checkInternal } from "../ipc/internal.ts";
-import { isMainThread } from "../wait/interrupt.ts";
+import { onUnload } from "../wait/unload.ts";
 import { type Action, type PackedStep, packStep } from "../ipc/steps.ts";
 import type { Engine } from "./engine.ts";
 import { type Flow, runSync } from "./flow.ts";
@@ -154,9 +154,7 @@ export class Guard implements Disposable {
    */
   static #listen(): void {
     listening = true;
-    if (isMainThread()) {
-      (globalThis as Partial<EventTarget>).addEventListener?.("unload", () => Guard.#undoAll());
-    }
+    onUnload(() => Guard.#undoAll());
   }
 
   static #undoAll(): void {

@@ -10,7 +10,7 @@ import { addressOf, runtime } from "../ffi/memory.ts";
 import { threadNumber } from "../wait/interrupt.ts";
 import { mailbox, MAX_ARGUMENTS, orders, STARTED } from "../wait/mailbox.ts";
 import { textOfThreads } from "../wait/pool.ts";
-import { giveBackIfLost } from "../wait/reversal.ts";
+import { giveBack, isGone } from "../wait/reversal.ts";
 import { Thread } from "../wait/thread.ts";
 import {
   blockingCalls,
@@ -516,7 +516,7 @@ test("The text of a thread names nothing outside itself, and does all it is aske
       ask(orders.leave);
     },
   );
-  assertEquals(own[at.answered], STARTED + 2);
+  assertEquals(own[at.answered], STARTED + 3);
   assertEquals(set.values, [0, 3, 0]);
 
   // No thread of this process has the number of the process that started it.
@@ -532,7 +532,7 @@ test("The text of a thread names nothing outside itself, and does all it is aske
 });
 
 test("No function in the text of a thread has a name that a bundler could keep", () => {
-  for (const part of [thread, giveBackIfLost, runtime().open, runtime().view]) {
+  for (const part of [thread, isGone, giveBack, runtime().open, runtime().view]) {
     const body = String(part).replace(/^[^{]*/, "");
     const named =
       /\bfunction\b|\bclass\b|\b(?:const|let|var) \w+ = (?:async )?(?:\([^()]*\)|\w+) =>/;

@@ -193,6 +193,11 @@ class WaitQueue implements Place {
     }
   }
 
+  /** Ends the call in the kernel, as the program ends. */
+  abandon(): void {
+    this.#thread?.abandon();
+  }
+
   #close(): void {
     this.#state = "closed";
     threadless.delete(this);
@@ -204,8 +209,14 @@ const lines = new Map<string, WaitQueue>();
 /** Lines without a thread, the one that has waited longest first. */
 const threadless = new Set<WaitQueue>();
 /** The threads, of which lines take one each. */
-export const pool: Pool = new Pool(admit);
+export const pool: Pool = new Pool(admit, abandon);
 let polling = false;
+
+/** Ends all threads, as the program ends and its process may not. */
+function abandon(): void {
+  for (const line of lines.values()) line.abandon();
+  pool.abandon();
+}
 
 /** Gives idle threads to lines. */
 function admit(): void {

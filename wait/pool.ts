@@ -17,6 +17,7 @@ import { errnoPrototypes } from "../ffi/symbols.ts";
 import { close, pipe } from "../ffi/unix_calls.ts";
 import { threadNumber, unblock } from "./interrupt.ts";
 import { mailbox, orders } from "./mailbox.ts";
+import { onUnload } from "./unload.ts";
 import { Thread } from "./thread.ts";
 import {
   blockingCalls,
@@ -100,6 +101,8 @@ export class Pool {
   /** How long idle threads are kept, in milliseconds. */
   keptMs = 30_000;
   readonly #ready: () => void;
+  readonly #abandon: () => void;
+  #listening = false;
   /** Idle threads; the last one worked last, and is taken first. */
   readonly #idle: Thread[] = [];
   /** How many there are that have started. */
@@ -110,9 +113,13 @@ export class Pool {
   #retryAt = 0;
   #sweeping = false;
 
-  /** Creates a pool without threads; `ready` is called when there may be one to take. */
-  constructor(ready: () => void) {
+  /**
+   * Creates a pool without threads; `ready` is called when there may be one to take, `abandon` when the
+   * program ends.
+   */
+  constructor(ready: () => void, abandon: () => void) {
     this.#ready = ready;
+    this.#abandon = abandon;
   }
 
   /** Takes an idle thread, if there is one. It keeps the process alive until it is given back. */
@@ -145,6 +152,8 @@ export class Pool {
   /** Starts one more thread if there is room; `ready` is called when it has started. */
   start(): void {
     if (!this.hasRoom) return;
+    if (!this.#listening) onUnload(this.#abandon);
+    this.#listening = true;
     const thread = startThread();
     thread.worker?.unref();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -160,6 +169,12 @@ export class Pool {
       resolve();
       this.#ready();
     });
+  }
+
+  /** Ends the idle threads, and starts no more. */
+  abandon(): void {
+    this.limit = 0;
+    for (const thread of this.#idle.splice(0)) thread.leave();
   }
 
   /** Starts threads ahead of time until there are so many, or as many as there can be. */

@@ -9,7 +9,7 @@ import type { Calls, WorkerHandle } from "../ffi/backend.ts";
 import { openLibc } from "../ffi/calls.ts";
 import { view } from "../ffi/memory.ts";
 import { allocationPrototypes } from "../ffi/symbols.ts";
-import { enable, interrupt, isMainThread } from "./interrupt.ts";
+import { enable, interrupt } from "./interrupt.ts";
 import { mailbox, orders, STARTED } from "./mailbox.ts";
 import { type blockingCalls, callNames } from "./worker.ts";
 
@@ -31,6 +31,9 @@ export interface ThreadRequest {
 }
 
 const { integers: at, floats: floatAt } = mailbox;
+
+/** How long the end of a program may wait for a thread, in milliseconds. */
+const MAX_END = 50;
 
 /** Enough for a message of usual length. */
 const MIN_MEMORY = 8448;
@@ -75,9 +78,9 @@ export class Thread {
   idleSince = 0;
   readonly #integers: Int32Array;
   readonly #floats: Float64Array;
-  /** Whether its owner can end before the process does. */
-  readonly #outlives = !isMainThread();
   #interrupting = false;
+  /** Whether nobody takes its answers any more. */
+  #abandoned = false;
 
   /** Makes the owner's side of a thread; a worker that is given the same memory is the other. */
   constructor(shared: SharedArrayBuffer) {
@@ -144,16 +147,17 @@ export class Thread {
     integers[at.cancel] = 0;
     integers[at.joined] = joined;
     this.#pass(given, floatAt.arguments);
-    if (reversal !== undefined && this.#outlives) {
+    if (reversal !== undefined) {
       integers[at.reversal] = callNames.indexOf(reversal.call);
       integers[at.reversalCount] = reversal.arguments.length;
       this.#pass(reversal.arguments, floatAt.reversal);
     }
     this.#ask(callNames.indexOf(call));
     this.whenAnswered(() => {
+      if (this.#abandoned) return;
       if (this.failed) return answer(-errors.EINTR);
       const result = integers[at.result]!;
-      if (this.#outlives) Atomics.store(integers, at.reversal, orders.none);
+      Atomics.store(integers, at.reversal, orders.none);
       answer(result === -1 ? -integers[at.errno]! : result);
     });
   }
@@ -197,5 +201,29 @@ export class Thread {
   /** Ends the thread, which is idle. */
   leave(): void {
     this.#ask(orders.leave);
+  }
+
+  /**
+   * Ends the thread in the middle of a call, which gives back what it takes. It blocks until that is done, so
+   * it is for the end of the program alone.
+   */
+  abandon(): void {
+    this.#abandoned = true;
+    Atomics.store(this.#integers, at.cancel, 1);
+    this.#blockUntilAnswered(() => {
+      enable();
+      interrupt(this.#floats[floatAt.pthread]!);
+    });
+    if (this.failed || this.#answered !== this.#asked) return;
+    this.leave();
+    this.#blockUntilAnswered(() => {});
+  }
+
+  #blockUntilAnswered(urge: () => void): void {
+    const deadline = performance.now() + MAX_END;
+    while (!this.failed && this.#answered !== this.#asked && performance.now() < deadline) {
+      urge();
+      Atomics.wait(this.#integers, at.answered, this.#answered, 1);
+    }
   }
 }

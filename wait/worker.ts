@@ -11,7 +11,7 @@
 
 import type { Backend, Prototypes } from "../ffi/backend.ts";
 import type { mailbox, orders } from "./mailbox.ts";
-import { giveBackIfLost } from "./reversal.ts";
+import { giveBack, type Insides, isGone } from "./reversal.ts";
 
 /** The calls that a waiter thread can make, with buffers by their address. */
 export const blockingCalls = {
@@ -108,7 +108,7 @@ export interface ThreadData {
 
 /** The text of a function that is a waiter thread, given its {@linkcode ThreadData}. */
 export function threadText({ open, view }: Backend, settings: ThreadSettings): string {
-  const parts = [open, view, giveBackIfLost, JSON.stringify(settings)];
+  const parts = [open, view, isGone, giveBack, JSON.stringify(settings)];
   return `(data) => (${thread})(data, ${parts.join(", ")})`;
 }
 
@@ -126,15 +126,8 @@ export function thread(
     table: Prototypes,
   ) => Record<string, (...given: number[]) => number>,
   view: (address: number, length: number) => ArrayBuffer,
-  giveBackIfLost: (
-    owner: number,
-    pid: number,
-    calls: Record<string, (...given: number[]) => number>,
-    errno: Int32Array,
-    integers: Int32Array,
-    floats: Float64Array,
-    settings: ThreadSettings,
-  ) => boolean,
+  isGone: (owner: number, pid: number, insides: Insides) => boolean,
+  giveBack: (insides: Insides) => void,
   settings: ThreadSettings,
 ): void {
   const { mailbox, orders, callNames, eintr } = settings;
@@ -146,6 +139,7 @@ export function thread(
     const calls = open(settings.libraries, settings.table);
     const errno = new Int32Array(view(calls.errnoLocation!(), 4));
     const pid = calls.getpid!();
+    const insides = { calls, errno, integers, floats, settings };
     floats[mailbox.floats.pthread] = calls.pthread_self!();
 
     let asked = integers[at.asked]!;
@@ -158,8 +152,7 @@ export function thread(
         const interval = untaken ? settings.pendingCheckMs : settings.idleCheckMs;
         const timeout = owner === pid ? Infinity : interval;
         const woken = Atomics.wait(integers, at.asked, asked, timeout);
-        if (woken !== "timed-out") continue;
-        if (giveBackIfLost(owner, pid, calls, errno, integers, floats, settings)) break serving;
+        if (woken === "timed-out" && isGone(owner, pid, insides)) break serving;
       }
       asked = Atomics.load(integers, at.asked);
       const order = integers[at.call]!;
@@ -180,7 +173,10 @@ export function thread(
       integers[at.errno] = error;
       if (result === -1) integers[at.reversal] = orders.none;
     }
+    giveBack(insides);
     if (floats[mailbox.floats.memory] !== 0) calls.free!(floats[mailbox.floats.memory]!);
+    Atomics.store(integers, at.answered, asked);
+    Atomics.notify(integers, at.answered);
   } catch {
     // A bundler has left out a name, or the library does not load. The owner then waits without threads.
     Atomics.store(integers, at.failed, 1);
