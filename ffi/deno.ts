@@ -70,7 +70,7 @@ function open<Table extends Prototypes>(libraries: readonly string[], table: Tab
       failure ??= error;
       if (error instanceof Deno.errors.NotCapable) {
         throw new Deno.errors.NotCapable(
-          "Cannot call libc as the permission is missing: run with --allow-ffi, without a path",
+          "Cannot call libc: the permission is missing: run with --allow-ffi, without a path",
           { cause: error },
         );
       }
@@ -87,7 +87,7 @@ function view(address: number, length: number): ArrayBuffer {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotCapable)) throw error;
     throw new Deno.errors.NotCapable(
-      "Cannot view memory as the permission is limited to paths: run with --allow-ffi, without a path",
+      "Cannot view memory: the permission is limited to paths: run with --allow-ffi, without a path",
       { cause: error },
     );
   }

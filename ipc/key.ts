@@ -77,7 +77,7 @@ export function keyNumber(key: Key): number {
   throw numberError(
     key,
     key === 0
-      ? "Cannot use 0 as a key as it is IPC_PRIVATE: leave the key out for a private object"
+      ? "Cannot use 0 as a key: it is IPC_PRIVATE: leave the key out for a private object"
       : `Cannot use ${key} as a key: expected a name or a whole number of 32 bits`,
   );
 }

@@ -138,7 +138,7 @@ export class SharedMemory implements Disposable {
     const isEphemeral = checkFlag(ephemeral, "ephemeral") ?? false;
     if (isEphemeral && key !== undefined) {
       throw new TypeError(
-        "Cannot create ephemeral shared memory with a key, as its removal frees the key: leave one out",
+        "Cannot create ephemeral shared memory with a key: its removal frees the key, so leave one out",
       );
     }
     const segment = { size, mode, hugePages: checkFlag(hugePages, "hugePages") ?? false };

@@ -47,7 +47,7 @@ export class Engine implements Target {
   get set(): SemaphoreSet {
     if (this.#array instanceof SemaphoreSet) return this.#array;
     throw new TypeError(
-      "Cannot do this with these semaphores: expected a SemaphoreSet, as only the kernel answers at once",
+      "Cannot do this with these semaphores: expected a SemaphoreSet: only the kernel answers at once",
     );
   }
 

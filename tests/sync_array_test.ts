@@ -210,7 +210,7 @@ const kernels: Record<string, () => unknown> = {
 
 for (const [name, use] of Object.entries(kernels)) {
   test(`${name} of other semaphores throws a TypeError that says why`, () => {
-    assertThrows(use, TypeError, "expected a SemaphoreSet, as only the kernel answers at once");
+    assertThrows(use, TypeError, "expected a SemaphoreSet: only the kernel answers at once");
   });
 }
 

@@ -75,7 +75,7 @@ export class End {
 
   get fd(): number {
     if (!this.closed) return this.#fd;
-    throw new ReferenceError(`Cannot use descriptor ${this.#fd} as this end is closed`);
+    throw new ReferenceError(`Cannot use descriptor ${this.#fd}: this end is closed`);
   }
 
   /** Waits until the descriptor is ready or closed; false if the timeout expired first. */
@@ -93,7 +93,7 @@ export class End {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    const reason = new ReferenceError(`Cannot use descriptor ${this.#fd} as this end is closed`);
+    const reason = new ReferenceError(`Cannot use descriptor ${this.#fd}: this end is closed`);
     this.#closing.abort(reason);
     closing(this.#fd);
     // Linux closes it even if a signal arrives.

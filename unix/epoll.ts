@@ -107,7 +107,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   /** The file descriptor of the set, which is itself readable when one of its descriptors is ready. */
   get fd(): number {
     if (!this.#closing.signal.aborted) return this.#fd;
-    throw new ReferenceError(`Cannot use epoll ${this.#fd} as it is closed`);
+    throw new ReferenceError(`Cannot use epoll ${this.#fd}: it is closed`);
   }
 
   /**
@@ -215,7 +215,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
   /** Closes the set, but not its descriptors. Pending waits reject. Does nothing the second time. */
   close(): void {
     if (this.#closing.signal.aborted) return;
-    this.#closing.abort(new ReferenceError(`Cannot use epoll ${this.#fd} as it is closed`));
+    this.#closing.abort(new ReferenceError(`Cannot use epoll ${this.#fd}: it is closed`));
     closing(this.#fd);
     done(close(this.#fd), "close", `close epoll ${this.#fd}`);
   }

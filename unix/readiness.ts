@@ -57,7 +57,7 @@ export function watch(
   failed: (error: unknown) => void,
 ): (() => void) | undefined {
   if (!abi.isLinux) {
-    throw new IpcError(`Cannot wait for descriptors as ${reasonOf(errors.ENOSYS)}`, errors.ENOSYS, {
+    throw new IpcError(`Cannot wait for descriptors: ${reasonOf(errors.ENOSYS)}`, errors.ENOSYS, {
       syscall: "epoll_create1",
     });
   }
@@ -85,7 +85,7 @@ export function watch(
 export function closing(fd: number): void {
   const watchers = watched.get(fd);
   if (watchers === undefined) return;
-  const message = `Cannot wait for descriptor ${fd} as it was closed`;
+  const message = `Cannot wait for descriptor ${fd}: it was closed`;
   fail(fd, watchers, new IpcError(message, errors.EBADF, { syscall: "poll" }));
 }
 
@@ -180,7 +180,7 @@ class EpollWait implements Wait<void> {
   }
 
   error(errno: number): Error {
-    return new IpcError(`Cannot wait for descriptors as ${reasonOf(errno)}`, errno, {
+    return new IpcError(`Cannot wait for descriptors: ${reasonOf(errno)}`, errno, {
       syscall: "epoll_wait",
     });
   }

@@ -205,7 +205,7 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
     for (const [name, hearer] of this.#hearers) endListening(name, hearer);
     this.#hearers.clear();
     if (this.#closing.signal.aborted) return;
-    this.#closing.abort(new ReferenceError("Cannot wait for signals as the watcher is disposed"));
+    this.#closing.abort(new ReferenceError("Cannot wait for signals: the watcher is disposed"));
   }
 }
 
