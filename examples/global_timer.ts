@@ -33,12 +33,13 @@ interface Tick {
 
 const now = () => performance.timeOrigin + performance.now();
 
-/** Runs a candidate until the timer is removed. */
+/** Runs a candidate until the timer is removed, which a promise of `every` rejects with. */
 async function compete(timer: Leader, ticks: MessageQueue): Promise<void> {
-  await timer.every(INTERVAL, ({ term }) => {
+  const tick = ({ term }: { term: number }) => {
     const tick: Tick = { pid: process.pid, term, time: now() };
     return ticks.send(JSON.stringify(tick));
-  }, { immediate: true });
+  };
+  await assert.rejects(timer.every(INTERVAL, tick, { immediate: true }), { code: "EIDRM" });
 }
 
 type Runtime = "Deno" | "Bun";
