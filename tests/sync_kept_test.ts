@@ -43,8 +43,8 @@ for (const runtime of runtimes) {
         try { await object.${take}; } catch (error) { told = error.code; }
         allow(mode);
         const values = Array.from({ length: size }, (_, i) => libc.semctl(object.id, i, libc.GETVAL));
-        say(JSON.stringify([told, values]));
-        object[Symbol.dispose]();`,
+        object[Symbol.dispose]();
+        say(JSON.stringify([told, values]));`,
           { runtime },
         );
         assertEquals(JSON.parse(await child.hear()), ["EACCES", values]);
@@ -72,9 +72,10 @@ for (const runtime of runtimes) {
       allow(0o600);
       await Promise.all([one.wait(), other.wait()]);
       one.leave();
-      say(JSON.stringify([told, toldToo, other.tryWait()]));
+      const tried = other.tryWait();
       other.leave();
-      barrier[Symbol.dispose]();`,
+      barrier[Symbol.dispose]();
+      say(JSON.stringify([told, toldToo, tried]));`,
         { runtime },
       );
       assertEquals(JSON.parse(await child.hear()), ["EACCES", "EACCES", true]);
@@ -88,10 +89,12 @@ for (const runtime of runtimes) {
       const mutex = Mutex.create();
       mutex.setPermissions({ mode: 0o200 });
       console.log(mutex);
-      mutex[Symbol.dispose]();`,
+      mutex[Symbol.dispose]();
+      say("removed");`,
       { runtime },
     );
     const shown = await child.hear();
+    assertEquals(await child.hear(), "removed");
     assertEquals(shown.replace(/\d+/, "N"), 'Mutex { id: N, locked: <EACCES>, onDeath: "report" }');
   });
 }
