@@ -106,7 +106,7 @@ export function readType(
   handle: Handle,
 ): number | bigint {
   checkOptions(options);
-  const type = options?.type ?? 1;
+  const { type = 1 } = options ?? {};
   if (!isType(type)) throw typeError(type, "send a message", ` to ${handle.name}`);
   return type;
 }

@@ -413,6 +413,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     checkOptions(options);
     const { type, signal } = options ?? {};
     checkSignal(signal);
+    select({ type }, this.#handle); // Wrong ones throw here, not at the first message.
     return new MessageIterator((ending) => this.receive({ type, ...ending }), signal);
   }
 

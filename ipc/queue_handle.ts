@@ -145,9 +145,9 @@ export function setPermissions(
   try {
     handle.setPermissions(permissions, maxBytes === undefined ? {} : { msg_qbytes: maxBytes });
   } catch (error) {
+    if (!(error instanceof IpcError && error.code === "EPERM")) throw error;
     const { msgmnb } = systemLimits();
-    const isLimit = error instanceof IpcError && error.code === "EPERM" && maxBytes! > msgmnb!;
-    if (!isLimit) throw error;
+    if (!(maxBytes! > msgmnb!)) throw error;
     throw ipcError("EPERM", `limit ${handle.name} to ${maxBytes} bytes`, {
       syscall: "msgctl",
       id: handle.id,

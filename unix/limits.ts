@@ -4,8 +4,7 @@
  * @module
  */
 
-import { checkOptions } from "../ffi/check.ts";
-import { checkSignal, checkTimeout, type WaitOptions } from "../wait/options.ts";
+import { readWaitOptions, type WaitOptions } from "../wait/options.ts";
 
 /** The limits of a wait. */
 export interface Limits {
@@ -18,8 +17,6 @@ export interface Limits {
 
 /** Checks the options of a wait and reads each of them once. */
 export function limitsOf(options: WaitOptions | undefined): Limits {
-  checkOptions(options);
-  const timeout = checkTimeout(options?.timeout);
-  const signal = checkSignal(options?.signal);
+  const { timeout, signal } = readWaitOptions(options);
   return { timeout, deadline: performance.now() + timeout, signal };
 }

@@ -1,0 +1,485 @@
+import { assert, assertEquals } from "@std/assert";
+import { test } from "node:test";
+import * as ipc from "@sysv/ipc";
+import * as libc from "@sysv/ipc/libc";
+import * as sync from "@sysv/ipc/sync";
+import * as unix from "@sysv/ipc/unix";
+import {
+  arrayOf,
+  buffer,
+  callback,
+  data,
+  fd,
+  flag,
+  id,
+  key,
+  mode,
+  object,
+  type Parameter,
+  path,
+  shown,
+  signal,
+  timeout,
+  whole,
+  word,
+} from "./support/wrong.ts";
+
+/** An entry, and its parameters. */
+type Entry = readonly [call: (...given: never[]) => unknown, ...parameters: Parameter[]];
+
+/** How many wrong calls there were. */
+let calls = 0;
+
+/** Says what a call that must be refused did instead; undefined if it was refused. */
+async function fault(call: () => unknown): Promise<string | undefined> {
+  calls++;
+  try {
+    const result = await call();
+    (result as Partial<Disposable> | undefined)?.[Symbol.dispose]?.();
+    return "is accepted";
+  } catch (error) {
+    if (error instanceof TypeError || error instanceof RangeError) return undefined;
+    return `throws ${error}`;
+  }
+}
+
+/** Tests that every wrong value of every parameter is refused, with all others right. */
+function refuses(title: string, entries: Readonly<Record<string, Entry>>): void {
+  for (const [name, [call, ...parameters]] of Object.entries(entries)) {
+    test(`${title}${name}() refuses wrong arguments before any system call`, async () => {
+      const faults: string[] = [];
+      for (const [i, { wrong }] of parameters.entries()) {
+        for (const value of wrong) {
+          const given = parameters.map(({ right }) => right).with(i, value) as never[];
+          const found = await fault(() => call(...given));
+          if (found !== undefined) faults.push(`(${given.map(shown).join(", ")}) ${found}`);
+        }
+      }
+      assertEquals(faults, []);
+    });
+  }
+}
+
+/** Calls a method of an object: any system call fails there, with an IpcError, as the object is removed. */
+function on<Target extends { remove(): void }>(
+  target: Target,
+  methods: (target: Target) => Readonly<Record<string, Entry>>,
+): Readonly<Record<string, Entry>> {
+  target.remove();
+  return methods(target);
+}
+
+const tries = object({ timeout });
+const waits = object({ timeout, signal });
+const opens = { mode, allowForeign: flag };
+const creates = { key, mode, owner: flag };
+const undo = object({ undo: flag });
+const amount = whole(1, 0, -1, 32768, 2 ** 31);
+const permissions = object({
+  mode,
+  uid: whole(0, -1, 2 ** 32),
+  gid: whole(0, -1, 2 ** 32),
+});
+const withMethods = <Class extends object>(
+  of: Class,
+  names: Readonly<Record<string, Parameter[]>>,
+) =>
+  Object.fromEntries(
+    Object.entries(names).map(([name, parameters]): [string, Entry] => {
+      const method = (of as Record<string, (...given: unknown[]) => unknown>)[name]!;
+      return [name, [(...given) => method.apply(of, given), ...parameters]];
+    }),
+  );
+
+/** The static methods that make and find objects. */
+const finds = (of: object, create: Parameter, openOrCreate: Parameter, ...open: Parameter[]) =>
+  withMethods(of, {
+    create: [create],
+    open: [key, ...open],
+    openOrCreate: [key, openOrCreate],
+    fromId: [id, ...open],
+  });
+
+const start = { value: whole(1, -1, 32768) };
+refuses(
+  "Semaphore.",
+  finds(ipc.Semaphore, object({ ...creates, ...start }), object({ ...opens, ...start })),
+);
+refuses(
+  "Semaphore.",
+  on(ipc.Semaphore.create({ owner: false }), (semaphore) =>
+    withMethods(semaphore, {
+      increment: [amount, undo],
+      decrement: [amount, object({ timeout, signal, undo: flag })],
+      decrementSync: [amount, object({ timeout, undo: flag })],
+      tryDecrement: [amount, undo],
+      waitForZero: [waits],
+      waitForZeroSync: [tries],
+      waitForAtLeast: [amount, waits],
+      waitForAtLeastSync: [amount, tries],
+      tryWaitForAtLeast: [amount],
+      acquire: [amount, object({ timeout, signal, undo: flag })],
+      acquireSync: [amount, object({ timeout, undo: flag })],
+      tryAcquire: [amount, undo],
+      setPermissions: [permissions],
+    })),
+);
+
+const kind = { kind: word("mutex") };
+const values = { values: arrayOf(whole(1, -1, 32768)) };
+refuses(
+  "SemaphoreSet.",
+  finds(
+    ipc.SemaphoreSet,
+    object({ ...creates, ...kind, ...values }),
+    object({ ...opens, ...kind, ...values }),
+    object(kind),
+  ),
+);
+const operations = arrayOf(object({
+  index: whole(0, -1, 2 ** 16),
+  delta: whole(1, 32768, -32769),
+  undo: flag,
+}));
+refuses(
+  "SemaphoreSet.",
+  on(ipc.SemaphoreSet.create({ values: [1], owner: false }), (set) => ({
+    ...withMethods(set, {
+      at: [whole(0, -1, 1)],
+      operate: [operations, waits],
+      operateSync: [operations, tries],
+      tryOperate: [operations],
+      setPermissions: [permissions],
+    }),
+    values: [(given) => set.values = given, values.values],
+  })),
+);
+
+const maxBytes = { maxBytes: whole(100, -1, 2 ** 32) };
+const sent = { type: whole(1, 0, -1, 2 ** 53) };
+const received = {
+  type: { right: 1, wrong: [null, "1", 1.5, NaN, {}, true, 2 ** 53] },
+};
+refuses(
+  "MessageQueue.",
+  finds(ipc.MessageQueue, object({ ...creates, ...maxBytes }), object({ ...opens, ...maxBytes })),
+);
+refuses(
+  "MessageQueue.",
+  on(ipc.MessageQueue.create({ owner: false }), (queue) =>
+    withMethods(queue, {
+      send: [data, object({ ...sent, timeout, signal })],
+      sendSync: [data, object({ ...sent, timeout })],
+      trySend: [data, object(sent)],
+      receive: [object({ ...received, timeout, signal })],
+      receiveSync: [object({ ...received, timeout })],
+      tryReceive: [object(received)],
+      receiveInto: [buffer, object({ ...received, timeout, signal })],
+      receiveIntoSync: [buffer, object({ ...received, timeout })],
+      tryReceiveInto: [buffer, object(received)],
+      messages: [object({ ...received, signal })],
+      peek: [whole(0, -1)],
+      setPermissions: [object({ mode, ...maxBytes })],
+    })),
+);
+
+const size = { size: whole(100, 0, -1, 2 ** 53) };
+refuses(
+  "SharedMemory.",
+  finds(
+    ipc.SharedMemory,
+    object({ ...creates, ...size, hugePages: flag }),
+    object({ ...opens, ...size }),
+    object({ readonly: flag }),
+  ),
+);
+refuses("SharedMemory.", {
+  ...withMethods(ipc.SharedMemory, { create: [object({ ...size, ephemeral: flag })] }),
+});
+refuses(
+  "SharedMemory.",
+  on(ipc.SharedMemory.create({ size: 100, owner: false }), (memory) =>
+    withMethods(memory, {
+      read: [whole(0, -1, 101), whole(1, -1)],
+      write: [data, whole(0, -1, 101)],
+      setPermissions: [permissions],
+    })),
+);
+
+refuses("", {
+  ...withMethods({ ...ipc }, {
+    keyOf: [{ right: "name", wrong: [null, undefined, 5, "", {}, ["name"], true] }],
+    ftok: [path, whole(1, 0, -1, 256, undefined)],
+    removeOnExit: [{ right: undefined, wrong: [null, 5, "x", {}, [ipc.Semaphore], { remove: 5 }] }],
+    guard: [{ right: undefined, wrong: [null, 5, "x", {}, [], { remove() {} }] }],
+    configure: [object({ waiterThreads: whole(1, -1, 2 ** 31) })],
+    prepare: [whole(1, -1, 2 ** 31)],
+  }),
+});
+
+const guards: Readonly<Record<string, Parameter[]>> = { setPermissions: [permissions] };
+refuses(
+  "Mutex.",
+  finds(
+    sync.Mutex,
+    object({ ...creates, onDeath: word("release") }),
+    object({ ...opens, onDeath: word("release") }),
+    object({ onDeath: word("release") }),
+  ),
+);
+refuses(
+  "Mutex.",
+  on(sync.Mutex.create({ owner: false }), (mutex) =>
+    withMethods(mutex, {
+      ...guards,
+      lock: [waits],
+      lockSync: [tries],
+      recover: [waits],
+      recoverSync: [tries],
+      run: [callback, waits],
+    })),
+);
+
+const prefer = { prefer: word("readers") };
+refuses(
+  "RwLock.",
+  finds(
+    sync.RwLock,
+    object({ ...creates, ...prefer }),
+    object({ ...opens, ...prefer }),
+    object(prefer),
+  ),
+);
+refuses(
+  "RwLock.",
+  on(sync.RwLock.create({ owner: false }), (lock) =>
+    withMethods(lock, {
+      ...guards,
+      read: [waits],
+      readSync: [tries],
+      write: [waits],
+      writeSync: [tries],
+      runRead: [callback, waits],
+      runWrite: [callback, waits],
+    })),
+);
+
+const tickets = { tickets: whole(2, 0, -1, 32768) };
+const quota = { quota: { right: 0.5, wrong: [null, "1", 0, -1, 1.5, NaN, {}, true, [1]] } };
+refuses(
+  "Bulkhead.",
+  finds(
+    sync.Bulkhead,
+    object({ ...creates, ...tickets }),
+    object({ ...opens, ...tickets }),
+    object(quota),
+  ),
+);
+refuses(
+  "Bulkhead.",
+  on(sync.Bulkhead.create({ tickets: 2, owner: false }), (bulkhead) =>
+    withMethods(bulkhead, {
+      ...guards,
+      acquire: [waits],
+      acquireSync: [tries],
+      run: [callback, waits],
+      resize: [tickets.tickets],
+    })),
+);
+
+const parties = { parties: whole(2, 0, -1, 32768), onDeath: word("break") };
+refuses(
+  "Barrier.",
+  finds(
+    sync.Barrier,
+    object({ ...creates, ...parties }),
+    object({ ...opens, ...parties }),
+    object(parties),
+  ),
+);
+const barrier = sync.Barrier.create({ parties: 2, owner: false });
+const party = barrier.join();
+refuses("Barrier.", on(barrier, (barrier) => withMethods(barrier, guards)));
+refuses("BarrierParty.", withMethods(party, { wait: [waits], waitSync: [tries] }));
+
+const count = { count: whole(2, -1, 32768) };
+refuses(
+  "Latch.",
+  finds(sync.Latch, object({ ...creates, ...count }), object({ ...opens, ...count })),
+);
+refuses(
+  "Latch.",
+  on(sync.Latch.create({ count: 2, owner: false }), (latch) =>
+    withMethods(latch, {
+      ...guards,
+      countDown: [amount],
+      reset: [count.count],
+      wait: [waits],
+      waitSync: [tries],
+    })),
+);
+
+refuses(
+  "Event.",
+  finds(sync.Event, object({ ...creates, set: flag }), object({ ...opens, set: flag })),
+);
+refuses(
+  "Event.",
+  on(
+    sync.Event.create({ owner: false }),
+    (event) => withMethods(event, { ...guards, wait: [waits], waitSync: [tries] }),
+  ),
+);
+
+refuses("Gauge.", finds(sync.Gauge, object(creates), object(opens)));
+refuses(
+  "Gauge.",
+  on(sync.Gauge.create({ owner: false }), (gauge) =>
+    withMethods(gauge, {
+      ...guards,
+      enter: [amount],
+      waitForIdle: [waits],
+      waitForIdleSync: [tries],
+      waitForAtLeast: [amount, waits],
+      waitForAtLeastSync: [amount, tries],
+      waitForAtMost: [whole(1, -1), waits],
+      waitForAtMostSync: [whole(1, -1), tries],
+    })),
+);
+
+refuses("Leader.", finds(sync.Leader, object(creates), object(opens)));
+refuses(
+  "Leader.",
+  on(sync.Leader.create({ owner: false }), (leader) =>
+    withMethods(leader, {
+      ...guards,
+      campaign: [waits],
+      campaignSync: [tries],
+      run: [callback, waits],
+      every: [whole(1, 0, -1, 2 ** 31), callback, object({ signal, immediate: flag })],
+    })),
+);
+
+const int = whole(0, 2 ** 31, -(2 ** 31) - 1, undefined);
+const sembufs: Parameter = {
+  right: [[0, 1]],
+  wrong: [...arrayOf(int).wrong, [[]], [[0]], [[0, 1, 0, 0]], [[2 ** 16, 1]], [[0, 2 ** 15]], [{
+    0: 0,
+    1: 1,
+  }]],
+};
+const keyOfC = whole(1, 2 ** 32, undefined);
+/** An object of no kind, so that any system call fails. */
+const nothing: Parameter = { ...int, right: -1 };
+refuses("libc.", {
+  ...withMethods({ ...libc }, {
+    ftok: [path, int],
+    semget: [keyOfC, int, int],
+    semop: [nothing, sembufs],
+    semtimedop: [nothing, sembufs, timeout],
+    semctl: [nothing, int, { right: libc.GETVAL, wrong: int.wrong }],
+    msgget: [keyOfC, int],
+    msgsnd: [
+      nothing,
+      object({
+        mtype: { right: 1, wrong: [null, "1", 1.5, NaN, {}, true, 2 ** 53, 2n ** 63n] },
+        mtext: { right: new Uint8Array(1), wrong: buffer.wrong },
+      }),
+      { ...int, wrong: int.wrong.filter((value) => value !== undefined) },
+    ],
+    msgrcv: [nothing, whole(8, -1, 2 ** 31, undefined), {
+      right: 0,
+      wrong: [null, "1", 1.5, NaN, {}, true, 2 ** 53, 2n ** 63n],
+    }],
+    msgctl: [nothing, { right: libc.IPC_STAT, wrong: int.wrong }],
+    shmget: [keyOfC, whole(1, -1, 2 ** 53, undefined), int],
+    shmat: [nothing, { right: null, wrong: [0, 4096, "0", 0n, {}, true] }, {
+      right: 0,
+      wrong: [null, "0", 1.5, {}, true, 0o10000, 0o40000],
+    }],
+    shmdt: [{ right: null, wrong: [null, undefined, 5, "x", {}, new Uint8Array(8)] }],
+    shmctl: [nothing, { right: libc.IPC_STAT, wrong: int.wrong }],
+  }),
+  "semctl with SETVAL": [(value) => libc.semctl(-1, 0, libc.SETVAL, value), int],
+  "semctl with SETALL": [
+    (array) => libc.semctl(-1, 0, libc.SETALL, array),
+    arrayOf(whole(0, -1, 2 ** 16)),
+  ],
+  ...Object.fromEntries(
+    ([
+      ["semctl", "sem_perm", (buf: never) => libc.semctl(-1, 0, libc.IPC_SET, buf)],
+      ["msgctl", "msg_perm", (buf: never) => libc.msgctl(-1, libc.IPC_SET, buf)],
+      ["shmctl", "shm_perm", (buf: never) => libc.shmctl(-1, libc.IPC_SET, buf)],
+    ] as const).map(([name, member, call]): [string, Entry] => [
+      `${name} with IPC_SET`,
+      [
+        call,
+        object({
+          [member]: object({ uid: whole(0, -1), gid: whole(0, -1), mode: whole(0, -1, 2 ** 16) }),
+        }),
+      ],
+    ]),
+  ),
+});
+
+const max = whole(1, 0, -1, 2 ** 31);
+const ends = unix.pipe();
+const [reader, writer] = [new unix.PipeReader(ends.reader.fd), new unix.PipeWriter(ends.writer.fd)];
+// Any use of them fails from now on.
+ends[Symbol.dispose]();
+const interest = {
+  right: "readable",
+  wrong: [null, 1n, "", "read", 5, {}, true, ["read"], [[]], [undefined]],
+};
+const requests = arrayOf(object({ fd, events: interest }));
+refuses("unix.", {
+  ...withMethods({ ...unix }, {
+    setNonblocking: [fd, { right: true, wrong: [...flag.wrong, undefined] }],
+    pipe: [object({ nonblocking: flag })],
+    makeFifo: [path, object({ mode })],
+    openFifo: [path, { right: "write", wrong: [...word("write").wrong, undefined] }, waits],
+    poll: [requests, waits],
+    pollSync: [requests, tries],
+    select: [object({ read: arrayOf(fd), write: arrayOf(fd), error: arrayOf(fd) }), waits],
+    selectSync: [object({ read: arrayOf(fd), write: arrayOf(fd), error: arrayOf(fd) }), tries],
+    alarm: [{ right: 0, wrong: [null, undefined, "1", -1, NaN, 2 ** 31, {}, 1n, true] }],
+    kill: [whole(2 ** 30, -1, 2 ** 31, undefined), {
+      right: 0,
+      wrong: [null, "", "TERM", 15, {}, true, ["SIGTERM"]],
+    }],
+    signals: [{
+      right: "SIGUSR2",
+      wrong: [null, undefined, 5, "", "USR2", "SIGKILL", {}, ["SIGUSR2"]],
+    }],
+    sigwait: [arrayOf({ right: "SIGUSR2", wrong: [null, 5, "", "USR2", "SIGKILL", {}] }), waits],
+  }),
+  "new PipeReader": [(fd) => new unix.PipeReader(fd), fd],
+  "new PipeWriter": [(fd) => new unix.PipeWriter(fd), fd],
+});
+refuses(
+  "PipeReader.",
+  withMethods(reader, { read: [max, waits], tryRead: [max], readSync: [max, tries] }),
+);
+refuses(
+  "PipeWriter.",
+  withMethods(writer, { write: [data, waits], tryWrite: [data], writeSync: [data, tries] }),
+);
+const epoll = new unix.Epoll();
+const watch = object({ events: interest, trigger: word("edge") });
+refuses(
+  "Epoll.",
+  withMethods(epoll, {
+    add: [fd, watch],
+    modify: [fd, watch],
+    remove: [fd],
+    wait: [object({ timeout, signal, max })],
+    waitSync: [object({ timeout, max })],
+    tryWait: [max],
+  }),
+);
+
+test("the wrong arguments are many", () => {
+  epoll.close();
+  party.leave();
+  assert(calls > 2000, `${calls}`);
+});
