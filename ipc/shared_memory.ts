@@ -7,6 +7,7 @@
 import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import { detach } from "../ffi/detach.ts";
+import { onUnload } from "../wait/unload.ts";
 import { encode } from "../ffi/bytes.ts";
 import { checkFlag, checkInteger, checkOptions } from "../ffi/check.ts";
 import { fromId, open, readCreateOptions, readOpenOrCreateOptions } from "./get.ts";
@@ -70,9 +71,24 @@ export interface SharedMemoryOpenOrCreateOptions extends OpenOrCreateOptions {
  * Detaches what was attached for reading and never detached, when its handle is collected. Only that hands
  * out no live memory, which may be in use though nobody has the handle.
  */
-const forgotten = new FinalizationRegistry<Attachment>(({ memory, address, size }) => {
+const forgotten = new FinalizationRegistry<Attachment>((attachment) => {
+  const { memory, address, size } = attachment;
+  attached.delete(attachment);
   detach(memory, address, size);
 });
+
+/** All that is attached, which Deno leaves so when it starts a program again in the same process. */
+const attached = new Set<Attachment>();
+let listening = false;
+
+function keep(attachment: Attachment): void {
+  attached.add(attachment);
+  if (listening) return;
+  listening = true;
+  onUnload(() => {
+    for (const { memory, address, size } of attached) detach(memory, address, size);
+  });
+}
 
 /**
  * Memory that processes share: what one writes, the others see at once.
@@ -119,6 +135,7 @@ export class SharedMemory implements Disposable {
     this.size = attachment.size;
     this.readonly = attachment.readonly;
     if (this.readonly) forgotten.register(this, attachment, this);
+    keep(attachment);
   }
 
   /**
@@ -322,6 +339,7 @@ export class SharedMemory implements Disposable {
       throw this.#handle.error(-result, "shmdt", action, isInUse ? reason : undefined);
     }
     if (this.readonly) forgotten.unregister(this);
+    attached.delete(this.#attachment);
     this.#attachment = this.#bytes = undefined;
   }
 
