@@ -1,0 +1,172 @@
+/**
+ * Flows over shared memory: what a structure does where it is not enough to look once, as a generator
+ * that asks for one atomic event at a time. {@linkcode run} drives it in a promise, {@linkcode runSync}
+ * on the thread, and the model check of tests/ through all interleavings.
+ *
+ * @module
+ */
+
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import type { SemaphoreOperation } from "../ipc/semop.ts";
+
+/** One atomic step of the semaphores. */
+export type Step = readonly SemaphoreOperation[];
+
+/** What a flow asks for; each is one atomic event. */
+export type Request =
+  /** Of memory: answered with the word as it was. */
+  | { readonly ask: "load"; readonly word: number }
+  | { readonly ask: "compareExchange"; readonly word: number; readonly from: number; readonly to: number }
+  | { readonly ask: "or"; readonly word: number; readonly bits: number }
+  | { readonly ask: "and"; readonly word: number; readonly bits: number }
+  /** To mark the place of who asks at a gate, before it sleeps there. */
+  | { readonly ask: "mark"; readonly gate: number }
+  /** To take the mark away: answered with whether it was still there, so that nobody has rung. */
+  | { readonly ask: "unmark"; readonly gate: number }
+  /** To sleep until the bell of the place rings. */
+  | { readonly ask: "sleep"; readonly gate: number }
+  /** Of the semaphores: to perform a step if it is possible, answered with whether it was. */
+  | { readonly ask: "try"; readonly step: Step }
+  /** The same for a ring; a bell that can ring no more often counts as rung. */
+  | { readonly ask: "ring"; readonly step: Step }
+  /** The same for a step that gives back, and so is always possible. */
+  | { readonly ask: "give back"; readonly step: Step }
+  /** To perform a step as soon as it is possible. */
+  | { readonly ask: "wait"; readonly step: Step }
+  /** To look at the values of one moment. */
+  | { readonly ask: "read"; readonly see: (values: readonly number[]) => number }
+  /** Nothing: a loop begins, begins again and has forgotten its answers, or ends. */
+  | { readonly ask: "loop"; readonly turn: "first" | "next" | "last" };
+
+/** What a flow is told. */
+export type Answer = number | boolean;
+
+/** Atomic events in sequence. */
+export type Flow<Result> = Generator<Request, Result, Answer>;
+
+/** Reads a word. */
+export function* load(word: number): Flow<number> {
+  return (yield { ask: "load", word }) as number;
+}
+
+/** Replaces a word if it is as expected, and returns what it was. */
+export function* compareExchange(word: number, from: number, to: number): Flow<number> {
+  return (yield { ask: "compareExchange", word, from, to }) as number;
+}
+
+/** Sets bits of a word. */
+export function* setBits(word: number, bits: number): Flow<void> {
+  yield { ask: "or", word, bits };
+}
+
+/** Clears bits of a word. */
+export function* clearBits(word: number, bits: number): Flow<void> {
+  yield { ask: "and", word, bits: ~bits };
+}
+
+/** Performs a step if it is possible now, and returns whether it was. */
+export function* tryStep(step: Step): Flow<boolean> {
+  return (yield { ask: "try", step }) === true;
+}
+
+/** Rings, and returns whether anybody has the place. */
+export function* ring(step: Step): Flow<boolean> {
+  return (yield { ask: "ring", step }) === true;
+}
+
+/** Performs a step that is always possible, as it gives back. */
+export function* giveBack(step: Step): Flow<void> {
+  yield { ask: "give back", step };
+}
+
+/** Waits until a step is performed. */
+export function* waitFor(step: Step): Flow<void> {
+  yield { ask: "wait", step };
+}
+
+/** Looks at the values of one moment. */
+export function* read(see: (values: readonly number[]) => number): Flow<number> {
+  return (yield { ask: "read", see }) as number;
+}
+
+/** Takes turns, which remember nothing of each other, until one of them returns something. */
+export function* repeat<Result>(turn: () => Flow<Result | undefined>): Flow<Result> {
+  yield { ask: "loop", turn: "first" };
+  try {
+    for (;;) {
+      const result = yield* turn();
+      if (result !== undefined) return result;
+      yield { ask: "loop", turn: "next" };
+    }
+  } finally {
+    yield { ask: "loop", turn: "last" };
+  }
+}
+
+/** The requests that take as long as others like, and those that do not. */
+export type Waiting = Extract<Request, { ask: "sleep" | "wait" }>;
+export type Immediate = Exclude<Request, Waiting>;
+
+/** What a flow is driven on. */
+export interface Target {
+  /** Answers what can be answered at once. */
+  answer(request: Immediate): Answer;
+  /** Sleeps, or waits for a step, blocking the thread. */
+  waitSync(request: Waiting, options: TimeoutOptions): void;
+  /** The same in a promise. */
+  wait(request: Waiting, options: WaitOptions): Promise<void>;
+}
+
+/** Drives a flow on this thread, blocking it where the flow waits. */
+export function runSync<Result>(
+  target: Target,
+  flow: Flow<Result>,
+  options: TimeoutOptions = {},
+): Result {
+  const rest = remaining(options);
+  let turn = flow.next(0);
+  while (!turn.done) {
+    const request = turn.value;
+    let told: Answer = true;
+    try {
+      if (request.ask === "sleep" || request.ask === "wait") target.waitSync(request, rest());
+      else told = target.answer(request);
+    } catch (error) {
+      turn = flow.throw(error);
+      continue;
+    }
+    turn = flow.next(told);
+  }
+  return turn.value;
+}
+
+/** Drives a flow without blocking the event loop: only what waits is awaited. */
+export async function run<Result>(
+  target: Target,
+  flow: Flow<Result>,
+  options: WaitOptions = {},
+): Promise<Result> {
+  const rest = remaining(options);
+  let turn = flow.next(0);
+  while (!turn.done) {
+    const request = turn.value;
+    let told: Answer = true;
+    try {
+      if (request.ask === "sleep" || request.ask === "wait") await target.wait(request, rest());
+      else told = target.answer(request);
+    } catch (error) {
+      turn = flow.throw(error);
+      continue;
+    }
+    turn = flow.next(told);
+  }
+  return turn.value;
+}
+
+/** The options of each wait of a flow, all of which share one timeout. */
+export function remaining<Options extends TimeoutOptions>(options: Options): () => Options {
+  const { timeout } = options;
+  if (timeout === undefined || timeout === Infinity) return () => options;
+  const deadline = performance.now() + timeout;
+  return () => ({ ...options, timeout: Math.max(deadline - performance.now(), 0) });
+}
