@@ -33,7 +33,8 @@ export type SetKind =
   | "gauge"
   | "bulkhead"
   | "leader"
-  | "guard";
+  | "guard"
+  | "members";
 
 /** The number in the last semaphore, by kind: "SV" in ASCII and the following. */
 const tags: Readonly<Record<SetKind, number>> = {
@@ -47,6 +48,7 @@ const tags: Readonly<Record<SetKind, number>> = {
   bulkhead: 0x535d,
   leader: 0x535e,
   guard: 0x535f,
+  members: 0x5360,
 };
 const kinds: ReadonlyMap<number, SetKind> = new Map(
   Object.entries(tags).map(([kind, tag]) => [tag, kind as SetKind]),

@@ -7,16 +7,21 @@
  */
 
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
-import type { SemaphoreOperation } from "../ipc/semop.ts";
+import type { Request as SemaphoreRequest } from "../sync/flow.ts";
+import type { Step } from "../sync/protocols.ts";
 
-/** One atomic step of the semaphores. */
-export type Step = readonly SemaphoreOperation[];
+export { giveBack, tryStep, waitFor } from "../sync/flow.ts";
 
-/** What a flow asks for; each is one atomic event. */
-export type Request =
-  /** Of memory: answered with the word as it was. */
+/** What a flow asks for beside what it asks of semaphores; each is one atomic event. */
+export type MemoryRequest =
+  /** To read or change a word of memory: answered with the word as it was. */
   | { readonly ask: "load"; readonly word: number }
-  | { readonly ask: "compareExchange"; readonly word: number; readonly from: number; readonly to: number }
+  | {
+    readonly ask: "compareExchange";
+    readonly word: number;
+    readonly from: number;
+    readonly to: number;
+  }
   | { readonly ask: "or"; readonly word: number; readonly bits: number }
   | { readonly ask: "and"; readonly word: number; readonly bits: number }
   /** To mark the place of who asks at a gate, before it sleeps there. */
@@ -25,18 +30,12 @@ export type Request =
   | { readonly ask: "unmark"; readonly gate: number }
   /** To sleep until the bell of the place rings. */
   | { readonly ask: "sleep"; readonly gate: number }
-  /** Of the semaphores: to perform a step if it is possible, answered with whether it was. */
-  | { readonly ask: "try"; readonly step: Step }
-  /** The same for a ring; a bell that can ring no more often counts as rung. */
+  /** To ring, if anybody has the place; a bell that can ring no more often counts as rung. */
   | { readonly ask: "ring"; readonly step: Step }
-  /** The same for a step that gives back, and so is always possible. */
-  | { readonly ask: "give back"; readonly step: Step }
-  /** To perform a step as soon as it is possible. */
-  | { readonly ask: "wait"; readonly step: Step }
-  /** To look at the values of one moment. */
-  | { readonly ask: "read"; readonly see: (values: readonly number[]) => number }
   /** Nothing: a loop begins, begins again and has forgotten its answers, or ends. */
-  | { readonly ask: "loop"; readonly turn: "first" | "next" | "last" };
+  | { readonly ask: "turn"; readonly which: "first" | "next" | "last" };
+
+export type Request = SemaphoreRequest | MemoryRequest;
 
 /** What a flow is told. */
 export type Answer = number | boolean;
@@ -64,24 +63,9 @@ export function* clearBits(word: number, bits: number): Flow<void> {
   yield { ask: "and", word, bits: ~bits };
 }
 
-/** Performs a step if it is possible now, and returns whether it was. */
-export function* tryStep(step: Step): Flow<boolean> {
-  return (yield { ask: "try", step }) === true;
-}
-
 /** Rings, and returns whether anybody has the place. */
 export function* ring(step: Step): Flow<boolean> {
   return (yield { ask: "ring", step }) === true;
-}
-
-/** Performs a step that is always possible, as it gives back. */
-export function* giveBack(step: Step): Flow<void> {
-  yield { ask: "give back", step };
-}
-
-/** Waits until a step is performed. */
-export function* waitFor(step: Step): Flow<void> {
-  yield { ask: "wait", step };
 }
 
 /** Looks at the values of one moment. */
@@ -91,15 +75,15 @@ export function* read(see: (values: readonly number[]) => number): Flow<number> 
 
 /** Takes turns, which remember nothing of each other, until one of them returns something. */
 export function* repeat<Result>(turn: () => Flow<Result | undefined>): Flow<Result> {
-  yield { ask: "loop", turn: "first" };
+  yield { ask: "turn", which: "first" };
   try {
     for (;;) {
       const result = yield* turn();
       if (result !== undefined) return result;
-      yield { ask: "loop", turn: "next" };
+      yield { ask: "turn", which: "next" };
     }
   } finally {
-    yield { ask: "loop", turn: "last" };
+    yield { ask: "turn", which: "last" };
   }
 }
 

@@ -20,10 +20,10 @@ import {
   repeat,
   ring,
   setBits,
-  type Step,
   tryStep,
   waitFor,
 } from "./flow.ts";
+import type { Step } from "../sync/protocols.ts";
 import {
   deathsOf,
   ENDED,
@@ -141,13 +141,11 @@ export class Protocol {
   // Who takes part.
 
   /** Takes a place, looking first at the one given; returns it, or 0 if all are taken. */
-  *join(first: number): Flow<number> {
-    const place = yield* repeat(() => this.#take(first));
-    if (place !== 0) yield* this.settle(place);
-    return place;
+  *take(first: number): Flow<number> {
+    return yield* repeat(() => this.#takeFree(first));
   }
 
-  *#take(first: number): Flow<number | undefined> {
+  *#takeFree(first: number): Flow<number | undefined> {
     const loud = yield* read((values) => this.#loudBell(values));
     if (loud !== 0) yield* tryStep(this.quieten(loud));
     const place = yield* read((values) => this.#freePlace(values, first));
@@ -172,7 +170,7 @@ export class Protocol {
   }
 
   /**
-   * Frees what the one who had this place before has left: locks, which counts as a death, marks, and
+   * What follows `take`: frees what the one who had this place before has left: locks, which counts as a death, marks, and
    * rings that nobody heard.
    */
   *settle(place: number): Flow<void> {
@@ -294,19 +292,34 @@ export class Protocol {
     return undefined;
   }
 
+  /** Takes a lock that is free, or whose owner has died; returns `undefined` if somebody has it. */
+  *tryLock(lock: Lock, me: number): Flow<number | undefined> {
+    const outcome = yield* repeat(() => this.#takeNow(lock, me));
+    return outcome === ASLEEP ? undefined : outcome;
+  }
+
+  *#takeNow(lock: Lock, me: number): Flow<number | undefined> {
+    return yield* this.takeIfFree(lock, me, yield* load(lock.word));
+  }
+
   /** Takes the lock if it can be had; else sees to it that the unlock wakes. */
   *takeOrAnnounce(lock: Lock, me: number): Flow<number | undefined> {
     const seen = yield* load(lock.word);
-    const owner = ownerOf(seen);
-    if (owner === 0) {
-      if ((seen & ENDED) !== 0) return REFUSED;
-      const taken = yield* compareExchange(lock.word, seen, seen | me);
-      return taken === seen ? deathsOf(seen) : undefined;
-    }
-    if (yield* this.isDead(owner)) return yield* this.inherit(lock, me);
-    if ((seen & WAKE) !== 0) return ASLEEP;
+    const outcome = yield* this.takeIfFree(lock, me, seen);
+    if (outcome !== ASLEEP || (seen & WAKE) !== 0) return outcome;
     const announced = yield* compareExchange(lock.word, seen, seen | WAKE);
     return announced === seen ? ASLEEP : undefined;
+  }
+
+  /** Takes a lock that was seen so; `undefined` says to look again. */
+  *takeIfFree(lock: Lock, me: number, seen: number): Flow<number | undefined> {
+    const owner = ownerOf(seen);
+    if (owner !== 0) {
+      return (yield* this.isDead(owner)) ? yield* this.inherit(lock, me) : ASLEEP;
+    }
+    if ((seen & ENDED) !== 0) return REFUSED;
+    const taken = yield* compareExchange(lock.word, seen, seen | me);
+    return taken === seen ? deathsOf(seen) : undefined;
   }
 
   *isDead(place: number): Flow<boolean> {

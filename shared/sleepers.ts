@@ -5,78 +5,79 @@
  */
 
 import { timeoutError, type WaitOptions } from "../wait/options.ts";
+import { at } from "../wait/timer.ts";
 
 interface Sleeper {
   /** What it waits for. */
   readonly gate: number;
   /** Undefined once it is awake. */
-  wake: ((error?: unknown) => void) | undefined;
+  end: ((error?: { reason: unknown }) => void) | undefined;
 }
 
 /** Promises that wait, in the order in which they came. */
 export class Sleepers {
   #sleepers: Sleeper[] = [];
-  #awake = 0;
+  /** How many of them are cancelled. */
+  #cancelled = 0;
 
   /** How many there are. */
   get size(): number {
-    return this.#sleepers.length - this.#awake;
+    return this.#sleepers.length - this.#cancelled;
   }
 
   /** Whether one waits for this. */
   has(gate: number): boolean {
-    return this.#sleepers.some((sleeper) => sleeper.gate === gate && sleeper.wake !== undefined);
+    return this.#sleepers.some((sleeper) => sleeper.gate === gate && sleeper.end !== undefined);
   }
 
-  /** Waits to be woken. */
-  add({ signal, timeout = Infinity }: WaitOptions, gate = 0, cancelled?: () => void): Promise<void> {
+  /** Waits to be woken. `cancelled` is called if it is not, as the time is up or the signal aborts. */
+  add({ signal, timeout = Infinity }: WaitOptions, gate = 0, cancelled = noop): Promise<void> {
     return new Promise((resolve, reject) => {
-      const sleeper: Sleeper = { gate, wake };
+      const end = (error?: { reason: unknown }) => {
+        sleeper.end = undefined;
+        timer?.clear();
+        signal?.removeEventListener("abort", abort);
+        if (error === undefined) resolve();
+        else reject(error.reason);
+      };
+      const cancel = (reason: unknown) => {
+        this.#cancelled++;
+        end({ reason });
+        cancelled();
+      };
       const abort = () => cancel(signal!.reason);
+      const sleeper: Sleeper = { gate, end };
       const timer = timeout === Infinity
         ? undefined
-        : setTimeout(() => cancel(timeoutError("sleep", timeout)), Math.min(timeout, MAX_TIMER));
+        : at(performance.now() + timeout, () => cancel(timeoutError("sleep", timeout)));
       signal?.addEventListener("abort", abort, { once: true });
       this.#sleepers.push(sleeper);
-      const cancel = (reason: unknown) => {
-        this.#awake++;
-        wake.call(undefined, reason, true);
-        cancelled?.();
-      };
-      function wake(error?: unknown, fails = error !== undefined): void {
-        sleeper.wake = undefined;
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", abort);
-        if (fails) reject(error);
-        else resolve();
-      }
     });
   }
 
   /** Wakes the first; returns whether there was one. */
   wakeFirst(): boolean {
     while (this.#sleepers.length > 0) {
-      const { wake } = this.#sleepers.shift()!;
-      if (wake === undefined) this.#awake--;
-      else {
-        wake();
+      const { end } = this.#sleepers.shift()!;
+      if (end !== undefined) {
+        end();
         return true;
       }
+      this.#cancelled--;
     }
     return false;
   }
 
-  /** Wakes all, or has all fail. */
-  wakeAll(error?: unknown): void {
+  /** Wakes all, or has all fail for a reason. */
+  wakeAll(error?: { reason: unknown }): void {
     const sleepers = this.#sleepers;
     this.#sleepers = [];
-    this.#awake = 0;
-    for (const { wake } of sleepers) wake?.(error);
+    this.#cancelled = 0;
+    for (const { end } of sleepers) end?.(error);
   }
 }
 
-/** The longest that a timer takes, after which the wait begins anew. */
-const MAX_TIMER = 2 ** 31 - 1;
+function noop(): void {}
 
 /** A place in line: one at a time, in the order in which they came. */
 export class Line {

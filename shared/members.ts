@@ -1,0 +1,213 @@
+/**
+ * The members of a structure, as one handle takes part in it.
+ *
+ * @module
+ */
+
+import { IpcError } from "../ffi/error.ts";
+import { errorOf } from "../ipc/error_of.ts";
+import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { type Flow, remaining, run, runSync } from "./flow.ts";
+import { CLOSED, ENDED, type Gate, header, type Lock, REMOVED } from "./layout.ts";
+import { isRemoval, type Pair, type Shape, titleOf } from "./pair.ts";
+import { Protocol } from "./protocol.ts";
+import { type Floor, Seat } from "./seat.ts";
+
+/** The handles of each structure in this thread, by the identifiers of their segments. */
+const here = new Map<number, Set<Members>>();
+
+/** A segment, its semaphores, and the places that this handle has in it. */
+export class Members implements Floor {
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly semaphores: Pair["semaphores"];
+  readonly protocol: Protocol;
+  readonly shape: Shape;
+  /** Has the place that locks, and sleeps where the thread blocks. */
+  readonly seat: Seat;
+  /** Has the place at which promises sleep. */
+  readonly promises: Seat;
+  readonly pair: Pair;
+  readonly id: number;
+  /** The handles whose promises were kept from hearing, as this thread blocks. */
+  readonly #hushed = new Set<Members>();
+  #disposed = false;
+
+  /** Takes part in a structure with these locks and gates. */
+  constructor(pair: Pair, locks: readonly Lock[], gates: readonly Gate[] = []) {
+    this.pair = pair;
+    const { memory, semaphores, shape } = pair;
+    this.id = memory.id;
+    this.bytes = memory.bytes;
+    this.words = new Int32Array(memory.buffer, 0, memory.size >> 2);
+    this.semaphores = semaphores;
+    this.shape = shape;
+    const own = locks.flatMap(({ opens }) => opens);
+    const all = [...new Map([...own, ...gates].map((gate) => [gate.word, gate])).values()];
+    this.protocol = new Protocol(shape.places, locks, all);
+    this.seat = new Seat(this);
+    this.promises = new Seat(this);
+    const handles = here.get(this.id);
+    if (handles === undefined) here.set(this.id, new Set([this]));
+    else handles.add(this);
+  }
+
+  /** Names the structure in messages. */
+  get title(): string {
+    const { memory, shape, name } = this.pair;
+    return titleOf(shape.kind, this.id, memory.key, name);
+  }
+
+  /** Throws once the handle is disposed. */
+  check(): void {
+    if (!this.#disposed) return;
+    throw new ReferenceError(`Cannot use ${this.title}: the handle is disposed`);
+  }
+
+  /** Whether somebody has closed the structure. */
+  get closed(): boolean {
+    return (Atomics.load(this.words, header.state) & CLOSED) !== 0;
+  }
+
+  /** Takes a place, if there is none yet. */
+  enterSync(options?: TimeoutOptions): void {
+    this.check();
+    if (this.seat.place === 0) this.#explain("join", options, () => this.seat.joinSync(options));
+  }
+
+  /** The same in a promise, and a place at which promises sleep. */
+  async enter(options?: WaitOptions): Promise<void> {
+    this.check();
+    options?.signal?.throwIfAborted();
+    if (this.seat.place === 0) await this.seat.join(options);
+    if (this.promises.place === 0) await this.promises.join(options);
+  }
+
+  /** Drives a flow, blocking the thread where it waits. */
+  driveSync<Result>(flow: Flow<Result>, action: string, options?: TimeoutOptions): Result {
+    try {
+      return this.#explain(action, options, () => runSync(this.seat, flow, options));
+    } finally {
+      for (const { promises } of this.#hushed) promises.rouse();
+      this.#hushed.clear();
+    }
+  }
+
+  /** Drives a flow without blocking the event loop. */
+  async drive<Result>(
+    flow: () => Flow<Result>,
+    action: string,
+    options?: WaitOptions,
+  ): Promise<Result> {
+    const rest = remaining(options ?? {});
+    try {
+      if (this.seat.place === 0 || this.promises.place === 0) await this.enter(rest());
+      return await run(this.promises, flow(), rest());
+    } catch (error) {
+      throw this.#explained(error, action, options);
+    }
+  }
+
+  #explain<Result>(
+    action: string,
+    options: TimeoutOptions | undefined,
+    perform: () => Result,
+  ): Result {
+    try {
+      return perform();
+    } catch (error) {
+      throw this.#explained(error, action, options);
+    }
+  }
+
+  /** Says in an error what was done to what, instead of to its semaphores. */
+  #explained(error: unknown, action: string, options: TimeoutOptions | undefined): unknown {
+    const doing = `${action} ${this.title}`;
+    if (error instanceof DOMException && error.name === "TimeoutError" && options?.timeout !== undefined) {
+      return timeoutError(doing, options.timeout);
+    }
+    if (isRemoval(error)) return this.error("EIDRM", action, "it was removed");
+    if (!(error instanceof IpcError) || error.code !== "EINTR") return error;
+    return this.error("EINTR", action, "a signal was handled meanwhile");
+  }
+
+  /** Makes an error of this structure. */
+  error(
+    code: "EIDRM" | "EINTR" | "EDEADLK" | "ENOSPC" | "EINVAL" | "E2BIG" | "EPIPE" | "EIO",
+    action: string,
+    reason: string,
+  ): IpcError {
+    const { key } = this.pair.memory;
+    const syscall = code === "EIDRM" || code === "EINTR" ? "semop" : "shmat";
+    const subject = { syscall, id: this.id, ...(key === undefined ? {} : { key }) };
+    return errorOf(code, `Cannot ${action} ${this.title}: ${reason}`, subject);
+  }
+
+  full(): Error {
+    const { places } = this.shape;
+    const reason = `all ${places} places are taken: create it with more members`;
+    return this.error("ENOSPC", "join", reason);
+  }
+
+  /**
+   * Keeps the promises of this thread from being woken at a gate while the thread blocks there: they
+   * could not use it, and whoever rang for them would think that somebody goes on.
+   */
+  hush(gate: number): void {
+    for (const members of here.get(this.id)!) {
+      if (members.promises.hush(gate)) this.#hushed.add(members);
+    }
+  }
+
+  /** Whether a place belongs to this thread. */
+  isHere(place: number): boolean {
+    if (place === 0) return false;
+    return [...here.get(this.id)!].some(({ seat }) => seat.place === place);
+  }
+
+  /** Removes both objects. Who sleeps gets EIDRM; locks are not given any more. */
+  remove(): void {
+    this.check();
+    const { memory } = this.pair;
+    this.semaphores.remove();
+    Atomics.or(this.words, header.state, REMOVED);
+    for (const { word } of this.protocol.locks) Atomics.or(this.words, word, ENDED);
+    memory.remove();
+  }
+
+  /** Frees what is held, gives the places back, and ends both handles. */
+  dispose(): void {
+    if (this.#disposed) return;
+    const { memory, semaphores } = this.pair;
+    try {
+      if (memory.owned) this.#removeOwned();
+      else this.#leave();
+    } finally {
+      this.#disposed = true;
+      this.seat.place = this.promises.place = 0;
+      const handles = here.get(this.id)!;
+      handles.delete(this);
+      if (handles.size === 0) here.delete(this.id);
+      semaphores[Symbol.dispose]();
+      memory[Symbol.dispose]();
+    }
+  }
+
+  #removeOwned(): void {
+    try {
+      this.remove();
+    } catch (error) {
+      if (!isRemoval(error)) throw error;
+    }
+  }
+
+  #leave(): void {
+    try {
+      this.promises.leave();
+      this.seat.leave();
+    } catch (error) {
+      if (!isRemoval(error)) throw error;
+    }
+  }
+}
+

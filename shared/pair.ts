@@ -1,0 +1,363 @@
+/**
+ * The two objects of a structure, a segment and a set of semaphores under the same key: made, found and
+ * bound to each other, whoever dies in between.
+ *
+ * The segment's header names the set, and the set's second semaphore says that a segment names it. What
+ * is not bound yet is bound by whoever comes next, as the heir, so one at a time. Where one of the two
+ * was removed without the other, the one that is left is removed too.
+ *
+ * @module
+ */
+
+import { checkInteger } from "../ffi/check.ts";
+import { IpcError } from "../ffi/error.ts";
+import { errorOf } from "../ipc/error_of.ts";
+import { type Key, keyText } from "../ipc/key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
+import { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import { SharedMemory } from "../ipc/shared_memory.ts";
+import { header, type Kind, kinds, LINE, MAGIC, MAX_PLACES, VERSION } from "./layout.ts";
+import { Protocol } from "./protocol.ts";
+import type { Step } from "../sync/protocols.ts";
+
+/** What a structure is to be, or what its header says that it is. */
+export interface Shape {
+  readonly kind: Kind;
+  /** What the kind makes of these two. */
+  readonly capacity: number;
+  readonly limit: number;
+  /** A hash of how items are encoded; 0 for any. */
+  readonly format: number;
+  readonly places: number;
+}
+
+/** What a class knows of its shapes. */
+export interface Rules {
+  readonly kind: Kind;
+  /** The bytes of a segment of this shape; undefined if there can be none. */
+  size(shape: Shape): number | undefined;
+  /** Describes how two shapes differ, to whoever wanted the second. */
+  describe(shape: Shape): string;
+  /** Writes what stands behind the header of a new segment. Everything else is 0. */
+  prepare?(words: Int32Array, shape: Shape): void;
+}
+
+/** A segment and its semaphores. */
+export interface Pair {
+  readonly memory: SharedMemory;
+  readonly semaphores: SemaphoreSet;
+  readonly shape: Shape;
+  readonly created: boolean;
+  /** What it was asked for by, for messages. */
+  readonly name: string | undefined;
+}
+
+const DEFAULT_PLACES = 32;
+
+/** Checks how many can take part. */
+export function checkPlaces(places: number = DEFAULT_PLACES): number {
+  checkInteger(places, 1, MAX_PLACES, `share something among ${places} members`);
+  return places;
+}
+
+const setOf = ({ places }: Shape) => ({
+  values: new Protocol(places, [], []).values,
+  kind: "members" as const,
+});
+
+/** Creates a structure, and fails if its key is taken. */
+export function createPair(
+  rules: Rules,
+  shape: Shape,
+  options: CreateOptions,
+): Pair {
+  const size = sizeOf(rules, shape);
+  const semaphores = SemaphoreSet.create({ ...options, ...setOf(shape) });
+  let memory: SharedMemory | undefined;
+  try {
+    memory = SharedMemory.create({ ...options, size });
+    const pair = bind(rules, shape, semaphores, memory, nameOf(options.key), true);
+    if (pair !== undefined) return pair;
+    throw refusal(memory, rules, nameOf(options.key), "another process removed it meanwhile", "EIDRM");
+  } catch (error) {
+    undo(semaphores, memory);
+    throw error;
+  }
+}
+
+/** Removes what could not be made, unless another process has finished it meanwhile: it is theirs then. */
+function undo(semaphores: SemaphoreSet, memory: SharedMemory | undefined): void {
+  const protocol = new Protocol(1, [], []);
+  try {
+    become(protocol.becomeHeir, semaphores);
+    if (semaphores.values[protocol.bound] === 0) {
+      semaphores.remove();
+      memory?.remove();
+    } else settleHeir(semaphores, protocol);
+  } catch (error) {
+    if (!isRemoval(error)) throw error;
+  }
+}
+
+/** Waits for a step that takes no longer than others settle what they found, whatever signals come. */
+function become(step: Step, semaphores: SemaphoreSet): void {
+  for (;;) {
+    try {
+      return semaphores.operateSync(step);
+    } catch (error) {
+      if (!(error instanceof IpcError && error.code === "EINTR")) throw error;
+    }
+  }
+}
+
+/** Whether an error says that an object is gone. */
+export function isRemoval(error: unknown): boolean {
+  return error instanceof IpcError && error.code === "EIDRM";
+}
+
+/** Opens a structure that exists. */
+export function openPair(rules: Rules, key: Key, format: number): Pair {
+  return found(rules, SharedMemory.open(key), nameOf(key), format);
+}
+
+/** Takes the identifier of a segment that another process made. */
+export function pairFromId(rules: Rules, id: number, format: number): Pair {
+  return found(rules, SharedMemory.fromId(id), undefined, format);
+}
+
+/** Opens a structure or creates it, whatever others do meanwhile. */
+export function openOrCreatePair(
+  rules: Rules,
+  shape: Shape,
+  key: Key,
+  options: OpenOrCreateOptions,
+): Pair {
+  const size = sizeOf(rules, shape);
+  for (;;) {
+    let semaphores: SemaphoreSet | undefined;
+    let memory: SharedMemory | undefined;
+    try {
+      semaphores = SemaphoreSet.openOrCreate(key, { ...options, ...setOfKey(key, shape) });
+      memory = SharedMemory.openOrCreate(key, { ...options, size });
+      const pair = bind(rules, shape, semaphores, memory, nameOf(key), false);
+      if (pair !== undefined) return pair;
+    } catch (error) {
+      if (!isRemoval(error)) {
+        close(semaphores, memory);
+        throw error;
+      }
+    }
+    // One of the two belonged to something that is gone, or went just now.
+    close(semaphores, memory);
+  }
+}
+
+/** What to make of the set of a key: as large as it is already, or as wanted. */
+function setOfKey(key: Key, shape: Shape): ReturnType<typeof setOf> {
+  try {
+    const set = SemaphoreSet.open(key, { kind: "members" });
+    const values = new Array<number>(set.size).fill(0);
+    set[Symbol.dispose]();
+    return { values, kind: "members" };
+  } catch (error) {
+    // What is there and not to be taken is refused in a moment, in words.
+    if (error instanceof IpcError) return setOf(shape);
+    throw error;
+  }
+}
+
+/**
+ * Binds the two to each other, one process at a time: a heir that dies gives its semaphore back, and
+ * the next one finds what it has left. Returns undefined after removing what belonged to nothing.
+ */
+function bind(
+  rules: Rules,
+  shape: Shape,
+  semaphores: SemaphoreSet,
+  memory: SharedMemory,
+  name: string | undefined,
+  isNew: boolean,
+): Pair | undefined {
+  const protocol = new Protocol(1, [], []);
+  become(protocol.becomeHeir, semaphores);
+  try {
+    const words = new Int32Array(memory.buffer, 0, memory.buffer.byteLength >> 2);
+    const isBlank = Atomics.load(words, header.magic) === 0;
+    const isBound = semaphores.values[protocol.bound] !== 0;
+    if (isBlank && isBound) return forget(semaphores);
+    const places = (semaphores.size - 2) / 2;
+    if (isBlank) write(rules, { ...shape, places }, semaphores, words);
+    const shown = inspect(rules, memory, name);
+    // A blank segment was created just now, or its creator died before anybody could use it.
+    if (shown.semaphores !== semaphores.id) return forget(memory);
+    if (!isBound) semaphores.tryOperate([{ index: protocol.bound, delta: +1 }]);
+    refuseOther(rules, shown.shape, shape, name, memory);
+    return { memory, semaphores, shape: shown.shape, created: isNew || isBlank, name };
+  } finally {
+    settleHeir(semaphores, protocol);
+  }
+}
+
+function settleHeir(semaphores: SemaphoreSet, protocol: Protocol): void {
+  try {
+    semaphores.tryOperate(protocol.endHeir);
+  } catch (error) {
+    if (!isRemoval(error)) throw error;
+  }
+}
+
+/** Removes what belongs to nothing. */
+function forget(object: SemaphoreSet | SharedMemory): undefined {
+  object.remove();
+  return undefined;
+}
+
+/** Writes a header, whose magic number comes last: before, a death leaves nothing but zeros to the next. */
+function write(rules: Rules, shape: Shape, semaphores: SemaphoreSet, words: Int32Array): void {
+  Atomics.store(words, header.version, VERSION);
+  Atomics.store(words, header.kind, kinds[shape.kind]);
+  Atomics.store(words, header.size, sizeOf(rules, shape));
+  Atomics.store(words, header.semaphores, semaphores.id);
+  Atomics.store(words, header.places, shape.places);
+  Atomics.store(words, header.capacity, shape.capacity);
+  Atomics.store(words, header.limit, shape.limit);
+  Atomics.store(words, header.format, shape.format);
+  rules.prepare?.(words, shape);
+  Atomics.store(words, header.magic, MAGIC);
+}
+
+/** Opens the semaphores of a segment that was found. */
+function found(
+  rules: Rules,
+  memory: SharedMemory,
+  name: string | undefined,
+  format: number,
+): Pair {
+  let semaphores: SemaphoreSet | undefined;
+  try {
+    const { shape, semaphores: id } = inspect(rules, memory, name);
+    if (format !== 0 && shape.format !== format) throw refusal(memory, rules, name, OTHER_FORMAT);
+    semaphores = openSemaphores(id, rules, memory, name);
+    if (semaphores.size !== 2 + 2 * shape.places || semaphores.key !== memory.key) {
+      throw refusal(memory, rules, name, "its semaphores are not its own");
+    }
+    return { memory, semaphores, shape, created: false, name };
+  } catch (error) {
+    close(semaphores, memory);
+    throw error;
+  }
+}
+
+function openSemaphores(
+  id: number,
+  rules: Rules,
+  memory: SharedMemory,
+  name: string | undefined,
+): SemaphoreSet {
+  try {
+    return SemaphoreSet.fromId(id, { kind: "members" });
+  } catch (error) {
+    if (error instanceof IpcError && error.code === "EACCES") throw error;
+    throw refusal(memory, rules, name, "its semaphores are gone: openOrCreate makes it anew");
+  }
+}
+
+const OTHER_FORMAT = "it holds items of another codec, struct or list of counters";
+
+/** Reads a header, each word of which may be anything. */
+function inspect(
+  rules: Rules,
+  memory: SharedMemory,
+  name: string | undefined,
+): { shape: Shape; semaphores: number } {
+  if (memory.size < 4 * LINE) {
+    throw refusal(memory, rules, name, `it is another program's segment of ${memory.size} bytes`);
+  }
+  const words = new Int32Array(memory.buffer, 0, LINE);
+  const read = (word: number) => Atomics.load(words, word);
+  if (read(header.magic) === 0) {
+    const reason = "its creator has not finished it, or died before it could: openOrCreate does";
+    throw refusal(memory, rules, name, reason, "EAGAIN");
+  }
+  if (read(header.magic) !== MAGIC) {
+    throw refusal(memory, rules, name, "it is another program's segment");
+  }
+  if (read(header.version) !== VERSION) {
+    const reason = `its layout has version ${read(header.version)}, not ${VERSION}`;
+    throw refusal(memory, rules, name, reason);
+  }
+  if (read(header.kind) !== kinds[rules.kind]) {
+    throw refusal(memory, rules, name, `it is ${kindOf(read(header.kind))}`);
+  }
+  const shape: Shape = {
+    kind: rules.kind,
+    capacity: read(header.capacity),
+    limit: read(header.limit),
+    format: read(header.format),
+    places: read(header.places),
+  };
+  const { places } = shape;
+  const size = places >= 1 && places <= MAX_PLACES ? rules.size(shape) : undefined;
+  if (size === undefined || size !== read(header.size) || size > memory.size) {
+    throw refusal(memory, rules, name, "its header is spoilt");
+  }
+  return { shape, semaphores: read(header.semaphores) };
+}
+
+function kindOf(number: number): string {
+  const kind = Object.entries(kinds).find(([, known]) => known === number)?.[0];
+  return kind === undefined ? `of an unknown kind, ${number}` : `a shared ${kind}`;
+}
+
+function refuseOther(
+  rules: Rules,
+  found: Shape,
+  wanted: Shape,
+  name: string | undefined,
+  memory: SharedMemory,
+): void {
+  const [is, was] = [rules.describe(found), rules.describe(wanted)];
+  if (is !== was) throw refusal(memory, rules, name, `it has ${is}, not ${was}`);
+  if (found.format !== wanted.format) throw refusal(memory, rules, name, OTHER_FORMAT);
+}
+
+function refusal(
+  memory: SharedMemory,
+  rules: Rules,
+  name: string | undefined,
+  reason: string,
+  code: "EINVAL" | "EAGAIN" | "EIDRM" = "EINVAL",
+): IpcError {
+  const { id, key } = memory;
+  return errorOf(code, `Cannot open ${titleOf(rules.kind, id, key, name)}: ${reason}`, {
+    syscall: "shmget",
+    id,
+    ...(key === undefined ? {} : { key }),
+  });
+}
+
+/** Names a structure in messages, by what the user knows it by. */
+export function titleOf(
+  kind: Kind,
+  id: number,
+  key: number | undefined,
+  name: string | undefined,
+): string {
+  if (key === undefined) return `shared ${kind} ${id}`;
+  return `shared ${kind} ${name === undefined ? "" : `${name} `}(${keyText(key)})`;
+}
+
+function nameOf(key: Key | undefined): string | undefined {
+  return typeof key === "string" ? JSON.stringify(key) : undefined;
+}
+
+function sizeOf(rules: Rules, shape: Shape): number {
+  const size = rules.size(shape);
+  if (size !== undefined) return size;
+  throw new RangeError(`Cannot make a shared ${rules.kind} with ${rules.describe(shape)}`);
+}
+
+/** Ends both handles, which must not own anything. */
+function close(...objects: (Disposable | undefined)[]): void {
+  for (const object of objects) object?.[Symbol.dispose]();
+}
