@@ -148,9 +148,14 @@ export async function run<Result>(
 }
 
 /** The options of each wait of a flow, all of which share one timeout. */
-export function remaining<Options extends TimeoutOptions>(options: Options): () => Options {
-  const { timeout } = options;
+export function remaining<Options extends TimeoutOptions>(options: Options): () => Options & Asked {
+  const { timeout, asked = timeout }: TimeoutOptions & Asked = options;
   if (timeout === undefined || timeout === Infinity) return () => options;
   const deadline = performance.now() + timeout;
-  return () => ({ ...options, timeout: Math.max(deadline - performance.now(), 0) });
+  return () => ({ ...options, timeout: Math.max(deadline - performance.now(), 0), asked });
+}
+
+/** What was asked for, of which the timeout is what is left. */
+export interface Asked {
+  readonly asked?: number | undefined;
 }

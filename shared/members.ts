@@ -7,7 +7,7 @@
 import { IpcError } from "../ffi/error.ts";
 import { errorOf } from "../ipc/error_of.ts";
 import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
-import { type Flow, remaining, run, runSync } from "./flow.ts";
+import { type Asked, type Flow, remaining, run, runSync } from "./flow.ts";
 import { CLOSED, ENDED, type Gate, header, type Lock, REMOVED } from "./layout.ts";
 import { isRemoval, type Pair, type Shape, titleOf } from "./pair.ts";
 import { Protocol } from "./protocol.ts";
@@ -121,10 +121,14 @@ export class Members implements Floor {
   }
 
   /** Says in an error what was done to what, instead of to its semaphores. */
-  #explained(error: unknown, action: string, options: TimeoutOptions | undefined): unknown {
-    const doing = `${action} ${this.title}`;
-    if (error instanceof DOMException && error.name === "TimeoutError" && options?.timeout !== undefined) {
-      return timeoutError(doing, options.timeout);
+  #explained(
+    error: unknown,
+    action: string,
+    options: (TimeoutOptions & Asked) | undefined,
+  ): unknown {
+    const timeout = options?.asked ?? options?.timeout;
+    if (timeout !== undefined && error instanceof DOMException && error.name === "TimeoutError") {
+      return timeoutError(`${action} ${this.title}`, timeout);
     }
     if (isRemoval(error)) return this.error("EIDRM", action, "it was removed");
     if (!(error instanceof IpcError) || error.code !== "EINTR") return error;

@@ -11,3 +11,12 @@ export {
   type SharedMutexGuard,
   type SharedMutexOpenOrCreateOptions,
 } from "./mutex.ts";
+export {
+  type AbandonedMessages,
+  Channel,
+  type ChannelCreateOptions,
+  type ChannelOpenOptions,
+  type ChannelOpenOrCreateOptions,
+  type ChannelSizeOptions,
+} from "./channel.ts";
+export { bytes, type Codec, type CodecOptions, json, text } from "./codec.ts";

@@ -146,16 +146,15 @@ export class Protocol {
   }
 
   *#takeFree(first: number): Flow<number | undefined> {
-    const loud = yield* read((values) => this.#loudBell(values));
-    if (loud !== 0) yield* tryStep(this.quieten(loud));
-    const place = yield* read((values) => this.#freePlace(values, first));
-    if (place === 0) return 0;
-    if (yield* tryStep(this.register(place))) return place;
+    const found = yield* read((values) => -this.#loudBell(values) || this.#freePlace(values, first));
+    if (found < 0) yield* tryStep(this.quieten(-found));
+    if (found < 0) return undefined;
+    if (found === 0 || (yield* tryStep(this.register(found)))) return found;
     yield* waitFor(this.passHeir);
     return undefined;
   }
 
-  /** A place whose bell has rung for so many deaths that it cannot be armed soon, else 0. */
+  /** A place whose bell has rung for so many deaths that it could not be armed for long, else 0. */
   #loudBell(values: readonly number[]): number {
     const index = values.findIndex((value, index) => index > this.bell(0) && value > LOUD);
     return index < 0 ? 0 : index - this.bell(0);

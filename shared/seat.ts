@@ -31,6 +31,8 @@ export interface Floor {
 export class Seat implements Target {
   /** The number of the place, 0 for none yet. */
   place = 0;
+  /** Is called with each place that it takes. */
+  onSit: (place: number) => void = () => {};
   readonly #floor: Floor;
   /** The promises that sleep on the bell. */
   readonly #sleepers = new Sleepers();
@@ -56,6 +58,7 @@ export class Seat implements Target {
 
   #sit(place: number): void {
     if (place === 0) throw this.#floor.full();
+    this.onSit(place);
   }
 
   *#join() {

@@ -1,0 +1,608 @@
+/**
+ * Messages between processes at the speed of memory: {@linkcode Channel}.
+ *
+ * @module
+ */
+
+import { bytesOf } from "../ffi/bytes.ts";
+import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { internal } from "../ipc/internal.ts";
+import { showAs, shownKey } from "../ipc/inspect.ts";
+import type { Key } from "../ipc/key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
+import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { turn } from "../wait/turn.ts";
+import { type Codec, type CodecOptions, codecOf, formatOf } from "./codec.ts";
+import { remaining } from "./flow.ts";
+import { header, REMOVED } from "./layout.ts";
+import { Members } from "./members.ts";
+import type { MembersOptions } from "./mutex.ts";
+import {
+  checkPlaces,
+  createPair,
+  openOrCreatePair,
+  openPair,
+  type Pair,
+  pairFromId,
+  type Rules,
+  type Shape,
+} from "./pair.ts";
+import { BUSY, DONE, isFailure, OVER, Ring } from "./ring.ts";
+import { consumers, producers, RingFlows, ringSize } from "./ring_flows.ts";
+import { Line } from "./sleepers.ts";
+import { readableOf, writableOf } from "./streams.ts";
+import { SharedStructure } from "./structure.ts";
+
+/** How much a channel holds. */
+export interface ChannelSizeOptions {
+  /**
+   * The bytes that it holds, a power of 2 from 64 to 2^30. Each message takes 8 more than its own,
+   * rounded up to a multiple of 8. No message can be longer than half of it, less 8.
+   *
+   * @default {65536}
+   */
+  capacity?: number | undefined;
+}
+
+/** Options of {@linkcode Channel.open} and {@linkcode Channel.fromId}. */
+export interface ChannelOpenOptions<Item> extends CodecOptions<Item> {}
+
+/** Options of {@linkcode Channel.create}. */
+export interface ChannelCreateOptions<Item>
+  extends CreateOptions, MembersOptions, ChannelSizeOptions, CodecOptions<Item> {}
+
+/** Options of {@linkcode Channel.openOrCreate}. */
+export interface ChannelOpenOrCreateOptions<Item>
+  extends OpenOrCreateOptions, MembersOptions, ChannelSizeOptions, CodecOptions<Item> {}
+
+/** How many died in the middle of it. */
+export interface AbandonedMessages {
+  /** How many died as they sent: the message of each was sent whole or not at all. */
+  readonly sending: number;
+  /** How many died as they received: the message of each is still there, or went with it. */
+  readonly receiving: number;
+}
+
+const rules: Rules = {
+  kind: "channel",
+  size: ({ capacity, limit }) =>
+    isCapacity(capacity) && limit === limitOf(capacity) ? ringSize(capacity) : undefined,
+  describe: ({ capacity }) => `a capacity of ${capacity} bytes`,
+};
+
+function isCapacity(capacity: number): boolean {
+  return capacity >= 64 && capacity <= 2 ** 30 && (capacity & (capacity - 1)) === 0;
+}
+
+function limitOf(capacity: number): number {
+  return capacity / 2 - 8;
+}
+
+function shapeOf<Item>(
+  options: MembersOptions & ChannelSizeOptions & CodecOptions<Item>,
+): Shape {
+  checkOptions(options);
+  const { capacity = 65536, members } = options;
+  checkInteger(capacity, 64, 2 ** 30, `make a channel of ${capacity} bytes`);
+  if (!isCapacity(capacity)) {
+    throw new RangeError(`Cannot make a channel of ${capacity} bytes: expected a power of 2`);
+  }
+  const format = formatOf(codecOf(options));
+  return { kind: "channel", capacity, limit: limitOf(capacity), format, places: checkPlaces(members) };
+}
+
+/**
+ * Messages in shared memory, from any number of producers to any number of consumers, in any process.
+ *
+ * - **Cost:** as long as there are messages and room, nobody makes a system call: a small message takes
+ *   well under a microsecond. Who finds nothing looks for some microseconds more and then sleeps.
+ * - **Order:** each producer's messages are received in the order in which it sent them.
+ * - **Once:** each message goes to one consumer.
+ * - **Bounded:** a full channel makes producers wait.
+ * - **Death:** whoever is killed at whatever moment leaves nothing stuck and nothing doubled. The message
+ *   that it was just sending is sent whole or not at all, the one that it was just receiving stays or
+ *   goes with it: `abandoned` counts them. What must not go with its consumer belongs into a `WorkQueue`.
+ * - **Lifetime:** messages stay as long as the channel, whoever comes and goes.
+ *
+ * @example
+ * ```ts
+ * import { Channel } from "@sysv/ipc/shared";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using channel = Channel.create<{ resize: string }>();
+ * using same = Channel.fromId<{ resize: string }>(channel.id); // in another process
+ * await channel.send({ resize: "cat.jpg" });
+ * assertEquals(await same.receive(), { resize: "cat.jpg" });
+ * ```
+ */
+export class Channel<Item = unknown> extends SharedStructure {
+  /** The bytes that it holds. */
+  readonly capacity: number;
+  /** The bytes of the longest message. */
+  readonly maxBytes: number;
+  readonly #members: Members;
+  readonly #ring: Ring;
+  readonly #flows: RingFlows;
+  readonly #codec: Codec<Item>;
+  readonly #senders = new Line();
+  readonly #receivers = new Line();
+
+  static {
+    showAs<Channel>("Channel", this.prototype, (channel) => ({
+      id: channel.id,
+      key: shownKey(channel.key),
+      used: () => channel.used,
+      capacity: channel.capacity,
+      closed: () => channel.closed,
+    }));
+  }
+
+  private constructor(pair: Pair, codec: Codec<Item>) {
+    const members = new Members(pair, [producers, consumers]);
+    super(internal, members);
+    this.#members = members;
+    this.#ring = new Ring(members);
+    this.#flows = new RingFlows(members.protocol, members.shape.capacity);
+    this.#codec = codec;
+    this.capacity = members.shape.capacity;
+    this.maxBytes = members.shape.limit;
+  }
+
+  /**
+   * Creates a channel. Disposing the handle removes it, unless `owner` is false.
+   *
+   * @param options The codec, the capacity, the key, the mode, who owns it, and how many can take part.
+   * @returns A handle to an empty channel.
+   * @throws {IpcError} EEXIST if the key is taken, ENOSPC or ENOMEM if a limit of the system is reached.
+   * @throws {RangeError} If the capacity is no power of 2 from 64 to 2^30.
+   */
+  static create<Item = unknown>(options: ChannelCreateOptions<Item> = {}): Channel<Item> {
+    return new Channel(createPair(rules, shapeOf(options), options), codecOf(options));
+  }
+
+  /**
+   * Opens a channel that exists.
+   *
+   * @param key The key or name.
+   * @param options The codec.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else or of another codec,
+   * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it.
+   */
+  static open<Item = unknown>(key: Key, options: ChannelOpenOptions<Item> = {}): Channel<Item> {
+    checkOptions(options);
+    const codec = codecOf(options);
+    return new Channel(openPair(rules, key, formatOf(codec)), codec);
+  }
+
+  /**
+   * Opens a channel, or creates it, safely against every race and crash.
+   *
+   * @param key The key or name.
+   * @param options The codec, the capacity, the mode to create it with, how many can take part, and
+   * whether that of another user will do.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, of another codec
+   * or of another capacity, EACCES, ENOSPC, ENOMEM.
+   */
+  static openOrCreate<Item = unknown>(
+    key: Key,
+    options: ChannelOpenOrCreateOptions<Item> = {},
+  ): Channel<Item> {
+    const shape = shapeOf(options);
+    return new Channel(openOrCreatePair(rules, shape, key, options), codecOf(options));
+  }
+
+  /**
+   * Takes the identifier of a channel that another process made.
+   *
+   * @param id The identifier.
+   * @param options The codec.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else or of another codec,
+   * EACCES if its mode does not permit it.
+   */
+  static fromId<Item = unknown>(id: number, options: ChannelOpenOptions<Item> = {}): Channel<Item> {
+    checkOptions(options);
+    const codec = codecOf(options);
+    return new Channel(pairFromId(rules, id, formatOf(codec)), codec);
+  }
+
+  /** The bytes that its messages take, of `capacity`. */
+  get used(): number {
+    this.#members.check();
+    return this.#ring.used;
+  }
+
+  /** Whether it is closed: nobody can send any more. */
+  get closed(): boolean {
+    this.#members.check();
+    return this.#members.closed;
+  }
+
+  /** How many died as they sent or received, and so how many messages may have gone with them. */
+  get abandoned(): AbandonedMessages {
+    this.#members.check();
+    return {
+      sending: this.#ring.deaths("producers"),
+      receiving: this.#ring.deaths("consumers"),
+    };
+  }
+
+  // Sending.
+
+  /**
+   * Sends a message, waiting until there is room for it.
+   *
+   * @param item The message.
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError" if
+   * the time is up, with a ReferenceError if the handle is disposed: nothing was sent then. And with a
+   * RangeError if it is longer than `maxBytes`, with IpcError EPIPE if the channel is closed, EIDRM if
+   * it is removed, ENOSPC if all places are taken.
+   */
+  async send(item: Item, options?: WaitOptions): Promise<void> {
+    const bytes = this.#encode(item);
+    checkTimeout(options?.timeout);
+    options?.signal?.throwIfAborted();
+    if (!this.#senders.taken && this.#ring.trySend(bytes) === DONE) {
+      const due = turn();
+      return due === undefined ? undefined : await due;
+    }
+    // What waits must not change with the buffer of who sends it.
+    await this.#send(bytes.slice(), options);
+  }
+
+  async #send(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
+    const members = this.#members;
+    const rest = remaining(options);
+    await this.#senders.enter(options);
+    try {
+      await members.enter(rest());
+      for (;;) {
+        let outcome = this.#ring.trySend(bytes);
+        if (outcome === BUSY) {
+          const lock = () => members.protocol.lock(producers, members.seat.place);
+          const deaths = await members.drive(lock, SEND, rest());
+          outcome = this.#ring.sendLocked(bytes, deaths);
+        }
+        if (outcome === DONE) return;
+        if (outcome === OVER || members.closed) throw this.#over(SEND);
+        const place = members.promises.place;
+        await members.drive(() => this.#flows.awaitRoom(place, bytes.length), SEND, rest());
+      }
+    } finally {
+      this.#senders.leave();
+    }
+  }
+
+  /**
+   * Sends a message, blocking the thread until there is room for it.
+   *
+   * @param item The message.
+   * @param options The timeout.
+   * @throws {RangeError} If it is longer than `maxBytes`.
+   * @throws {IpcError} EPIPE if the channel is closed, EINTR if the program handled a signal, EIDRM if
+   * it is removed, ENOSPC if all places are taken.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   */
+  sendSync(item: Item, options?: TimeoutOptions): void {
+    const bytes = this.#encode(item);
+    if (this.#ring.trySend(bytes) !== DONE) this.#sendSync(bytes, options);
+  }
+
+  #sendSync(bytes: Uint8Array, options: TimeoutOptions = {}): void {
+    const { driveSync, ring, members } = this.#parts(options);
+    const rest = remaining(options);
+    const { place } = members.seat;
+    for (;;) {
+      let outcome = ring.fits(bytes.length) ? ring.trySend(bytes) : undefined;
+      if (outcome === BUSY) {
+        const deaths = driveSync(members.protocol.lock(producers, place), SEND, rest());
+        outcome = ring.sendLocked(bytes, deaths);
+      }
+      if (outcome === DONE) return;
+      if (outcome === OVER || members.closed) throw this.#over(SEND);
+      if (!ring.sending.wait()) driveSync(this.#flows.awaitRoom(place, bytes.length), SEND, rest());
+    }
+  }
+
+  /**
+   * Sends a message if there is room for it.
+   *
+   * @param item The message.
+   * @returns Whether it was sent.
+   * @throws {RangeError} If it is longer than `maxBytes`.
+   * @throws {IpcError} EPIPE if the channel is closed, EIDRM if it is removed, ENOSPC if all places are
+   * taken.
+   */
+  trySend(item: Item): boolean {
+    const bytes = this.#encode(item);
+    const outcome = this.#ring.trySend(bytes);
+    return outcome === DONE || (outcome === BUSY && this.#trySend(bytes));
+  }
+
+  #trySend(bytes: Uint8Array): boolean {
+    const { driveSync, ring, members } = this.#parts();
+    const lock = members.protocol.lock(producers, members.seat.place);
+    const outcome = ring.sendLocked(bytes, driveSync(lock, SEND));
+    if (outcome === OVER) throw this.#over(SEND);
+    return outcome === DONE;
+  }
+
+  #encode(item: Item): Uint8Array {
+    const bytes = this.#codec.encode(item);
+    if (bytes.length <= this.maxBytes) return bytes;
+    throw new RangeError(
+      `Cannot send ${bytes.length} bytes to ${this.#members.title}: the most are ${this.maxBytes}`,
+    );
+  }
+
+  // Receiving.
+
+  /**
+   * Receives a message, waiting until there is one. Promises of a handle get theirs in order.
+   *
+   * @param options The signal and the timeout.
+   * @returns A promise of the message. It rejects with the reason of the signal, with a DOMException
+   * "TimeoutError" if the time is up, with a ReferenceError if the handle is disposed: nothing was
+   * received then. And with IpcError EPIPE if the channel is closed and empty, EIDRM if it is removed,
+   * ENOSPC if all places are taken.
+   */
+  async receive(options?: WaitOptions): Promise<Item> {
+    checkTimeout(options?.timeout);
+    options?.signal?.throwIfAborted();
+    if (!this.#receivers.taken) {
+      const got = this.#ring.tryReceive();
+      if (typeof got !== "number") {
+        const due = turn();
+        if (due !== undefined) await due;
+        return this.#codec.decode(got);
+      }
+    }
+    const ring = this.#ring;
+    const bytes = await this.#receive(
+      () => ring.tryReceive(),
+      (deaths) => ring.receiveLocked(deaths),
+      options,
+    );
+    return this.#codec.decode(bytes as Uint8Array<ArrayBuffer>);
+  }
+
+  /**
+   * Receives a message into a buffer, waiting until there is one: without a new buffer for each.
+   *
+   * @param buffer Where the bytes of the message go, as the codec of its sender made them.
+   * @param options The signal and the timeout.
+   * @returns A promise of the number of bytes. It rejects as {@linkcode Channel.receive} does, and with a
+   * RangeError if the buffer is too small: the message stays then.
+   */
+  async receiveInto(
+    buffer: ArrayBuffer | ArrayBufferView,
+    options?: WaitOptions,
+  ): Promise<number> {
+    const bytes = this.#target(buffer);
+    checkTimeout(options?.timeout);
+    options?.signal?.throwIfAborted();
+    if (!this.#receivers.taken) {
+      const length = this.#ring.tryReceiveInto(bytes);
+      if (length >= 0) {
+        const due = turn();
+        if (due !== undefined) await due;
+        return length;
+      }
+    }
+    const ring = this.#ring;
+    return await this.#receive(
+      () => ring.tryReceiveInto(bytes),
+      (deaths) => ring.receiveLockedInto(bytes, deaths),
+      options,
+    );
+  }
+
+  async #receive<Got>(
+    attempt: () => Got | number,
+    withLock: (deaths: number) => Got | number,
+    options: WaitOptions = {},
+  ): Promise<Got> {
+    const members = this.#members;
+    const rest = remaining(options);
+    await this.#receivers.enter(options);
+    try {
+      await members.enter(rest());
+      for (;;) {
+        let got = attempt();
+        if (got === BUSY) {
+          const lock = () => members.protocol.lock(consumers, members.seat.place);
+          const deaths = await members.drive(lock, RECEIVE, rest());
+          this.#refuseRemoved(deaths);
+          got = withLock(deaths);
+        }
+        if (!isFailure(got)) return got as Got;
+        const isOver = () => this.#flows.isOver(members.seat.place);
+        if (members.closed && await members.drive(isOver, RECEIVE, rest())) throw this.#over(RECEIVE);
+        const place = members.promises.place;
+        await members.drive(() => this.#flows.awaitMessage(place), RECEIVE, rest());
+      }
+    } finally {
+      this.#receivers.leave();
+    }
+  }
+
+  /**
+   * Receives a message, blocking the thread until there is one.
+   *
+   * @param options The timeout.
+   * @returns The message.
+   * @throws {IpcError} EPIPE if the channel is closed and empty, EINTR if the program handled a signal,
+   * EIDRM if it is removed, ENOSPC if all places are taken.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   */
+  receiveSync(options?: TimeoutOptions): Item {
+    const ring = this.#ring;
+    const got = ring.tryReceive();
+    if (typeof got !== "number") return this.#codec.decode(got);
+    const bytes = this.#receiveSync(
+      () => ring.tryReceive(),
+      (deaths) => ring.receiveLocked(deaths),
+      options,
+    );
+    return this.#codec.decode(bytes as Uint8Array<ArrayBuffer>);
+  }
+
+  /**
+   * Receives a message into a buffer, blocking the thread until there is one.
+   *
+   * @param buffer Where the bytes of the message go.
+   * @param options The timeout.
+   * @returns The number of bytes.
+   * @throws {RangeError} If the buffer is too small: the message stays.
+   * @throws {IpcError} EPIPE, EINTR, EIDRM, ENOSPC as {@linkcode Channel.receiveSync} does.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   */
+  receiveIntoSync(buffer: ArrayBuffer | ArrayBufferView, options?: TimeoutOptions): number {
+    const bytes = this.#target(buffer);
+    const ring = this.#ring;
+    const length = ring.tryReceiveInto(bytes);
+    if (length >= 0) return length;
+    return this.#receiveSync(
+      () => ring.tryReceiveInto(bytes),
+      (deaths) => ring.receiveLockedInto(bytes, deaths),
+      options,
+    );
+  }
+
+  #receiveSync<Got>(
+    attempt: () => Got | number,
+    withLock: (deaths: number) => Got | number,
+    options: TimeoutOptions = {},
+  ): Got {
+    const { driveSync, ring, members } = this.#parts(options);
+    const rest = remaining(options);
+    const { place } = members.seat;
+    for (;;) {
+      let got = attempt();
+      if (got === BUSY) got = withLock(this.#lockSync(rest()));
+      if (!isFailure(got)) return got as Got;
+      if (ring.receiving.wait()) continue;
+      if (members.closed && driveSync(this.#flows.isOver(place), RECEIVE, rest())) throw this.#over(RECEIVE);
+      driveSync(this.#flows.awaitMessage(place), RECEIVE, rest());
+    }
+  }
+
+  /**
+   * Receives a message if there is one.
+   *
+   * @returns The message, or undefined.
+   * @throws {IpcError} EIDRM if it is removed, ENOSPC if all places are taken.
+   */
+  tryReceive(): Item | undefined {
+    const got = this.#ring.tryReceive();
+    if (typeof got !== "number") return this.#codec.decode(got);
+    if (got !== BUSY) return undefined;
+    this.#parts();
+    const bytes = this.#ring.receiveLocked(this.#lockSync());
+    return typeof bytes === "number" ? undefined : this.#codec.decode(bytes);
+  }
+
+  /**
+   * Receives a message into a buffer if there is one.
+   *
+   * @param buffer Where the bytes of the message go.
+   * @returns The number of bytes, or undefined.
+   * @throws {RangeError} If the buffer is too small: the message stays.
+   * @throws {IpcError} EIDRM if it is removed, ENOSPC if all places are taken.
+   */
+  tryReceiveInto(buffer: ArrayBuffer | ArrayBufferView): number | undefined {
+    const bytes = this.#target(buffer);
+    let length = this.#ring.tryReceiveInto(bytes);
+    if (length === BUSY) {
+      this.#parts();
+      length = this.#ring.receiveLockedInto(bytes, this.#lockSync());
+    }
+    return length < 0 ? undefined : length;
+  }
+
+  /** Receives message after message, until the channel is closed and empty, or removed. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, void> {
+    for (;;) {
+      let item: Item;
+      try {
+        item = await this.receive();
+      } catch (error) {
+        if (isEnd(error)) return;
+        throw error;
+      }
+      yield item;
+    }
+  }
+
+  /**
+   * A stream of what is received, which takes nothing before somebody reads, and ends as the iteration
+   * does.
+   */
+  get readable(): ReadableStream<Item> {
+    return readableOf((options) => this.receive(options), isEnd);
+  }
+
+  /** A stream of what is to be sent. While the channel is full, the writer waits. */
+  get writable(): WritableStream<Item> {
+    return writableOf((item, options) => this.send(item, options));
+  }
+
+  /**
+   * Closes the channel for everybody: nobody can send any more, and who receives gets what is left.
+   * Does nothing the second time.
+   *
+   * @throws {IpcError} EIDRM if it is removed.
+   */
+  close(): void {
+    this.#members.check();
+    this.#members.driveSync(this.#flows.close(), "close");
+  }
+
+  /** What the slow ways of the thread need, with a place. */
+  #parts(options?: TimeoutOptions): Pick<Members, "driveSync"> & { ring: Ring; members: Members } {
+    checkTimeout(options?.timeout);
+    const members = this.#members;
+    members.enterSync(options);
+    return {
+      driveSync: (flow, action, options) => members.driveSync(flow, action, options),
+      ring: this.#ring,
+      members,
+    };
+  }
+
+  #lockSync(options?: TimeoutOptions): number {
+    const members = this.#members;
+    const lock = members.protocol.lock(consumers, members.seat.place);
+    const deaths = members.driveSync(lock, RECEIVE, options);
+    this.#refuseRemoved(deaths);
+    return deaths;
+  }
+
+  #refuseRemoved(deaths: number): void {
+    if (deaths < 0) throw this.#over(RECEIVE);
+  }
+
+  #target(buffer: ArrayBuffer | ArrayBufferView): Uint8Array {
+    if (buffer instanceof Uint8Array) return buffer;
+    return bytesOf(buffer as ArrayBuffer, `receive from ${this.#members.title}`);
+  }
+
+  #over(action: string): Error {
+    const state = Atomics.load(this.#members.words, header.state);
+    return (state & REMOVED) !== 0
+      ? this.#members.error("EIDRM", action, "it was removed")
+      : this.#members.error("EPIPE", action, "it is closed");
+  }
+}
+
+const SEND = "send to";
+const RECEIVE = "receive from";
+
+/** Whether an error says that nothing will come any more. */
+function isEnd(error: unknown): boolean {
+  return error instanceof Error && "code" in error &&
+    (error.code === "EPIPE" || error.code === "EIDRM");
+}

@@ -1,0 +1,82 @@
+/**
+ * How items become bytes and bytes become items: {@linkcode bytes}, {@linkcode text}, {@linkcode json}.
+ *
+ * @module
+ */
+
+import { bytesOf } from "../ffi/bytes.ts";
+import { checkFunction } from "../ffi/check.ts";
+import { hashOf } from "./layout.ts";
+
+/** Turns items into bytes and back. */
+export interface Codec<Item> {
+  /**
+   * Tells codecs apart: processes that share a structure have to use codecs of the same name, which is
+   * checked where it is opened.
+   */
+  readonly name: string;
+  /** Gives the bytes of an item, which are copied before anything else happens. */
+  encode(item: Item): Uint8Array;
+  /** Makes an item of bytes, which are its own. */
+  decode(bytes: Uint8Array<ArrayBuffer>): Item;
+}
+
+/** Bytes as they are. What is received has a buffer of its own. */
+export const bytes: Codec<Uint8Array> = {
+  name: "bytes",
+  encode: (item) => bytesOf(item as Uint8Array<ArrayBuffer>, "encode an item as bytes"),
+  decode: (bytes) => bytes,
+};
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** Text, as UTF-8. */
+export const text: Codec<string> = {
+  name: "text",
+  encode(item) {
+    if (typeof item === "string") return encoder.encode(item);
+    throw new TypeError(`Cannot encode a value of type ${typeof item} as text: expected a string`);
+  },
+  decode: (bytes) => decoder.decode(bytes),
+};
+
+const anything: Codec<unknown> = {
+  name: "json",
+  encode(item) {
+    const text = JSON.stringify(item) as string | undefined;
+    if (text !== undefined) return encoder.encode(text);
+    throw new TypeError(`Cannot encode a value of type ${typeof item} as JSON`);
+  },
+  decode: (bytes) => JSON.parse(decoder.decode(bytes)),
+};
+
+/** Whatever JSON can express. That what is received is an `Item` is not checked. */
+export function json<Item>(): Codec<Item> {
+  return anything as Codec<Item>;
+}
+
+/** How items are encoded. */
+export interface CodecOptions<Item> {
+  /**
+   * What turns items into bytes and back.
+   *
+   * @default {json()}
+   */
+  codec?: Codec<Item> | undefined;
+}
+
+/** Checks a codec, before anything is made. */
+export function codecOf<Item>({ codec = json<Item>() }: CodecOptions<Item>): Codec<Item> {
+  if (typeof codec !== "object" || codec === null || typeof codec.name !== "string") {
+    throw new TypeError("Cannot use this as codec: expected an object with a name");
+  }
+  checkFunction(codec.encode, "encode of a codec");
+  checkFunction(codec.decode, "decode of a codec");
+  return codec;
+}
+
+/** What stands for a codec in a header. */
+export function formatOf({ name }: { readonly name: string }): number {
+  return hashOf(name) || 1;
+}

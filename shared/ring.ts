@@ -1,0 +1,310 @@
+/**
+ * A ring of messages in shared memory. Producers and consumers have a lock each. A message is there as
+ * soon as its producer has stored the tail, and gone as soon as its consumer has stored the head: who
+ * dies before has done nothing, who dies after has done it all.
+ *
+ * A message stands at a multiple of 8: its length, 4 bytes that mean nothing, and its bytes, which go on
+ * at the start of the ring where it ends. Head and tail count bytes, modulo 2^32.
+ *
+ * @module
+ */
+
+import { type Lock, ownerOf, WAKE } from "./layout.ts";
+import type { Members } from "./members.ts";
+import { REFUSED } from "./protocol.ts";
+import {
+  consumers,
+  DATA,
+  DATA_BYTES,
+  DEATHS,
+  HEAD,
+  HEADER_BYTES,
+  LAST_CONSUMER,
+  LAST_PRODUCER,
+  producers,
+  roomFor,
+  TAIL,
+} from "./ring_flows.ts";
+import { Pace, SPINS } from "./spin.ts";
+
+/** Up to so many bytes are copied word by word, which is faster than by a call. */
+const SMALL = 128;
+
+/** What became of a message that was to be sent or received. */
+export const DONE = 1;
+/** There is no message, or no room for it. */
+export const NOT_NOW = -1;
+/** Somebody keeps the lock. */
+export const BUSY = -2;
+/** The ring takes no more. */
+export const OVER = -3;
+
+/** Whether something is one of these instead of a message or its length. */
+export function isFailure(outcome: unknown): outcome is number {
+  return typeof outcome === "number" && outcome < 0;
+}
+
+/** A ring, as one handle sends and receives. */
+export class Ring {
+  readonly sending: Pace = new Pace();
+  readonly receiving: Pace = new Pace();
+  readonly #members: Members;
+  readonly #seat: Members["seat"];
+  readonly #words: Int32Array;
+  readonly #data: Uint8Array<ArrayBuffer>;
+  readonly #capacity: number;
+  readonly #mask: number;
+  readonly #limit: number;
+  /** What is known of the other end as long as nobody else has been at this one. */
+  #head = 0;
+  #tail = 0;
+  /** The buffer that was filled last, by words. */
+  #target: Uint8Array | undefined;
+  #targetWords: Int32Array | undefined;
+
+  /** Makes a ring of memory. */
+  constructor(members: Members) {
+    const { capacity, limit } = members.shape;
+    this.#members = members;
+    this.#seat = members.seat;
+    this.#words = members.words;
+    this.#data = members.bytes.subarray(DATA_BYTES, DATA_BYTES + capacity);
+    this.#capacity = capacity;
+    this.#mask = capacity - 1;
+    this.#limit = limit;
+    members.seat.onSit = (place) => {
+      // Whoever had the place before knew other ends.
+      Atomics.compareExchange(this.#words, LAST_PRODUCER, place, 0);
+      Atomics.compareExchange(this.#words, LAST_CONSUMER, place, 0);
+    };
+  }
+
+  /** How many bytes its messages take. */
+  get used(): number {
+    return (Atomics.load(this.#words, TAIL) - Atomics.load(this.#words, HEAD)) >>> 0;
+  }
+
+  /** How many members died as they held one of the ends. */
+  deaths(end: "producers" | "consumers"): number {
+    return Atomics.load(this.#words, DEATHS + (end === "producers" ? 0 : 1));
+  }
+
+  /** Whether a message of this length seems to fit. */
+  fits(length: number): boolean {
+    return roomFor(length) <= this.#capacity - this.used;
+  }
+
+  // Sending.
+
+  /** Sends a message if there is room and nobody keeps the lock. */
+  trySend(bytes: Uint8Array): number {
+    const me = this.#seat.place;
+    if (me === 0) return BUSY;
+    if (Atomics.compareExchange(this.#words, producers.word, 0, me) === 0) return this.#send(bytes);
+    return this.#spin(producers.word) ? this.#send(bytes) : BUSY;
+  }
+
+  /** Sends a message with the lock of producers, and unlocks. */
+  sendLocked(bytes: Uint8Array, deaths: number): number {
+    if (deaths === REFUSED) return OVER;
+    if (deaths > 0) Atomics.add(this.#words, DEATHS, deaths);
+    return this.#send(bytes);
+  }
+
+  #send(bytes: Uint8Array): number {
+    const words = this.#words;
+    const me = this.#seat.place;
+    const room = roomFor(bytes.length);
+    const tail = Atomics.load(words, TAIL);
+    if (Atomics.load(words, LAST_PRODUCER) !== me) {
+      Atomics.store(words, LAST_PRODUCER, me);
+      this.#head = Atomics.load(words, HEAD);
+    }
+    let free = this.#capacity - ((tail - this.#head) >>> 0);
+    if (room > free) {
+      this.#head = Atomics.load(words, HEAD);
+      free = this.#capacity - ((tail - this.#head) >>> 0);
+      if (room > free) return this.#noRoom(free, tail);
+    }
+    if (this.sending.paused) this.sending.found(free / room, this.#capacity / room);
+    const at = tail & this.#mask;
+    Atomics.store(words, DATA + (at >> 2), bytes.length);
+    this.#write(bytes, (at + HEADER_BYTES) & this.#mask);
+    Atomics.store(words, TAIL, (tail + room) | 0);
+    if (Atomics.compareExchange(words, producers.word, me, 0) !== me) this.#unlock(producers);
+    return DONE;
+  }
+
+  #noRoom(free: number, tail: number): number {
+    this.#unlock(producers);
+    if (free < 0 || ((tail | this.#head) & 7) !== 0) throw this.#spoilt("send to");
+    return NOT_NOW;
+  }
+
+  #write(bytes: Uint8Array, at: number): void {
+    const first = this.#capacity - at;
+    if (bytes.length <= first) this.#data.set(bytes, at);
+    else {
+      this.#data.set(bytes.subarray(0, first), at);
+      this.#data.set(bytes.subarray(first), 0);
+    }
+  }
+
+  // Receiving.
+
+  /** Receives a message if there is one: its bytes, or what became of it. */
+  tryReceive(): Uint8Array<ArrayBuffer> | number {
+    const outcome = this.#begin();
+    return outcome === DONE ? this.#receive() : outcome;
+  }
+
+  /** Receives a message into a buffer: its length, or what became of it. */
+  tryReceiveInto(buffer: Uint8Array): number {
+    const outcome = this.#begin();
+    return outcome === DONE ? this.#receiveInto(buffer) : outcome;
+  }
+
+  /** Receives a message with the lock of consumers. */
+  receiveLocked(deaths: number): Uint8Array<ArrayBuffer> | number {
+    return this.#accept(deaths) ? this.#receive() : NOT_NOW;
+  }
+
+  /** The same into a buffer. */
+  receiveLockedInto(buffer: Uint8Array, deaths: number): number {
+    return this.#accept(deaths) ? this.#receiveInto(buffer) : NOT_NOW;
+  }
+
+  /** Takes the lock of consumers if there is a message: without, not even a look at the lock is needed. */
+  #begin(): number {
+    const words = this.#words;
+    const me = this.#seat.place;
+    if (me === 0) return BUSY;
+    const head = Atomics.load(words, HEAD);
+    if (this.#tail === head) {
+      this.#tail = Atomics.load(words, TAIL);
+      if (this.#tail === head) return NOT_NOW;
+    }
+    if (Atomics.compareExchange(words, consumers.word, 0, me) !== 0) {
+      if (!this.#spin(consumers.word)) return BUSY;
+    }
+    return this.#look() ? DONE : NOT_NOW;
+  }
+
+  #accept(deaths: number): boolean {
+    if (deaths > 0) Atomics.add(this.#words, DEATHS + 1, deaths);
+    return this.#look();
+  }
+
+  /** Looks for a message with the lock, which goes back if there is none. */
+  #look(): boolean {
+    const words = this.#words;
+    const me = this.#seat.place;
+    const head = Atomics.load(words, HEAD);
+    if (Atomics.load(words, LAST_CONSUMER) !== me) {
+      Atomics.store(words, LAST_CONSUMER, me);
+      this.#tail = Atomics.load(words, TAIL);
+    }
+    if (head === this.#tail) this.#tail = Atomics.load(words, TAIL);
+    if (head !== this.#tail) return true;
+    this.#unlock(consumers);
+    return false;
+  }
+
+  /** The length of the first message. What it says may be anything. */
+  #first(head: number): number {
+    const length = Atomics.load(this.#words, DATA + ((head & this.#mask) >> 2));
+    const filled = (this.#tail - head) >>> 0;
+    if (length >>> 0 <= this.#limit && roomFor(length) <= filled && filled <= this.#capacity) {
+      const room = roomFor(length);
+      if (this.receiving.paused) this.receiving.found(filled / room, this.#capacity / room);
+      return length;
+    }
+    this.#unlock(consumers);
+    throw this.#spoilt("receive from");
+  }
+
+  #receive(): Uint8Array<ArrayBuffer> {
+    const head = Atomics.load(this.#words, HEAD);
+    const length = this.#first(head);
+    const bytes = new Uint8Array(length);
+    this.#read(bytes, (head + HEADER_BYTES) & this.#mask);
+    this.#end(head, length);
+    return bytes;
+  }
+
+  #receiveInto(buffer: Uint8Array): number {
+    const head = Atomics.load(this.#words, HEAD);
+    const length = this.#first(head);
+    if (length > buffer.length) {
+      this.#unlock(consumers);
+      throw new RangeError(
+        `Cannot receive into a buffer of ${buffer.length} bytes: the message has ${length}`,
+      );
+    }
+    const at = (head + HEADER_BYTES) & this.#mask;
+    if (length <= SMALL) this.#readSmall(buffer, length, at);
+    else this.#read(length === buffer.length ? buffer : buffer.subarray(0, length), at);
+    this.#end(head, length);
+    return length;
+  }
+
+  #read(target: Uint8Array, at: number): void {
+    const first = this.#capacity - at;
+    const { length } = target;
+    if (length <= first) target.set(this.#data.subarray(at, at + length));
+    else {
+      target.set(this.#data.subarray(at));
+      target.set(this.#data.subarray(0, length - first), first);
+    }
+  }
+
+  #readSmall(target: Uint8Array, length: number, at: number): void {
+    if (target !== this.#target) this.#aim(target);
+    const words = this.#targetWords;
+    if (words === undefined) return this.#read(target.subarray(0, length), at);
+    const mask = this.#mask >> 2;
+    const from = at >> 2;
+    const whole = length >> 2;
+    for (let i = 0; i < whole; i++) words[i] = this.#words[DATA + ((from + i) & mask)]!;
+    for (let i = whole << 2; i < length; i++) target[i] = this.#data[(at + i) & this.#mask]!;
+  }
+
+  #aim(target: Uint8Array): void {
+    this.#target = target;
+    this.#targetWords = (target.byteOffset & 3) === 0
+      ? new Int32Array(target.buffer, target.byteOffset, target.length >> 2)
+      : undefined;
+  }
+
+  #end(head: number, length: number): void {
+    const words = this.#words;
+    const me = this.#seat.place;
+    Atomics.store(words, HEAD, (head + roomFor(length)) | 0);
+    if (Atomics.compareExchange(words, consumers.word, me, 0) !== me) this.#unlock(consumers);
+  }
+
+  // The slow ways.
+
+  /** Looks for a while whether a lock becomes free and clean. */
+  #spin(word: number): boolean {
+    const words = this.#words;
+    for (let i = 0; i < SPINS; i++) {
+      const seen = Atomics.load(words, word);
+      if (ownerOf(seen) !== 0) continue;
+      // Deaths and ends are for the flow to see.
+      if ((seen & ~WAKE) !== 0) return false;
+      const taken = seen | this.#seat.place;
+      if (Atomics.compareExchange(words, word, seen, taken) === seen) return true;
+    }
+    return false;
+  }
+
+  #unlock(lock: Lock): void {
+    const { protocol } = this.#members;
+    this.#members.driveSync(protocol.unlock(lock, this.#seat.place), "unlock");
+  }
+
+  #spoilt(action: string): Error {
+    return this.#members.error("EIO", action, "another program has overwritten its memory");
+  }
+}
