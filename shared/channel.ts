@@ -16,10 +16,10 @@ import { type Codec, type CodecOptions, codecOf, formatOf } from "./codec.ts";
 import { remaining } from "./flow.ts";
 import { header, REMOVED } from "./layout.ts";
 import { Members } from "./members.ts";
-import type { MembersOptions } from "./mutex.ts";
 import {
   checkPlaces,
   createPair,
+  type MembersOptions,
   openOrCreatePair,
   openPair,
   type Pair,

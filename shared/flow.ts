@@ -16,14 +16,15 @@ export { giveBack, tryStep, waitFor } from "../sync/flow.ts";
 export type MemoryRequest =
   /** To read or change a word of memory: answered with the word as it was. */
   | { readonly ask: "load"; readonly word: number }
+  | { readonly ask: "or"; readonly word: number; readonly bits: number }
+  | { readonly ask: "and"; readonly word: number; readonly bits: number }
+  /** To replace a word if it is as expected: answered with whether it was. */
   | {
     readonly ask: "compareExchange";
     readonly word: number;
     readonly from: number;
     readonly to: number;
   }
-  | { readonly ask: "or"; readonly word: number; readonly bits: number }
-  | { readonly ask: "and"; readonly word: number; readonly bits: number }
   /** To mark the place of who asks at a gate, before it sleeps there. */
   | { readonly ask: "mark"; readonly gate: number }
   /** To take the mark away: answered with whether it was still there, so that nobody has rung. */
@@ -32,13 +33,21 @@ export type MemoryRequest =
   | { readonly ask: "sleep"; readonly gate: number }
   /** To ring, if anybody has the place; a bell that can ring no more often counts as rung. */
   | { readonly ask: "ring"; readonly step: Step }
-  /** Nothing: a loop begins, begins again and has forgotten its answers, or ends. */
-  | { readonly ask: "turn"; readonly which: "first" | "next" | "last" };
+  /**
+   * Nothing: a part begins, begins again and has forgotten its answers, or ends, and from then on
+   * nothing of it counts but its result. Who knows the result already answers the first with it.
+   */
+  | { readonly ask: "turn"; readonly which: "first" | "next" | "last"; readonly result?: unknown };
 
 export type Request = SemaphoreRequest | MemoryRequest;
 
 /** What a flow is told. */
 export type Answer = number | boolean;
+
+/** The answer of the model check to a part whose result it knows. */
+export interface Known {
+  readonly result: unknown;
+}
 
 /** Atomic events in sequence. */
 export type Flow<Result> = Generator<Request, Result, Answer>;
@@ -48,9 +57,9 @@ export function* load(word: number): Flow<number> {
   return (yield { ask: "load", word }) as number;
 }
 
-/** Replaces a word if it is as expected, and returns what it was. */
-export function* compareExchange(word: number, from: number, to: number): Flow<number> {
-  return (yield { ask: "compareExchange", word, from, to }) as number;
+/** Replaces a word if it is as expected, and returns whether it was. */
+export function* compareExchange(word: number, from: number, to: number): Flow<boolean> {
+  return (yield { ask: "compareExchange", word, from, to }) === true;
 }
 
 /** Sets bits of a word. */
@@ -75,16 +84,29 @@ export function* read(see: (values: readonly number[]) => number): Flow<number> 
 
 /** Takes turns, which remember nothing of each other, until one of them returns something. */
 export function* repeat<Result>(turn: () => Flow<Result | undefined>): Flow<Result> {
-  yield { ask: "turn", which: "first" };
+  const known: Answer | Known = yield { ask: "turn", which: "first" };
+  if (typeof known === "object") return (known as Known).result as Result;
   try {
     for (;;) {
       const result = yield* turn();
-      if (result !== undefined) return result;
+      if (result !== undefined) {
+        yield { ask: "turn", which: "last", result };
+        return result;
+      }
       yield { ask: "turn", which: "next" };
     }
-  } finally {
+  } catch (error) {
     yield { ask: "turn", which: "last" };
+    throw error;
   }
+}
+
+/** Performs a part of which nothing counts afterwards. */
+export function* forget(part: () => Flow<unknown>): Flow<void> {
+  yield* repeat(function* () {
+    yield* part();
+    return true;
+  });
 }
 
 /** The requests that take as long as others like, and those that do not. */

@@ -69,6 +69,12 @@ export class Members implements Floor {
     return (Atomics.load(this.words, header.state) & CLOSED) !== 0;
   }
 
+  /** Throws EIDRM if it was removed, as who does not sleep learns it. */
+  refuseRemoved(action: string): void {
+    if ((Atomics.load(this.words, header.state) & REMOVED) === 0) return;
+    throw this.error("EIDRM", action, "it was removed");
+  }
+
   /** Takes a place, if there is none yet. */
   enterSync(options?: TimeoutOptions): void {
     this.check();

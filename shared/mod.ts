@@ -4,8 +4,8 @@
  * @module
  */
 
+export type { MembersOptions } from "./pair.ts";
 export {
-  type MembersOptions,
   SharedMutex,
   type SharedMutexCreateOptions,
   type SharedMutexGuard,
@@ -20,3 +20,21 @@ export {
   type ChannelSizeOptions,
 } from "./channel.ts";
 export { bytes, type Codec, type CodecOptions, json, text } from "./codec.ts";
+export {
+  type NewerOptions,
+  SharedVariable,
+  type SharedVariableCreateOptions,
+  type SharedVariableOpenOptions,
+  type SharedVariableOpenOrCreateOptions,
+  type VariableSizeOptions,
+  type Versioned,
+} from "./variable.ts";
+export {
+  Broadcast,
+  type BroadcastCreateOptions,
+  type BroadcastMessage,
+  type BroadcastOpenOptions,
+  type BroadcastOpenOrCreateOptions,
+  type BroadcastSizeOptions,
+  type BroadcastSubscription,
+} from "./broadcast.ts";

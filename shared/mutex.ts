@@ -16,6 +16,7 @@ import { Members } from "./members.ts";
 import {
   checkPlaces,
   createPair,
+  type MembersOptions,
   openOrCreatePair,
   openPair,
   type Pair,
@@ -27,17 +28,6 @@ import { REFUSED } from "./protocol.ts";
 import { SPINS } from "./spin.ts";
 import { SharedStructure } from "./structure.ts";
 import { Line } from "./sleepers.ts";
-
-/** How many can take part in a structure. */
-export interface MembersOptions {
-  /**
-   * How many handles can take part at once, in all processes, from 1 to 240. One that waits in promises
-   * counts twice. Registering costs about a microsecond for each.
-   *
-   * @default {32}
-   */
-  members?: number | undefined;
-}
 
 /** Options of {@linkcode SharedMutex.create}. */
 export interface SharedMutexCreateOptions extends CreateOptions, MembersOptions {}

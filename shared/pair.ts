@@ -52,6 +52,17 @@ export interface Pair {
   readonly name: string | undefined;
 }
 
+/** How many can take part in a structure. */
+export interface MembersOptions {
+  /**
+   * How many handles can take part at once, in all processes, from 1 to 240. One that waits in promises
+   * counts twice. Registering costs about a microsecond for each.
+   *
+   * @default {32}
+   */
+  members?: number | undefined;
+}
+
 const DEFAULT_PLACES = 32;
 
 /** Checks how many can take part. */

@@ -14,6 +14,7 @@ import {
   clearBits,
   compareExchange,
   type Flow,
+  forget,
   giveBack,
   load,
   read,
@@ -174,6 +175,11 @@ export class Protocol {
    */
   *settle(place: number): Flow<void> {
     for (const lock of this.locks) yield* repeat(() => this.#free(lock, place));
+    yield* forget(() => this.settleGates(place));
+  }
+
+  /** Passes on what nobody hears any more. */
+  *settleGates(place: number): Flow<void> {
     for (const gate of this.gates) yield* this.unmark(gate.word);
     for (const gate of this.gates) yield* this.passOn(gate, place);
   }
@@ -181,7 +187,7 @@ export class Protocol {
   *#free({ word }: Lock, place: number): Flow<true | undefined> {
     const seen = yield* load(word);
     if (ownerOf(seen) !== place) return true;
-    return (yield* compareExchange(word, seen, inheritedBy(0, seen))) === seen ? true : undefined;
+    return (yield* compareExchange(word, seen, inheritedBy(0, seen))) ? true : undefined;
   }
 
   // Sleeping and waking.
@@ -230,7 +236,7 @@ export class Protocol {
       const after = k === 0 ? marks & (-2 << ((me - 1) & 31)) : marks;
       if (after === 0 && this.#words > 1) continue;
       const bit = lowestBit(after === 0 ? marks : after);
-      if ((yield* compareExchange(word + index, seen, seen & ~bit)) !== seen) return undefined;
+      if (!(yield* compareExchange(word + index, seen, seen & ~bit))) return undefined;
       return (yield* ring(this.ring(placeOf(bit, index)))) ? true : undefined;
     }
     return true;
@@ -268,7 +274,7 @@ export class Protocol {
    * given any more. The first event is the fast path, which the classes perform without a flow.
    */
   *lock(lock: Lock, me: number): Flow<number> {
-    if ((yield* compareExchange(lock.word, 0, me)) === 0) return 0;
+    if (yield* compareExchange(lock.word, 0, me)) return 0;
     return yield* repeat(() => this.#lockOrSleep(lock, me));
   }
 
@@ -307,7 +313,7 @@ export class Protocol {
     const outcome = yield* this.takeIfFree(lock, me, seen);
     if (outcome !== ASLEEP || (seen & WAKE) !== 0) return outcome;
     const announced = yield* compareExchange(lock.word, seen, seen | WAKE);
-    return announced === seen ? ASLEEP : undefined;
+    return announced ? ASLEEP : undefined;
   }
 
   /** Takes a lock that was seen so; `undefined` says to look again. */
@@ -318,7 +324,7 @@ export class Protocol {
     }
     if ((seen & ENDED) !== 0) return REFUSED;
     const taken = yield* compareExchange(lock.word, seen, seen | me);
-    return taken === seen ? deathsOf(seen) : undefined;
+    return taken ? deathsOf(seen) : undefined;
   }
 
   *isDead(place: number): Flow<boolean> {
@@ -338,23 +344,22 @@ export class Protocol {
     const seen = yield* load(word);
     if (ownerOf(seen) === 0 || !(yield* this.isDead(ownerOf(seen)))) return undefined;
     const inherited = inheritedBy(me, seen);
-    return (yield* compareExchange(word, seen, inherited)) === seen
-      ? deathsOf(inherited)
-      : undefined;
+    return (yield* compareExchange(word, seen, inherited)) ? deathsOf(inherited) : undefined;
   }
 
   /** Gives a lock back, clean, and wakes whoever it has to. The first event is the fast path. */
   *unlock(lock: Lock, me: number): Flow<void> {
-    if ((yield* compareExchange(lock.word, me, 0)) === me) return;
-    const seen = yield* repeat(() => this.#release(lock, me));
-    if ((seen & WAKE) !== 0) yield* this.wakeFor(lock, me);
+    if (yield* compareExchange(lock.word, me, 0)) return;
+    if (yield* repeat(() => this.#release(lock, me))) yield* forget(() => this.wakeFor(lock, me));
   }
 
-  *#release({ word }: Lock, me: number): Flow<number | undefined> {
+  /** Gives the lock back, and returns whether somebody may sleep. */
+  *#release({ word }: Lock, me: number): Flow<boolean | undefined> {
     const seen = yield* load(word);
     // Somebody else's by now: this process was taken for dead, or the word was spoilt.
-    if (ownerOf(seen) !== me) return 0;
-    return (yield* compareExchange(word, seen, flagsOf(seen))) === seen ? seen : undefined;
+    if (ownerOf(seen) !== me) return false;
+    const released = yield* compareExchange(word, seen, flagsOf(seen));
+    return released ? (seen & WAKE) !== 0 : undefined;
   }
 
   /** Wakes at each gate of a lock, and takes WAKE away once nobody sleeps at any. */

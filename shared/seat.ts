@@ -98,7 +98,7 @@ export class Seat implements Target {
       case "load":
         return Atomics.load(words, request.word);
       case "compareExchange":
-        return Atomics.compareExchange(words, request.word, request.from, request.to);
+        return replace(words, request.word, request.from, request.to);
       case "or":
         return Atomics.or(words, request.word, request.bits);
       case "and":
@@ -184,4 +184,8 @@ export class Seat implements Target {
       return true;
     }
   }
+}
+
+function replace(words: Int32Array, word: number, from: number, to: number): boolean {
+  return Atomics.compareExchange(words, word, from, to) === (from | 0);
 }

@@ -1,0 +1,85 @@
+/**
+ * A lock of a structure, as one handle takes it.
+ *
+ * @module
+ */
+
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { remaining } from "./flow.ts";
+import { type Lock, ownerOf, WAKE } from "./layout.ts";
+import type { Members } from "./members.ts";
+import { REFUSED } from "./protocol.ts";
+import { Line } from "./sleepers.ts";
+import { SPINS } from "./spin.ts";
+
+/** Takes and gives back the lock of a structure whose operations are short. */
+export class Port {
+  readonly #members: Members;
+  readonly #lock: Lock;
+  readonly #words: Int32Array;
+  readonly #line = new Line();
+
+  /** Makes a port of a lock. */
+  constructor(members: Members, lock: Lock) {
+    this.#members = members;
+    this.#lock = lock;
+    this.#words = members.words;
+  }
+
+  /** Takes the lock if it is free and clean, looking for a while: the fast path. */
+  tryTake(): boolean {
+    const me = this.#members.seat.place;
+    if (me === 0) return false;
+    const { word } = this.#lock;
+    if (Atomics.compareExchange(this.#words, word, 0, me) === 0) return true;
+    for (let i = 0; i < SPINS; i++) {
+      const seen = Atomics.load(this.#words, word);
+      if (ownerOf(seen) !== 0) continue;
+      if ((seen & ~WAKE) !== 0) return false;
+      if (Atomics.compareExchange(this.#words, word, seen, seen | me) === seen) return true;
+    }
+    return false;
+  }
+
+  /** Takes the lock, blocking the thread, and returns how many of its holders have died. */
+  takeSync(action: string, options?: TimeoutOptions): number {
+    const members = this.#members;
+    if (this.tryTake()) return 0;
+    members.enterSync(options);
+    if (members.isHere(ownerOf(Atomics.load(this.#words, this.#lock.word)))) {
+      throw members.error("EDEADLK", action, "this thread is just updating it: end that first");
+    }
+    const flow = members.protocol.lock(this.#lock, members.seat.place);
+    return this.#accept(members.driveSync(flow, action, options), action);
+  }
+
+  /** The same in a promise, in the order of the calls. */
+  async take(action: string, options: WaitOptions = {}): Promise<number> {
+    options.signal?.throwIfAborted();
+    if (!this.#line.taken && this.tryTake()) return 0;
+    const members = this.#members;
+    const rest = remaining(options);
+    await this.#line.enter(options);
+    try {
+      await members.enter(rest());
+      const flow = () => members.protocol.lock(this.#lock, members.seat.place);
+      return this.#accept(await members.drive(flow, action, rest()), action);
+    } finally {
+      this.#line.leave();
+    }
+  }
+
+  #accept(deaths: number, action: string): number {
+    if (deaths !== REFUSED) return deaths;
+    throw this.#members.error("EIDRM", action, "it was removed");
+  }
+
+  /** Gives the lock back. */
+  release(): void {
+    const { word } = this.#lock;
+    const me = this.#members.seat.place;
+    if (me === 0 || Atomics.compareExchange(this.#words, word, me, 0) === me) return;
+    const { protocol } = this.#members;
+    this.#members.driveSync(protocol.unlock(this.#lock, me), "unlock");
+  }
+}

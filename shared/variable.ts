@@ -1,0 +1,420 @@
+/**
+ * A value that processes share: {@linkcode SharedVariable}.
+ *
+ * @module
+ */
+
+import { checkFunction, checkInteger, checkOptions } from "../ffi/check.ts";
+import { internal } from "../ipc/internal.ts";
+import { showAs, shownKey } from "../ipc/inspect.ts";
+import type { Key } from "../ipc/key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
+import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { turn } from "../wait/turn.ts";
+import { Cells, cellsSize, changed, type Snapshot, writers } from "./cells.ts";
+import { type Codec, type CodecOptions, codecOf, formatOf } from "./codec.ts";
+import { remaining } from "./flow.ts";
+import { Members } from "./members.ts";
+import {
+  checkPlaces,
+  createPair,
+  type MembersOptions,
+  openOrCreatePair,
+  openPair,
+  type Pair,
+  pairFromId,
+  type Rules,
+  type Shape,
+} from "./pair.ts";
+import { Port } from "./port.ts";
+import { SharedStructure } from "./structure.ts";
+
+/** How large a value can be. */
+export interface VariableSizeOptions {
+  /**
+   * The most bytes of a value, as its codec makes them, from 1 to 2^28. The segment has four times as
+   * many.
+   *
+   * @default {1024}
+   */
+  maxBytes?: number | undefined;
+}
+
+/** Options of {@linkcode SharedVariable.open} and {@linkcode SharedVariable.fromId}. */
+export interface SharedVariableOpenOptions<Item> extends CodecOptions<Item> {}
+
+/** Options of {@linkcode SharedVariable.create}. */
+export interface SharedVariableCreateOptions<Item>
+  extends CreateOptions, MembersOptions, VariableSizeOptions, CodecOptions<Item> {}
+
+/** Options of {@linkcode SharedVariable.openOrCreate}. */
+export interface SharedVariableOpenOrCreateOptions<Item>
+  extends OpenOrCreateOptions, MembersOptions, VariableSizeOptions, CodecOptions<Item> {}
+
+/** Than what a value has to be newer. */
+export interface NewerOptions {
+  /**
+   * The version that is known already.
+   *
+   * @default {undefined} The version at the time of the call.
+   */
+  newerThan?: number | undefined;
+}
+
+/** A value, and the how-manieth it is. */
+export interface Versioned<Item> {
+  readonly value: Item;
+  readonly version: number;
+}
+
+const rules: Rules = {
+  kind: "variable",
+  size: (shape) => shape.limit >= 1 && shape.limit <= 2 ** 28 ? cellsSize(shape) : undefined,
+  describe: ({ limit }) => `values of at most ${limit} bytes`,
+};
+
+function shapeOf<Item>(
+  options: MembersOptions & VariableSizeOptions & CodecOptions<Item>,
+): Shape {
+  checkOptions(options);
+  const { maxBytes = 1024, members } = options;
+  checkInteger(maxBytes, 1, 2 ** 28, `share values of ${maxBytes} bytes`);
+  const format = formatOf(codecOf(options));
+  return { kind: "variable", capacity: 1, limit: maxBytes, format, places: checkPlaces(members) };
+}
+
+/**
+ * A value in shared memory that all can read, set and wait for.
+ *
+ * - **Readers** never wait, make no system call, and never see half a value, whatever writers do.
+ * - **Writers** take turns. Setting makes no system call unless somebody waits.
+ * - **Versions:** each value has a version, one more than the last. Who waits for a newer one than it
+ *   knows never misses a change; values that were replaced before it looked are skipped.
+ * - **Death:** a writer that is killed in the middle of a write leaves the old value and no lock.
+ * - **Lifetime:** the value outlives its processes. Disposing the handle that created it removes it.
+ *
+ * @example
+ * ```ts
+ * import { SharedVariable } from "@sysv/ipc/shared";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using config = SharedVariable.create<{ workers: number }>();
+ * const { version } = config;
+ * const change = config.wait({ newerThan: version });
+ * config.setSync({ workers: 4 });
+ * assertEquals(await change, { value: { workers: 4 }, version: 1 });
+ * await config.update((old) => ({ workers: old!.workers + 1 }));
+ * assertEquals(config.get(), { workers: 5 });
+ * ```
+ */
+export class SharedVariable<Item = unknown> extends SharedStructure {
+  /** The most bytes of a value. */
+  readonly maxBytes: number;
+  readonly #members: Members;
+  readonly #cells: Cells;
+  readonly #port: Port;
+  readonly #codec: Codec<Item>;
+
+  static {
+    showAs<SharedVariable>("SharedVariable", this.prototype, (variable) => ({
+      id: variable.id,
+      key: shownKey(variable.key),
+      version: () => variable.version,
+    }));
+  }
+
+  private constructor(pair: Pair, codec: Codec<Item>) {
+    const members = new Members(pair, [writers]);
+    super(internal, members);
+    this.#members = members;
+    this.#cells = new Cells(members);
+    this.#port = new Port(members, writers);
+    this.#codec = codec;
+    this.maxBytes = members.shape.limit;
+  }
+
+  /**
+   * Creates a variable that has no value yet. Disposing the handle removes it, unless `owner` is false.
+   *
+   * @param options The codec, the most bytes, the key, the mode, who owns it, and how many can take part.
+   * @returns A handle to the variable.
+   * @throws {IpcError} EEXIST if the key is taken, ENOSPC or ENOMEM if a limit of the system is reached.
+   * @throws {RangeError} If the most bytes are not from 1 to 2^28.
+   */
+  static create<Item = unknown>(
+    options: SharedVariableCreateOptions<Item> = {},
+  ): SharedVariable<Item> {
+    return new SharedVariable(createPair(rules, shapeOf(options), options), codecOf(options));
+  }
+
+  /**
+   * Opens a variable that exists.
+   *
+   * @param key The key or name.
+   * @param options The codec.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else or of another codec,
+   * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it.
+   */
+  static open<Item = unknown>(
+    key: Key,
+    options: SharedVariableOpenOptions<Item> = {},
+  ): SharedVariable<Item> {
+    checkOptions(options);
+    const codec = codecOf(options);
+    return new SharedVariable(openPair(rules, key, formatOf(codec)), codec);
+  }
+
+  /**
+   * Opens a variable, or creates it, safely against every race and crash.
+   *
+   * @param key The key or name.
+   * @param options The codec, the most bytes, the mode to create it with, how many can take part, and
+   * whether that of another user will do.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, of another codec
+   * or for values of another size, EACCES, ENOSPC, ENOMEM.
+   */
+  static openOrCreate<Item = unknown>(
+    key: Key,
+    options: SharedVariableOpenOrCreateOptions<Item> = {},
+  ): SharedVariable<Item> {
+    const shape = shapeOf(options);
+    return new SharedVariable(openOrCreatePair(rules, shape, key, options), codecOf(options));
+  }
+
+  /**
+   * Takes the identifier of a variable that another process made.
+   *
+   * @param id The identifier.
+   * @param options The codec.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else or of another codec,
+   * EACCES if its mode does not permit it.
+   */
+  static fromId<Item = unknown>(
+    id: number,
+    options: SharedVariableOpenOptions<Item> = {},
+  ): SharedVariable<Item> {
+    checkOptions(options);
+    const codec = codecOf(options);
+    return new SharedVariable(pairFromId(rules, id, formatOf(codec)), codec);
+  }
+
+  /** The version of the newest value; 0 before there is one. */
+  get version(): number {
+    this.#members.check();
+    return this.#cells.version;
+  }
+
+  /**
+   * Reads the newest value. Never waits.
+   *
+   * @returns The value, undefined before there is one.
+   */
+  get(): Item | undefined {
+    return this.read()?.value;
+  }
+
+  /**
+   * Reads the newest value and its version. Never waits.
+   *
+   * @returns Both, undefined before there is a value.
+   */
+  read(): Versioned<Item> | undefined {
+    this.#members.check();
+    const snapshot = this.#cells.read();
+    return snapshot === undefined ? undefined : this.#decode(snapshot);
+  }
+
+  #decode({ bytes, version }: Snapshot): Versioned<Item> {
+    return { value: this.#codec.decode(bytes), version };
+  }
+
+  #encode(value: Item): Uint8Array {
+    const bytes = this.#codec.encode(value);
+    if (bytes.length <= this.maxBytes) return bytes;
+    throw new RangeError(
+      `Cannot set ${this.#members.title} to ${bytes.length} bytes: the most are ${this.maxBytes}`,
+    );
+  }
+
+  /**
+   * Sets the value, waiting while others set it.
+   *
+   * @param value The value.
+   * @param options The signal and the timeout.
+   * @returns A promise of its version. It rejects as {@linkcode SharedVariable.update} does.
+   */
+  async set(value: Item, options?: WaitOptions): Promise<number> {
+    checkTimeout(options?.timeout);
+    const bytes = this.#encode(value).slice();
+    await this.#port.take("set", options);
+    const version = this.#write(() => bytes);
+    const due = turn();
+    if (due !== undefined) await due;
+    return version;
+  }
+
+  /**
+   * Sets the value, blocking the thread while others set it.
+   *
+   * @param value The value.
+   * @param options The timeout.
+   * @returns Its version.
+   * @throws {RangeError} If it is longer than `maxBytes`: the old one stays.
+   * @throws {IpcError} EDEADLK if this thread is just updating it, EINTR if the program handled a
+   * signal, EIDRM if it is removed, ENOSPC if all places are taken.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   */
+  setSync(value: Item, options?: TimeoutOptions): number {
+    checkTimeout(options?.timeout);
+    const bytes = this.#encode(value);
+    this.#port.takeSync("set", options);
+    return this.#write(() => bytes);
+  }
+
+  /**
+   * Makes a new value of the old one, while nobody else can set it.
+   *
+   * @param change Is given the old value, undefined before there is one, and returns the new one. If it
+   * fails, the old one stays.
+   * @param options The signal and the timeout.
+   * @returns A promise of the new value and its version. It rejects with what the function throws, with
+   * the reason of the signal, with a DOMException "TimeoutError" if the time is up, with a
+   * ReferenceError if the handle is disposed, with a RangeError if the value is longer than `maxBytes`,
+   * with IpcError EIDRM if the variable is removed, ENOSPC if all places are taken.
+   */
+  async update(
+    change: (old: Item | undefined) => Item,
+    options?: WaitOptions,
+  ): Promise<Versioned<Item>> {
+    checkFunction(change, "change");
+    checkTimeout(options?.timeout);
+    await this.#port.take("update", options);
+    return this.#change(change);
+  }
+
+  /**
+   * Makes a new value of the old one, blocking the thread while others set it.
+   *
+   * @param change Is given the old value, undefined before there is one, and returns the new one.
+   * @param options The timeout.
+   * @returns The new value and its version.
+   * @throws What the function throws; else what {@linkcode SharedVariable.setSync} does.
+   */
+  updateSync(
+    change: (old: Item | undefined) => Item,
+    options?: TimeoutOptions,
+  ): Versioned<Item> {
+    checkFunction(change, "change");
+    checkTimeout(options?.timeout);
+    this.#port.takeSync("update", options);
+    return this.#change(change);
+  }
+
+  #change(change: (old: Item | undefined) => Item): Versioned<Item> {
+    let value: Item;
+    const version = this.#write(() => {
+      const old = this.#cells.read();
+      value = change(old === undefined ? undefined : this.#codec.decode(old.bytes));
+      return this.#encode(value);
+    });
+    return { value: value!, version };
+  }
+
+  /** Writes with the lock, and gives it back whatever happens. */
+  #write(make: () => Uint8Array): number {
+    try {
+      return this.#cells.write(make());
+    } finally {
+      this.#port.release();
+    }
+  }
+
+  /**
+   * Waits for a value that is newer.
+   *
+   * @param options Than which version, the signal and the timeout.
+   * @returns A promise of the newest value and its version. It rejects with the reason of the signal,
+   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * disposed, with IpcError EIDRM if the variable is removed, ENOSPC if all places are taken.
+   */
+  async wait(options: WaitOptions & NewerOptions = {}): Promise<Versioned<Item>> {
+    checkOptions(options);
+    checkTimeout(options.timeout);
+    options.signal?.throwIfAborted();
+    const members = this.#members;
+    const { newerThan = this.version } = options;
+    const rest = remaining(options);
+    for (;;) {
+      const due = turn();
+      if (due !== undefined) await due;
+      const newer = this.#newer(newerThan);
+      if (newer !== undefined) return newer;
+      await members.enter(rest());
+      const flow = () => this.#cells.awaitNewer(newerThan, members.promises.place);
+      await members.drive(flow, WAIT, rest());
+    }
+  }
+
+  /**
+   * Waits for a value that is newer, blocking the thread.
+   *
+   * @param options Than which version, and the timeout.
+   * @returns The newest value and its version.
+   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, ENOSPC if all
+   * places are taken.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   */
+  waitSync(options: TimeoutOptions & NewerOptions = {}): Versioned<Item> {
+    checkOptions(options);
+    checkTimeout(options.timeout);
+    const members = this.#members;
+    const { newerThan = this.version } = options;
+    const rest = remaining(options);
+    for (;;) {
+      const newer = this.#newer(newerThan);
+      if (newer !== undefined) return newer;
+      members.enterSync(rest());
+      members.driveSync(this.#cells.awaitNewer(newerThan, members.seat.place), WAIT, rest());
+    }
+  }
+
+  #newer(version: number): Versioned<Item> | undefined {
+    if (this.version === version) return undefined;
+    this.#members.refuseRemoved(WAIT);
+    return this.read();
+  }
+
+  /**
+   * The value, and each change from then on: the newest whenever it is asked for one, until the variable
+   * is removed.
+   *
+   * @param options Than which version the first is newer, if that is known already, and the signal.
+   * @returns What `for await` takes.
+   */
+  async *changes(
+    options: { signal?: AbortSignal | undefined } & NewerOptions = {},
+  ): AsyncGenerator<Versioned<Item>, void, void> {
+    let { newerThan = 0 } = options;
+    for (;;) {
+      let next: Versioned<Item>;
+      try {
+        next = await this.wait({ ...options, newerThan });
+      } catch (error) {
+        if (error instanceof Error && "code" in error && error.code === "EIDRM") return;
+        throw error;
+      }
+      newerThan = next.version;
+      yield next;
+    }
+  }
+
+  /** The value, and each change from then on. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, void> {
+    for await (const { value } of this.changes()) yield value;
+  }
+}
+
+const WAIT = "wait for a change of";
