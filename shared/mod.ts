@@ -38,3 +38,11 @@ export {
   type BroadcastSizeOptions,
   type BroadcastSubscription,
 } from "./broadcast.ts";
+export {
+  type Job,
+  WorkQueue,
+  type WorkQueueCreateOptions,
+  type WorkQueueOpenOptions,
+  type WorkQueueOpenOrCreateOptions,
+  type WorkQueueSizeOptions,
+} from "./work_queue.ts";

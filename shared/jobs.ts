@@ -1,0 +1,228 @@
+/**
+ * A table of jobs in shared memory. The state of its slot says what becomes of a job, and changes by one
+ * store: it is there, it is in the hands of a place, it is done. The order in which jobs are given out
+ * stands in a ring of slots beside the table. Where a holder of the lock has died, the ring is made again
+ * from the states, which are never half changed.
+ *
+ * @module
+ */
+
+import { type Flow, load } from "./flow.ts";
+import { gateAt, header, LINE, lockAt } from "./layout.ts";
+import type { Members } from "./members.ts";
+import type { Shape } from "./pair.ts";
+
+/** Where those sleep who wait for a job, and for room. */
+export const ready = gateAt(3);
+export const vacant = gateAt(4);
+export const table = lockAt(1, ready, vacant);
+/** The ring: its ends, and the number of the next job. */
+const HEAD = 2 * LINE;
+const TAIL = HEAD + 1;
+const NEXT = HEAD + 2;
+/** How many slots are not free, and how many jobs are in somebody's hands. */
+const FILLED = HEAD + 3;
+const CLAIMED = HEAD + 4;
+const SLOTS = 5 * LINE;
+
+// A slot: its state, how often its job was given out, the bytes, and the number of its job.
+const SLOT_WORDS = 4;
+const FREE = 0;
+const READY = 1;
+/** Added to the place in whose hands a job is. */
+const HANDS = 0x100;
+
+/** A job that was taken. */
+export interface Claim {
+  readonly slot: number;
+  readonly attempts: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+function strideOf(limit: number): number {
+  return (limit + 63) & ~63;
+}
+
+/** The bytes of a segment for so many jobs of so many bytes. */
+export function jobsSize({ capacity, limit }: Shape): number {
+  return 4 * (SLOTS + capacity * (SLOT_WORDS + 1)) + capacity * strideOf(limit);
+}
+
+/** The table, as one handle works on it with its lock. */
+export class Jobs {
+  readonly #members: Members;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #capacity: number;
+  readonly #limit: number;
+  /** The word where the ring begins, and the byte where the jobs do. */
+  readonly #ring: number;
+  readonly #data: number;
+  /** Where the search for a free slot begins. */
+  #free = 0;
+
+  /** Makes a table of memory. */
+  constructor(members: Members) {
+    const { capacity, limit } = members.shape;
+    this.#members = members;
+    this.#words = members.words;
+    this.#bytes = members.bytes;
+    this.#capacity = capacity;
+    this.#limit = limit;
+    this.#ring = SLOTS + capacity * SLOT_WORDS;
+    this.#data = 4 * (this.#ring + capacity);
+  }
+
+  /** How many jobs wait to be given out. */
+  get waiting(): number {
+    return (this.#load(TAIL) - this.#load(HEAD)) >>> 0;
+  }
+
+  /** How many jobs are in somebody's hands. */
+  get claimed(): number {
+    return this.#load(CLAIMED);
+  }
+
+  /** Whether no slot is free. */
+  get isFull(): boolean {
+    return this.#load(FILLED) >= this.#capacity;
+  }
+
+  #load(word: number): number {
+    return Atomics.load(this.#words, word);
+  }
+
+  #store(word: number, value: number): void {
+    Atomics.store(this.#words, word, value);
+  }
+
+  #slot(slot: number): number {
+    return SLOTS + slot * SLOT_WORDS;
+  }
+
+  /** The word of the ring at a position. */
+  #entry(position: number): number {
+    return this.#ring + (position & (this.#capacity - 1));
+  }
+
+  /** Puts a job in; returns whether there was room. Who dies before the state is stored has not. */
+  add(bytes: Uint8Array): boolean {
+    if (this.isFull) return false;
+    const slot = this.#findFree();
+    if (slot < 0) throw this.#spoilt("send to");
+    const at = this.#slot(slot);
+    const number = this.#load(NEXT);
+    this.#bytes.set(bytes, this.#data + slot * strideOf(this.#limit));
+    this.#store(at + 1, 0);
+    this.#store(at + 2, bytes.length);
+    this.#store(at + 3, number);
+    this.#store(NEXT, (number + 1) | 0);
+    this.#store(at, READY);
+    this.#store(FILLED, this.#load(FILLED) + 1);
+    const tail = this.#load(TAIL);
+    this.#store(this.#entry(tail), slot);
+    this.#store(TAIL, (tail + 1) | 0);
+    return true;
+  }
+
+  #findFree(): number {
+    for (let i = 0; i < this.#capacity; i++) {
+      const slot = (this.#free + i) & (this.#capacity - 1);
+      if (this.#load(this.#slot(slot)) !== FREE) continue;
+      this.#free = slot + 1;
+      return slot;
+    }
+    return -1;
+  }
+
+  /** Takes the oldest job, if there is one. */
+  claim(place: number): Claim | undefined {
+    const head = this.#load(HEAD);
+    if (head === this.#load(TAIL)) return undefined;
+    const slot = this.#load(this.#entry(head));
+    const at = this.#slot(slot >>> 0 < this.#capacity ? slot : 0);
+    const length = this.#load(at + 2);
+    if (this.#load(at) !== READY || length >>> 0 > this.#limit) throw this.#spoilt("receive from");
+    const from = this.#data + slot * strideOf(this.#limit);
+    const bytes = this.#bytes.slice(from, from + length);
+    const attempts = this.#load(at + 1) + 1;
+    this.#store(at + 1, attempts);
+    this.#store(at, HANDS + place);
+    this.#store(CLAIMED, this.#load(CLAIMED) + 1);
+    this.#store(HEAD, (head + 1) | 0);
+    return { slot, attempts, bytes };
+  }
+
+  /** Ends a job that this place holds; returns whether it did. */
+  finish(slot: number, place: number): boolean {
+    if (!this.#isHeldBy(slot, place)) return false;
+    this.#store(this.#slot(slot), FREE);
+    this.#store(CLAIMED, this.#load(CLAIMED) - 1);
+    this.#store(FILLED, this.#load(FILLED) - 1);
+    return true;
+  }
+
+  /** Gives back a job that this place holds, to be the next that is given out. */
+  giveBack(slot: number, place: number): boolean {
+    if (!this.#isHeldBy(slot, place)) return false;
+    const head = (this.#load(HEAD) - 1) | 0;
+    this.#store(this.#entry(head), slot);
+    this.#store(this.#slot(slot), READY);
+    this.#store(CLAIMED, this.#load(CLAIMED) - 1);
+    this.#store(HEAD, head);
+    return true;
+  }
+
+  #isHeldBy(slot: number, place: number): boolean {
+    return this.#load(this.#slot(slot)) === HANDS + place;
+  }
+
+  /**
+   * Makes ready what is in the hands of places that nobody has, and then the ring anew, if anything has
+   * changed or must be: a holder of the lock who died can have left it half changed, never a state.
+   */
+  reclaim(isGone: (place: number) => boolean, mustRebuild: boolean): void {
+    let found = mustRebuild;
+    for (let slot = 0; slot < this.#capacity; slot++) {
+      const state = this.#load(this.#slot(slot));
+      if (state < HANDS || !isGone(state - HANDS)) continue;
+      this.#store(this.#slot(slot), READY);
+      found = true;
+    }
+    if (found) this.#rebuild();
+  }
+
+  #rebuild(): void {
+    const slots = Array.from({ length: this.#capacity }, (_, slot) => slot);
+    const stateOf = (slot: number) => this.#load(this.#slot(slot));
+    const numberOf = (slot: number) => this.#load(this.#slot(slot) + 3);
+    const next = this.#load(NEXT);
+    // The oldest is furthest behind the next, whatever has wrapped around.
+    const inOrder = slots.filter((slot) => stateOf(slot) === READY)
+      .sort((a, b) => ((next - numberOf(b)) >>> 0) - ((next - numberOf(a)) >>> 0));
+    for (const [index, slot] of inOrder.entries()) this.#store(this.#entry(index), slot);
+    this.#store(FILLED, slots.filter((slot) => stateOf(slot) !== FREE).length);
+    this.#store(CLAIMED, slots.filter((slot) => stateOf(slot) >= HANDS).length);
+    this.#store(HEAD, 0);
+    this.#store(TAIL, inOrder.length);
+  }
+
+  #spoilt(action: string): Error {
+    return this.#members.error("EIO", action, "another program has overwritten its memory");
+  }
+
+  /** Sleeps until there may be a job; a death wakes too, as its jobs come back. */
+  *awaitJob(me: number): Flow<void> {
+    yield* this.#members.protocol.awaitGate(table, ready, me, function* () {
+      return (yield* load(HEAD)) !== (yield* load(TAIL)) || (yield* load(header.state)) !== 0;
+    });
+  }
+
+  /** Sleeps until there may be room. */
+  *awaitRoom(me: number): Flow<void> {
+    const capacity = this.#capacity;
+    yield* this.#members.protocol.awaitGate(table, vacant, me, function* () {
+      return (yield* load(FILLED)) < capacity || (yield* load(header.state)) !== 0;
+    });
+  }
+}

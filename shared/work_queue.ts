@@ -1,0 +1,506 @@
+/**
+ * Jobs that come back when their holder dies: {@linkcode WorkQueue}.
+ *
+ * @module
+ */
+
+import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { checkInternal, internal } from "../ipc/internal.ts";
+import { showAs, shownKey } from "../ipc/inspect.ts";
+import type { Key } from "../ipc/key.ts";
+import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
+import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import { turn } from "../wait/turn.ts";
+import { type Codec, type CodecOptions, codecOf, formatOf } from "./codec.ts";
+import { type Flow, remaining } from "./flow.ts";
+import { type Claim, Jobs, jobsSize, table } from "./jobs.ts";
+import { Members } from "./members.ts";
+import {
+  checkPlaces,
+  createPair,
+  isRemoval,
+  type MembersOptions,
+  openOrCreatePair,
+  openPair,
+  type Pair,
+  pairFromId,
+  type Rules,
+  type Shape,
+} from "./pair.ts";
+import { Port } from "./port.ts";
+import { SharedStructure } from "./structure.ts";
+
+/** How much a queue of jobs holds. */
+export interface WorkQueueSizeOptions {
+  /**
+   * How many jobs it holds, those in somebody's hands too: a power of 2 up to 65536.
+   *
+   * @default {256}
+   */
+  capacity?: number | undefined;
+  /**
+   * The most bytes of a job, as its codec makes them, from 1 to 2^24. Each job has as many reserved.
+   *
+   * @default {1024}
+   */
+  maxBytes?: number | undefined;
+}
+
+/** Options of {@linkcode WorkQueue.open} and {@linkcode WorkQueue.fromId}. */
+export interface WorkQueueOpenOptions<Item> extends CodecOptions<Item> {}
+
+/** Options of {@linkcode WorkQueue.create}. */
+export interface WorkQueueCreateOptions<Item>
+  extends CreateOptions, MembersOptions, WorkQueueSizeOptions, CodecOptions<Item> {}
+
+/** Options of {@linkcode WorkQueue.openOrCreate}. */
+export interface WorkQueueOpenOrCreateOptions<Item>
+  extends OpenOrCreateOptions, MembersOptions, WorkQueueSizeOptions, CodecOptions<Item> {}
+
+const rules: Rules = {
+  kind: "work queue",
+  size: (shape) => isCapacity(shape.capacity) && isLimit(shape.limit) ? sizeOf(shape) : undefined,
+  describe: ({ capacity, limit }) => `${capacity} jobs of at most ${limit} bytes`,
+};
+
+function isCapacity(capacity: number): boolean {
+  return capacity >= 1 && capacity <= 65536 && (capacity & (capacity - 1)) === 0;
+}
+
+function isLimit(limit: number): boolean {
+  return limit >= 1 && limit <= 2 ** 24;
+}
+
+function sizeOf(shape: Shape): number | undefined {
+  const size = jobsSize(shape);
+  return size <= 2 ** 31 - 1 ? size : undefined;
+}
+
+function shapeOf<Item>(
+  options: MembersOptions & WorkQueueSizeOptions & CodecOptions<Item>,
+): Shape {
+  checkOptions(options);
+  const { capacity = 256, maxBytes = 1024, members } = options;
+  checkInteger(capacity, 1, 65536, `make a queue of ${capacity} jobs`);
+  if (!isCapacity(capacity)) {
+    throw new RangeError(`Cannot make a queue of ${capacity} jobs: expected a power of 2`);
+  }
+  checkInteger(maxBytes, 1, 2 ** 24, `make a queue of jobs of ${maxBytes} bytes`);
+  const format = formatOf(codecOf(options));
+  return { kind: "work queue", capacity, limit: maxBytes, format, places: checkPlaces(members) };
+}
+
+/** How often a consumer that is never out of work looks for jobs of the dead, in milliseconds. */
+const CHECK_INTERVAL = 100;
+
+const SEND = "send to";
+const RECEIVE = "receive from";
+
+/**
+ * A job that was given out. It is in the hands of this handle until it is done or released, and comes
+ * back to the queue when the process dies or the handle is disposed.
+ *
+ * @example
+ * ```ts
+ * import { WorkQueue } from "@sysv/ipc/shared";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using queue = WorkQueue.create<string>();
+ * queue.sendSync("cat.jpg");
+ * {
+ *   using job = queue.receiveSync(); // goes back, as it is not done
+ *   assertEquals([job.value, job.attempts], ["cat.jpg", 1]);
+ * }
+ * const job = queue.receiveSync();
+ * assertEquals(job.attempts, 2);
+ * job.done();
+ * ```
+ */
+export class Job<Item = unknown> implements Disposable {
+  /** How often it has been given out, this time included: more than once if holders died or gave it back. */
+  readonly attempts: number;
+  readonly #codec: Codec<Item>;
+  readonly #claim: Claim;
+  /** Undefined once it is out of these hands. */
+  #end: ((claim: Claim, isDone: boolean) => void) | undefined;
+
+  /** @ignore */
+  constructor(
+    token: symbol,
+    claim: Claim,
+    codec: Codec<Item>,
+    end: (claim: Claim, isDone: boolean) => void,
+  ) {
+    checkInternal(token, "a receive of WorkQueue");
+    this.attempts = claim.attempts;
+    this.#claim = claim;
+    this.#codec = codec;
+    this.#end = end;
+  }
+
+  /** What is to be done, as it was sent; decoded each time. */
+  get value(): Item {
+    return this.#codec.decode(this.#claim.bytes.slice());
+  }
+
+  /** Says that it is done: it will never be given out again. Does nothing the second time. */
+  done(): void {
+    this.#leave(true);
+  }
+
+  /** Gives it back, to be the next that is given out. Does nothing the second time, nor once it is done. */
+  release(): void {
+    this.#leave(false);
+  }
+
+  #leave(isDone: boolean): void {
+    this.#end?.(this.#claim, isDone);
+    this.#end = undefined;
+  }
+
+  /** Releases, unless it is done, so that `using` does. */
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/**
+ * Jobs in shared memory, each of which is done at least once, whoever dies.
+ *
+ * - **Death:** a job whose holder is killed before it was done goes back to the front of the queue, and
+ *   who waits for one gets it at once. A job is lost by nobody's death.
+ * - **At least once:** who dies between doing a job and saying so leaves it to be done again: `attempts`
+ *   tells, and tells poison jobs that kill whoever takes them.
+ * - **Order:** jobs are given out as they were sent; what comes back goes first.
+ * - **Bounded:** a full queue makes senders wait. Jobs in somebody's hands count.
+ * - **Cost:** as long as there are jobs and room, nobody makes a system call but, now and then, one to
+ *   look for the dead.
+ *
+ * @example
+ * ```ts
+ * import { WorkQueue } from "@sysv/ipc/shared";
+ * import { assertEquals } from "@std/assert";
+ *
+ * using queue = WorkQueue.create<{ resize: string }>();
+ * await queue.send({ resize: "cat.jpg" });
+ * const job = await queue.receive();
+ * assertEquals(job.value, { resize: "cat.jpg" });
+ * job.done();
+ * assertEquals([queue.waiting, queue.claimed], [0, 0]);
+ * ```
+ */
+export class WorkQueue<Item = unknown> extends SharedStructure {
+  /** How many jobs it holds. */
+  readonly capacity: number;
+  /** The most bytes of a job. */
+  readonly maxBytes: number;
+  readonly #members: Members;
+  readonly #jobs: Jobs;
+  readonly #port: Port;
+  readonly #codec: Codec<Item>;
+  /** The jobs in the hands of this handle. */
+  readonly #held = new Set<Claim>();
+  /** Places that were just taken, whose last owners may have left jobs. */
+  readonly #inherited: number[] = [];
+  #checkedAt = 0;
+
+  static {
+    showAs<WorkQueue>("WorkQueue", this.prototype, (queue) => ({
+      id: queue.id,
+      key: shownKey(queue.key),
+      waiting: () => queue.waiting,
+      claimed: () => queue.claimed,
+      capacity: queue.capacity,
+    }));
+  }
+
+  private constructor(pair: Pair, codec: Codec<Item>) {
+    const members = new Members(pair, [table]);
+    super(internal, members);
+    this.#members = members;
+    this.#jobs = new Jobs(members);
+    this.#port = new Port(members, table);
+    this.#codec = codec;
+    this.capacity = members.shape.capacity;
+    this.maxBytes = members.shape.limit;
+    members.seat.onSit = members.promises.onSit = (place) => this.#inherited.push(place);
+  }
+
+  /**
+   * Creates a queue. Disposing the handle removes it, unless `owner` is false.
+   *
+   * @param options The codec, the sizes, the key, the mode, who owns it, and how many can take part.
+   * @returns A handle to an empty queue.
+   * @throws {IpcError} EEXIST if the key is taken, ENOSPC or ENOMEM if a limit of the system is reached.
+   * @throws {RangeError} If the capacity is no power of 2 up to 65536, or the bytes not from 1 to 2^24.
+   */
+  static create<Item = unknown>(options: WorkQueueCreateOptions<Item> = {}): WorkQueue<Item> {
+    return new WorkQueue(createPair(rules, shapeOf(options), options), codecOf(options));
+  }
+
+  /**
+   * Opens a queue that exists.
+   *
+   * @param key The key or name.
+   * @param options The codec.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else or of another codec,
+   * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it.
+   */
+  static open<Item = unknown>(key: Key, options: WorkQueueOpenOptions<Item> = {}): WorkQueue<Item> {
+    checkOptions(options);
+    const codec = codecOf(options);
+    return new WorkQueue(openPair(rules, key, formatOf(codec)), codec);
+  }
+
+  /**
+   * Opens a queue, or creates it, safely against every race and crash.
+   *
+   * @param key The key or name.
+   * @param options The codec, the sizes, the mode to create it with, how many can take part, and whether
+   * that of another user will do.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, of another codec
+   * or of another size, EACCES, ENOSPC, ENOMEM.
+   */
+  static openOrCreate<Item = unknown>(
+    key: Key,
+    options: WorkQueueOpenOrCreateOptions<Item> = {},
+  ): WorkQueue<Item> {
+    const shape = shapeOf(options);
+    return new WorkQueue(openOrCreatePair(rules, shape, key, options), codecOf(options));
+  }
+
+  /**
+   * Takes the identifier of a queue that another process made.
+   *
+   * @param id The identifier.
+   * @param options The codec.
+   * @returns A handle that does not own it.
+   * @throws {IpcError} EIDRM if there is none, EINVAL if it is something else or of another codec,
+   * EACCES if its mode does not permit it.
+   */
+  static fromId<Item = unknown>(
+    id: number,
+    options: WorkQueueOpenOptions<Item> = {},
+  ): WorkQueue<Item> {
+    checkOptions(options);
+    const codec = codecOf(options);
+    return new WorkQueue(pairFromId(rules, id, formatOf(codec)), codec);
+  }
+
+  /** How many jobs wait to be given out. */
+  get waiting(): number {
+    this.#members.check();
+    return this.#jobs.waiting;
+  }
+
+  /** How many jobs are in somebody's hands: those of the dead too, until somebody looks. */
+  get claimed(): number {
+    this.#members.check();
+    return this.#jobs.claimed;
+  }
+
+  // Sending.
+
+  /**
+   * Sends a job, waiting until there is room.
+   *
+   * @param item What is to be done.
+   * @param options The signal and the timeout.
+   * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError" if
+   * the time is up, with a ReferenceError if the handle is disposed, with a RangeError if the job is
+   * longer than `maxBytes`, with IpcError EIDRM if the queue is removed, ENOSPC if all places are taken.
+   */
+  async send(item: Item, options: WaitOptions = {}): Promise<void> {
+    checkTimeout(options.timeout);
+    const bytes = this.#encode(item).slice();
+    const room = (me: number) => this.#jobs.awaitRoom(me);
+    await this.#until(SEND, options, () => this.#jobs.add(bytes) || undefined, room);
+  }
+
+  /**
+   * Sends a job, blocking the thread until there is room.
+   *
+   * @param item What is to be done.
+   * @param options The timeout.
+   * @throws {RangeError} If it is longer than `maxBytes`.
+   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the queue is removed, ENOSPC if
+   * all places are taken.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   */
+  sendSync(item: Item, options: TimeoutOptions = {}): void {
+    checkTimeout(options.timeout);
+    const bytes = this.#encode(item);
+    const room = (me: number) => this.#jobs.awaitRoom(me);
+    this.#untilSync(SEND, options, () => this.#jobs.add(bytes) || undefined, room);
+  }
+
+  /**
+   * Sends a job if there is room.
+   *
+   * @param item What is to be done.
+   * @returns Whether it was sent.
+   * @throws {RangeError} If it is longer than `maxBytes`.
+   * @throws {IpcError} EIDRM if the queue is removed, ENOSPC if all places are taken.
+   */
+  trySend(item: Item): boolean {
+    const bytes = this.#encode(item);
+    return this.#withLock(this.#port.takeSync(SEND), () => this.#jobs.add(bytes));
+  }
+
+  #encode(item: Item): Uint8Array {
+    const bytes = this.#codec.encode(item);
+    if (bytes.length <= this.maxBytes) return bytes;
+    throw new RangeError(
+      `Cannot send ${bytes.length} bytes to ${this.#members.title}: the most are ${this.maxBytes}`,
+    );
+  }
+
+  // Receiving.
+
+  /**
+   * Receives a job, waiting until there is one: a new one, or one whose holder has died.
+   *
+   * @param options The signal and the timeout.
+   * @returns A promise of a job, to say `done()` of, or to release with `using`. It rejects with the reason
+   * of the signal, with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the
+   * handle is disposed, with IpcError EIDRM if the queue is removed, ENOSPC if all places are taken.
+   */
+  async receive(options: WaitOptions = {}): Promise<Job<Item>> {
+    checkTimeout(options.timeout);
+    const job = (me: number) => this.#jobs.awaitJob(me);
+    return await this.#until(RECEIVE, options, () => this.#claim(), job);
+  }
+
+  /**
+   * Receives a job, blocking the thread until there is one.
+   *
+   * @param options The timeout.
+   * @returns A job, to say `done()` of, or to release with `using`.
+   * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the queue is removed, ENOSPC if
+   * all places are taken.
+   * @throws {DOMException} "TimeoutError" if the time is up.
+   */
+  receiveSync(options: TimeoutOptions = {}): Job<Item> {
+    checkTimeout(options.timeout);
+    const job = (me: number) => this.#jobs.awaitJob(me);
+    return this.#untilSync(RECEIVE, options, () => this.#claim(), job);
+  }
+
+  /**
+   * Receives a job if there is one.
+   *
+   * @returns A job, to say `done()` of, or to release with `using`; or undefined.
+   * @throws {IpcError} EIDRM if the queue is removed, ENOSPC if all places are taken.
+   */
+  tryReceive(): Job<Item> | undefined {
+    return this.#withLock(this.#port.takeSync(RECEIVE), () => this.#claim());
+  }
+
+  /** Receives job after job, until the queue is removed. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Job<Item>, void, void> {
+    for (;;) {
+      let job: Job<Item>;
+      try {
+        job = await this.receive();
+      } catch (error) {
+        if (isRemoval(error)) return;
+        throw error;
+      }
+      yield job;
+    }
+  }
+
+  /** Takes a job with the lock: where there is none, one of the dead. */
+  #claim(): Job<Item> | undefined {
+    const { place } = this.#members.seat;
+    this.#lookForTheDead();
+    const claim = this.#jobs.claim(place);
+    if (claim === undefined) return undefined;
+    this.#held.add(claim);
+    return new Job(internal, claim, this.#codec, (claim, isDone) => this.#end(claim, isDone));
+  }
+
+  #lookForTheDead(): void {
+    if (this.#jobs.claimed === 0) return;
+    const now = performance.now();
+    // Jobs come back first, so even who is never out of work has to look.
+    if (this.#jobs.waiting > 0 && now - this.#checkedAt < CHECK_INTERVAL) return;
+    this.#checkedAt = now;
+    const { protocol, semaphores } = this.#members;
+    const values = semaphores.values;
+    this.#jobs.reclaim((place) => !(values[protocol.alive(place)]! > 0), false);
+  }
+
+  #end(claim: Claim, isDone: boolean): void {
+    this.#held.delete(claim);
+    try {
+      this.#withLock(this.#port.takeSync("end a job of"), () => {
+        const { place } = this.#members.seat;
+        if (isDone) this.#jobs.finish(claim.slot, place);
+        else this.#jobs.giveBack(claim.slot, place);
+      });
+    } catch (error) {
+      // With the queue, all its jobs are gone.
+      if (!isRemoval(error)) throw error;
+    }
+  }
+
+  /** Works on the table with its lock, after making right what the dead have left, and gives it back. */
+  #withLock<Result>(deaths: number, work: () => Result): Result {
+    try {
+      if (deaths > 0 || this.#inherited.length > 0) {
+        const places = this.#inherited.splice(0);
+        this.#jobs.reclaim((place) => places.includes(place), deaths > 0);
+      }
+      return work();
+    } finally {
+      this.#port.release();
+    }
+  }
+
+  async #until<Result>(
+    action: string,
+    options: WaitOptions,
+    attempt: () => Result | undefined,
+    wait: (place: number) => Flow<void>,
+  ): Promise<Result> {
+    const members = this.#members;
+    const rest = remaining(options);
+    for (;;) {
+      const deaths = await this.#port.take(action, rest());
+      const result = this.#withLock(deaths, attempt);
+      const due = turn();
+      if (due !== undefined) await due;
+      if (result !== undefined) return result;
+      await members.enter(rest());
+      await members.drive(() => wait(members.promises.place), action, rest());
+    }
+  }
+
+  #untilSync<Result>(
+    action: string,
+    options: TimeoutOptions,
+    attempt: () => Result | undefined,
+    wait: (place: number) => Flow<void>,
+  ): Result {
+    const members = this.#members;
+    const rest = remaining(options);
+    for (;;) {
+      const deaths = this.#port.takeSync(action, rest());
+      const result = this.#withLock(deaths, attempt);
+      if (result !== undefined) return result;
+      members.driveSync(wait(members.seat.place), action, rest());
+    }
+  }
+
+  /**
+   * Gives the jobs back that this handle holds, ends the handle, and removes the queue if the handle owns
+   * it. Does nothing the second time.
+   */
+  override [Symbol.dispose](): void {
+    for (const claim of [...this.#held]) this.#end(claim, false);
+    super[Symbol.dispose]();
+  }
+}
