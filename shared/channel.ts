@@ -593,7 +593,7 @@ export class Channel<Item = unknown> extends SharedStructure {
   #over(action: string): Error {
     const state = Atomics.load(this.#members.words, header.state);
     return (state & REMOVED) !== 0
-      ? this.#members.error("EIDRM", action, "it was removed")
+      ? this.#members.error("EIDRM", action)
       : this.#members.error("EPIPE", action, "it is closed");
   }
 }

@@ -4,12 +4,11 @@
  * @module
  */
 
-import { IpcError } from "../ffi/error.ts";
-import { errorOf } from "../ipc/error_of.ts";
+import { type ErrorCode, IpcError, ipcError, isRemoved } from "../ffi/error.ts";
 import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { type Asked, type Flow, remaining, run, runSync } from "./flow.ts";
 import { CLOSED, ENDED, type Gate, header, type Lock, REMOVED } from "./layout.ts";
-import { isRemoval, type Pair, type Shape, titleOf } from "./pair.ts";
+import { type Pair, type Shape, titleOf } from "./pair.ts";
 import { Protocol } from "./protocol.ts";
 import { type Floor, Seat } from "./seat.ts";
 
@@ -72,7 +71,7 @@ export class Members implements Floor {
   /** Throws EIDRM if it was removed, as who does not sleep learns it. */
   refuseRemoved(action: string): void {
     if ((Atomics.load(this.words, header.state) & REMOVED) === 0) return;
-    throw this.error("EIDRM", action, "it was removed");
+    throw this.error("EIDRM", action);
   }
 
   /** Takes a place, if there is none yet. */
@@ -136,21 +135,15 @@ export class Members implements Floor {
     if (timeout !== undefined && error instanceof DOMException && error.name === "TimeoutError") {
       return timeoutError(`${action} ${this.title}`, timeout);
     }
-    if (isRemoval(error)) return this.error("EIDRM", action, "it was removed");
-    if (!(error instanceof IpcError) || error.code !== "EINTR") return error;
-    return this.error("EINTR", action, "a signal was handled meanwhile");
+    if (!(error instanceof IpcError)) return error;
+    return error.code === "EIDRM" || error.code === "EINTR" ? this.error(error.code, action) : error;
   }
 
   /** Makes an error of this structure. */
-  error(
-    code: "EIDRM" | "EINTR" | "EDEADLK" | "ENOSPC" | "EINVAL" | "E2BIG" | "EPIPE" | "EIO",
-    action: string,
-    reason: string,
-  ): IpcError {
-    const { key } = this.pair.memory;
+  error(code: ErrorCode, action: string, reason?: string): IpcError {
+    const { id, key } = this.pair.memory;
     const syscall = code === "EIDRM" || code === "EINTR" ? "semop" : "shmat";
-    const subject = { syscall, id: this.id, ...(key === undefined ? {} : { key }) };
-    return errorOf(code, `Cannot ${action} ${this.title}: ${reason}`, subject);
+    return ipcError(code, `${action} ${this.title}`, { syscall, id, key, reason });
   }
 
   full(): Error {
@@ -207,7 +200,7 @@ export class Members implements Floor {
     try {
       this.remove();
     } catch (error) {
-      if (!isRemoval(error)) throw error;
+      if (!isRemoved(error)) throw error;
     }
   }
 
@@ -216,7 +209,7 @@ export class Members implements Floor {
       this.promises.leave();
       this.seat.leave();
     } catch (error) {
-      if (!isRemoval(error)) throw error;
+      if (!isRemoved(error)) throw error;
     }
   }
 }

@@ -331,7 +331,7 @@ export class SharedMutex extends SharedStructure {
   }
 
   #removed(): Error {
-    return this.#members.error("EIDRM", "lock", "it was removed");
+    return this.#members.error("EIDRM", "lock");
   }
 
   #unlock(): void {

@@ -10,8 +10,7 @@
  */
 
 import { checkInteger } from "../ffi/check.ts";
-import { IpcError } from "../ffi/error.ts";
-import { errorOf } from "../ipc/error_of.ts";
+import { IpcError, ipcError, isRemoved } from "../ffi/error.ts";
 import { type Key, keyText } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
@@ -106,7 +105,7 @@ function undo(semaphores: SemaphoreSet, memory: SharedMemory | undefined): void 
       memory?.remove();
     } else settleHeir(semaphores, protocol);
   } catch (error) {
-    if (!isRemoval(error)) throw error;
+    if (!isRemoved(error)) throw error;
   }
 }
 
@@ -119,11 +118,6 @@ function become(step: Step, semaphores: SemaphoreSet): void {
       if (!(error instanceof IpcError && error.code === "EINTR")) throw error;
     }
   }
-}
-
-/** Whether an error says that an object is gone. */
-export function isRemoval(error: unknown): boolean {
-  return error instanceof IpcError && error.code === "EIDRM";
 }
 
 /** Opens a structure that exists. */
@@ -153,7 +147,7 @@ export function openOrCreatePair(
       const pair = bind(rules, shape, semaphores, memory, nameOf(key), false);
       if (pair !== undefined) return pair;
     } catch (error) {
-      if (!isRemoval(error)) {
+      if (!isRemoved(error)) {
         close(semaphores, memory);
         throw error;
       }
@@ -213,7 +207,7 @@ function settleHeir(semaphores: SemaphoreSet, protocol: Protocol): void {
   try {
     semaphores.tryOperate(protocol.endHeir);
   } catch (error) {
-    if (!isRemoval(error)) throw error;
+    if (!isRemoved(error)) throw error;
   }
 }
 
@@ -340,11 +334,8 @@ function refusal(
   code: "EINVAL" | "EAGAIN" | "EIDRM" = "EINVAL",
 ): IpcError {
   const { id, key } = memory;
-  return errorOf(code, `Cannot open ${titleOf(rules.kind, id, key, name)}: ${reason}`, {
-    syscall: "shmget",
-    id,
-    ...(key === undefined ? {} : { key }),
-  });
+  const action = `open ${titleOf(rules.kind, id, key, name)}`;
+  return ipcError(code, action, { syscall: "shmget", id, key, reason });
 }
 
 /** Names a structure in messages, by what the user knows it by. */

@@ -71,7 +71,7 @@ export class Port {
 
   #accept(deaths: number, action: string): number {
     if (deaths !== REFUSED) return deaths;
-    throw this.#members.error("EIDRM", action, "it was removed");
+    throw this.#members.error("EIDRM", action);
   }
 
   /** Gives the lock back. */

@@ -6,7 +6,7 @@
 
 import type { PermissionOptions } from "../ipc/object.ts";
 import { checkInternal } from "../ipc/internal.ts";
-import type { SharedMemoryInfo } from "../ipc/shared_memory.ts";
+import type { SharedMemoryInfo } from "../ipc/memory_handle.ts";
 import type { Members } from "./members.ts";
 
 /** What every structure of this room is: memory and semaphores under one key, found as one. */

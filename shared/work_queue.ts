@@ -5,6 +5,7 @@
  */
 
 import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { isRemoved } from "../ffi/error.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
@@ -18,7 +19,6 @@ import { Members } from "./members.ts";
 import {
   checkPlaces,
   createPair,
-  isRemoval,
   type MembersOptions,
   openOrCreatePair,
   openPair,
@@ -405,7 +405,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
       try {
         job = await this.receive();
       } catch (error) {
-        if (isRemoval(error)) return;
+        if (isRemoved(error)) return;
         throw error;
       }
       yield job;
@@ -443,7 +443,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
       });
     } catch (error) {
       // With the queue, all its jobs are gone.
-      if (!isRemoval(error)) throw error;
+      if (!isRemoved(error)) throw error;
     }
   }
 

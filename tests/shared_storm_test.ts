@@ -1,0 +1,244 @@
+import { assert, assertEquals } from "@std/assert";
+import { test } from "node:test";
+import { bytes, Channel, SharedMutex, SharedVariable, text, WorkQueue } from "@sysv/ipc/shared";
+import { killsOf, Ledger, storm } from "./support/storm.ts";
+import { until } from "./support/time.ts";
+
+// Real processes of both runtimes, killed at random moments. Each test is short here, and long with
+// IPC_TEST_SOAK=1.
+
+/** Takes the lock in every way, and adds to a counter in two steps that nobody must come between. */
+const locking = `
+  const mutex = SharedMutex.fromId(structure);
+  const OWNER = 1, SUM = 2, ABANDONED = 3;
+  const section = (guard) => {
+    if (guard.abandoned > 0) Atomics.add(ledger, ABANDONED, guard.abandoned);
+    // A holder that died leaves its mark here.
+    else if (Atomics.load(ledger, OWNER) !== 0) wrong("two hold the lock");
+    Atomics.store(ledger, OWNER, process.pid);
+    ledger[SUM]++;
+    if (Atomics.load(ledger, OWNER) !== process.pid) wrong("another came in between");
+    Atomics.store(ledger, OWNER, 0);
+    guard.release();
+    count();
+  };
+  for (let i = 0;; i++) {
+    const how = Math.random();
+    try {
+      if (how < 0.5) section(mutex.lockSync());
+      else if (how < 0.6) section(mutex.lockSync({ timeout: 1000 * Math.random() }));
+      else if (how < 0.7) { const guard = mutex.tryLock(); if (guard) section(guard); }
+      else if (how < 0.9) section(await mutex.lock());
+      else section(await mutex.lock({ signal: AbortSignal.timeout(Math.random() * 3) }));
+    } catch (error) { expected(error, "TimeoutError"); }
+  }
+`;
+
+test("SharedMutex has one holder at a time and is never stuck, whoever is killed", async () => {
+  using mutex = SharedMutex.create();
+  using ledger = new Ledger(1024);
+  const kills = killsOf(12, 700);
+  const outcome = await storm({
+    structure: mutex.id,
+    ledger,
+    programs: [locking, locking, locking],
+    kills,
+  });
+  await outcome.end();
+  assertEquals(ledger.at(0), 0, "Something was wrong");
+  assert(ledger.at(3) <= kills + 3, "More deaths were told than there were");
+  // Whoever died last as its holder is told of, too.
+  mutex.lockSync().release();
+  assertEquals(mutex.locked, false);
+});
+
+// Each message holds its producer's incarnation, its number, and a pattern of its own length.
+const MOST = 20_000;
+const RECEIPTS = 4096;
+const PROGRESS = 1024;
+
+const sending = `
+  const channel = Channel.fromId(structure, { codec: bytes });
+  const buffer = new Uint8Array(1200);
+  const words = new Int32Array(buffer.buffer);
+  const mine = ${PROGRESS} + 2 * incarnation + 1000 * lane;
+  const id = incarnation + 500 * lane;
+  for (let n = 1; n <= ${MOST}; n++) {
+    Atomics.store(ledger, mine, n);
+    const size = 4 + (n * 7 + id) % 97;
+    words[0] = id; words[1] = n; words[2] = size;
+    for (let i = 3; i < size; i++) words[i] = n * 31 + i;
+    const data = buffer.subarray(0, 4 * size - n % 4);
+    const how = Math.random();
+    if (how < 0.7) channel.sendSync(data);
+    else if (how < 0.8) { while (!channel.trySend(data)); }
+    else for (;;) {
+      try {
+        await channel.send(data, how < 0.9 ? { signal: AbortSignal.timeout(Math.random() * 3) } : {});
+        break;
+      } catch (error) { expected(error, "TimeoutError"); }
+    }
+    Atomics.store(ledger, mine + 1, n);
+    count();
+  }
+  for (;;) { count(); await new Promise((resolve) => setTimeout(resolve, 1)); }
+`;
+
+const receiving = `
+  const channel = Channel.fromId(structure, { codec: bytes });
+  const target = new Uint8Array(1200);
+  const last = new Map();
+  for (;;) {
+    const how = Math.random();
+    let data;
+    try {
+      if (how < 0.4) data = channel.receiveSync({ timeout: 50 });
+      else if (how < 0.6) data = target.slice(0, channel.receiveIntoSync(target, { timeout: 50 }));
+      else if (how < 0.7) data = channel.tryReceive();
+      else data = await channel.receive({ signal: AbortSignal.timeout(Math.random() * 9) });
+    } catch (error) { expected(error, "TimeoutError"); }
+    // Who has nothing to do goes on, too.
+    if (data === undefined) { count(); continue; }
+    const words = new Int32Array(data.buffer, data.byteOffset, data.length >> 2);
+    const [id, n, size] = words;
+    let torn = 4 * size - n % 4 !== data.length;
+    for (let i = 3; i < size - 1 && !torn; i++) torn = words[i] !== n * 31 + i;
+    if (torn) { wrong("torn", id, n, size, data.length); continue; }
+    if (last.get(id) >= n) wrong("out of order", id, last.get(id), n);
+    last.set(id, n);
+    const before = Atomics.add(ledger, ${RECEIPTS} + id * ${MOST / 32} + (n >> 5), 1 << (n & 31));
+    if ((before >>> (n & 31) & 1) !== 0) wrong("twice", id, n);
+    count();
+  }
+`;
+
+for (const capacity of [4096, 65536]) {
+  test(`Channel of ${capacity} bytes loses and doubles nothing but what is in dying hands`, async () => {
+    using channel = Channel.create({ codec: bytes, capacity });
+    const incarnations = 500;
+    using ledger = new Ledger(RECEIPTS + 2 * incarnations * (MOST / 32) + 64);
+    const senders = [0, 1];
+    const outcome = await storm({
+      structure: channel.id,
+      ledger,
+      programs: [sending, sending, receiving, receiving],
+      kills: killsOf(12, 500),
+    });
+    await outcome.end(senders);
+    await until(() => channel.used === 0);
+    // What was taken last is still to be counted.
+    const counts = ledger.at(16 + 16 * 2) + ledger.at(16 + 16 * 3);
+    await until(() => ledger.at(16 + 16 * 2) + ledger.at(16 + 16 * 3) > counts + 4);
+    await outcome.end();
+    assertEquals(ledger.at(0), 0, "Something was wrong");
+    let missing = 0;
+    for (const lane of senders) {
+      for (let incarnation = 0; incarnation < outcome.starts[lane]!; incarnation++) {
+        const sent = ledger.at(PROGRESS + 1000 * lane + 2 * incarnation + 1);
+        const sending = ledger.at(PROGRESS + 1000 * lane + 2 * incarnation);
+        const id = incarnation + 500 * lane;
+        for (let n = 1; n <= MOST - 1; n++) {
+          const word = ledger.at(RECEIPTS + id * (MOST / 32) + (n >> 5));
+          const isReceived = (word >>> (n & 31) & 1) !== 0;
+          if (n <= sent && !isReceived) missing++;
+          if (isReceived) assert(n <= sending, "A message was received that nobody had sent");
+        }
+      }
+    }
+    const deaths = outcome.kills[2]! + outcome.kills[3]! + 2;
+    assert(missing <= deaths, `${missing} messages are missing, but ${deaths} consumers died`);
+  });
+}
+
+const working = `
+  const queue = WorkQueue.fromId(structure, { codec: text });
+  for (;;) {
+    const how = Math.random();
+    let job;
+    try {
+      if (how < 0.5) job = queue.receiveSync({ timeout: 50 });
+      else if (how < 0.6) job = queue.tryReceive();
+      else job = await queue.receive({ signal: AbortSignal.timeout(Math.random() * 9) });
+    } catch (error) { expected(error, "TimeoutError"); }
+    count();
+    if (job === undefined) continue;
+    if (Math.random() < 0.1) { job.release(); continue; }
+    Atomics.add(ledger, 4096 + Number(job.value), 1);
+    job.done();
+    Atomics.add(ledger, 2, 1);
+  }
+`;
+
+const ordering = `
+  const queue = WorkQueue.fromId(structure, { codec: text });
+  for (;;) {
+    const n = Atomics.load(ledger, 1);
+    if (n < ledger.length - 5000) {
+      if (n % 3 === 0) await queue.send(String(n)); else queue.sendSync(String(n));
+      Atomics.store(ledger, 1, n + 1);
+    } else await new Promise((resolve) => setTimeout(resolve, 5));
+    count();
+  }
+`;
+
+test("WorkQueue loses no job, whoever is killed", async () => {
+  using jobs = WorkQueue.create({ capacity: 64, maxBytes: 64, codec: text });
+  using ledger = new Ledger(200_000);
+  const outcome = await storm({
+    structure: jobs.id,
+    ledger,
+    programs: [ordering, working, working, working],
+    kills: killsOf(12, 700),
+  });
+  await outcome.end([0]);
+  // Those who are left do what the dead have left.
+  await until(() => jobs.waiting === 0 && jobs.claimed === 0);
+  await outcome.end();
+  assertEquals(ledger.at(0), 0, "Something was wrong");
+  const sent = ledger.at(1);
+  for (let n = 0; n < sent; n++) assert(ledger.at(4096 + n) >= 1, `Job ${n} of ${sent} is lost`);
+});
+
+const writing = `
+  const variable = SharedVariable.fromId(structure, { codec: bytes });
+  const buffer = new Uint8Array(1000);
+  const words = new Int32Array(buffer.buffer);
+  for (;;) {
+    // All words are the same, so that half of one value and half of another show.
+    const length = 8 + 4 * Math.floor(Math.random() * 240);
+    words.fill(Math.random() * 2 ** 31, 0, length / 4);
+    words[0] = length;
+    variable.setSync(buffer.subarray(0, length));
+    count();
+  }
+`;
+
+const reading = `
+  const variable = SharedVariable.fromId(structure, { codec: bytes });
+  let last = 0;
+  for (let i = 0;; i++) {
+    const read = i % 64 === 0 ? await variable.wait({ newerThan: last }) : variable.read();
+    if (read === undefined) continue;
+    if (read.version < last) wrong("an older version");
+    last = read.version;
+    const words = new Int32Array(read.value.buffer);
+    if (words[0] !== read.value.length) wrong("torn length");
+    for (let i = 2; i < words.length; i++) if (words[i] !== words[1]) { wrong("torn"); break; }
+    count();
+  }
+`;
+
+test("SharedVariable is never torn nor stuck, though its writer is killed", async () => {
+  using variable = SharedVariable.create({ codec: bytes, maxBytes: 1000 });
+  using ledger = new Ledger(1024);
+  const outcome = await storm({
+    structure: variable.id,
+    ledger,
+    programs: [writing, reading, reading],
+    spared: [1, 2],
+    kills: killsOf(10, 200),
+  });
+  await outcome.end();
+  assertEquals(ledger.at(0), 0, "Something was wrong");
+  assert(variable.version >= outcome.counts[0]!);
+});
