@@ -9,9 +9,14 @@ import { checkInternal, internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import {
+  checkTimeout,
+  readWaitOptions,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
-import { type Codec, type CodecOptions, codecOf, formatOf } from "./codec.ts";
+import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
 import { remaining } from "./flow.ts";
 import { Log, logSize, type Position, recordLimit, writers } from "./log.ts";
 import { Members } from "./members.ts";
@@ -53,6 +58,7 @@ export interface BroadcastOpenOrCreateOptions<Item>
 
 /** A message as a subscriber gets it. */
 export interface BroadcastMessage<Item> {
+  /** What was published. */
   readonly value: Item;
   /** How many messages before this one were overwritten before this subscriber could read them. */
   readonly missed: number;
@@ -208,11 +214,10 @@ export class Broadcast<Item = unknown> extends SharedStructure {
    * longer than `maxBytes`, with IpcError EIDRM if the broadcast is removed, ENOSPC if all places are
    * taken.
    */
-  async publish(item: Item, options?: WaitOptions): Promise<void> {
-    checkTimeout(options?.timeout);
+  async publish(item: Item, options: WaitOptions = {}): Promise<void> {
+    readWaitOptions(options);
     const bytes = this.#encode(item).slice();
-    await this.#port.take(PUBLISH, options);
-    this.#append(bytes);
+    await this.#port.perform(PUBLISH, options, () => this.#append(bytes));
     const due = turn();
     if (due !== undefined) await due;
   }
@@ -299,8 +304,7 @@ export class BroadcastSubscription<Item = unknown> {
    * of the broadcast is disposed, with IpcError EIDRM if it is removed, ENOSPC if all places are taken.
    */
   async receive(options: WaitOptions = {}): Promise<BroadcastMessage<Item>> {
-    checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
+    readWaitOptions(options).signal?.throwIfAborted();
     const members = this.#members;
     const rest = remaining(options);
     for (;;) {

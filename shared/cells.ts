@@ -108,7 +108,7 @@ export class Cells {
   *awaitNewer(version: number, me: number): Flow<void> {
     const low = version | 0;
     yield* this.#members.protocol.awaitGate(writers, changed, me, function* () {
-      return (yield* load(VERSION)) !== low || (yield* load(header.state)) !== 0;
+      return (((yield* load(VERSION)) - low) | 0) > 0 || (yield* load(header.state)) !== 0;
     });
   }
 }

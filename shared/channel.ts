@@ -10,11 +10,15 @@ import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import {
+  checkTimeout,
+  readWaitOptions,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
-import { type Codec, type CodecOptions, codecOf, formatOf } from "./codec.ts";
-import { remaining } from "./flow.ts";
-import { header, REMOVED } from "./layout.ts";
+import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
+import { Consumer, isEnd, Producer } from "./ends.ts";
 import { Members } from "./members.ts";
 import {
   checkPlaces,
@@ -27,9 +31,8 @@ import {
   type Rules,
   type Shape,
 } from "./pair.ts";
-import { BUSY, DONE, isFailure, OVER, Ring } from "./ring.ts";
-import { consumers, producers, RingFlows, ringSize } from "./ring_flows.ts";
-import { Line } from "./sleepers.ts";
+import { BUSY, DONE, Ring } from "./ring.ts";
+import { consumers, producers, ringSize } from "./ring_flows.ts";
 import { readableOf, writableOf } from "./streams.ts";
 import { SharedStructure } from "./structure.ts";
 
@@ -88,7 +91,13 @@ function shapeOf<Item>(
     throw new RangeError(`Cannot make a channel of ${capacity} bytes: expected a power of 2`);
   }
   const format = formatOf(codecOf(options));
-  return { kind: "channel", capacity, limit: limitOf(capacity), format, places: checkPlaces(members) };
+  return {
+    kind: "channel",
+    capacity,
+    limit: limitOf(capacity),
+    format,
+    places: checkPlaces(members),
+  };
 }
 
 /**
@@ -122,10 +131,9 @@ export class Channel<Item = unknown> extends SharedStructure {
   readonly maxBytes: number;
   readonly #members: Members;
   readonly #ring: Ring;
-  readonly #flows: RingFlows;
+  readonly #producer: Producer;
+  readonly #consumer: Consumer;
   readonly #codec: Codec<Item>;
-  readonly #senders = new Line();
-  readonly #receivers = new Line();
 
   static {
     showAs<Channel>("Channel", this.prototype, (channel) => ({
@@ -142,7 +150,8 @@ export class Channel<Item = unknown> extends SharedStructure {
     super(internal, members);
     this.#members = members;
     this.#ring = new Ring(members);
-    this.#flows = new RingFlows(members.protocol, members.shape.capacity);
+    this.#producer = new Producer(members, this.#ring);
+    this.#consumer = new Consumer(members, this.#ring);
     this.#codec = codec;
     this.capacity = members.shape.capacity;
     this.maxBytes = members.shape.limit;
@@ -243,37 +252,13 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   async send(item: Item, options?: WaitOptions): Promise<void> {
     const bytes = this.#encode(item);
-    checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
-    if (!this.#senders.taken && this.#ring.trySend(bytes) === DONE) {
+    readWaitOptions(options).signal?.throwIfAborted();
+    if (!this.#producer.line.taken && this.#ring.trySend(bytes) === DONE) {
       const due = turn();
       return due === undefined ? undefined : await due;
     }
     // What waits must not change with the buffer of who sends it.
-    await this.#send(bytes.slice(), options);
-  }
-
-  async #send(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
-    const members = this.#members;
-    const rest = remaining(options);
-    await this.#senders.enter(options);
-    try {
-      await members.enter(rest());
-      for (;;) {
-        let outcome = this.#ring.trySend(bytes);
-        if (outcome === BUSY) {
-          const lock = () => members.protocol.lock(producers, members.seat.place);
-          const deaths = await members.drive(lock, SEND, rest());
-          outcome = this.#ring.sendLocked(bytes, deaths);
-        }
-        if (outcome === DONE) return;
-        if (outcome === OVER || members.closed) throw this.#over(SEND);
-        const place = members.promises.place;
-        await members.drive(() => this.#flows.awaitRoom(place, bytes.length), SEND, rest());
-      }
-    } finally {
-      this.#senders.leave();
-    }
+    await this.#producer.send(bytes.slice(), options);
   }
 
   /**
@@ -288,23 +273,9 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   sendSync(item: Item, options?: TimeoutOptions): void {
     const bytes = this.#encode(item);
-    if (this.#ring.trySend(bytes) !== DONE) this.#sendSync(bytes, options);
-  }
-
-  #sendSync(bytes: Uint8Array, options: TimeoutOptions = {}): void {
-    const { driveSync, ring, members } = this.#parts(options);
-    const rest = remaining(options);
-    const { place } = members.seat;
-    for (;;) {
-      let outcome = ring.fits(bytes.length) ? ring.trySend(bytes) : undefined;
-      if (outcome === BUSY) {
-        const deaths = driveSync(members.protocol.lock(producers, place), SEND, rest());
-        outcome = ring.sendLocked(bytes, deaths);
-      }
-      if (outcome === DONE) return;
-      if (outcome === OVER || members.closed) throw this.#over(SEND);
-      if (!ring.sending.wait()) driveSync(this.#flows.awaitRoom(place, bytes.length), SEND, rest());
-    }
+    if (this.#ring.trySend(bytes) === DONE) return;
+    checkTimeout(options?.timeout);
+    this.#producer.sendSync(bytes, options);
   }
 
   /**
@@ -319,15 +290,7 @@ export class Channel<Item = unknown> extends SharedStructure {
   trySend(item: Item): boolean {
     const bytes = this.#encode(item);
     const outcome = this.#ring.trySend(bytes);
-    return outcome === DONE || (outcome === BUSY && this.#trySend(bytes));
-  }
-
-  #trySend(bytes: Uint8Array): boolean {
-    const { driveSync, ring, members } = this.#parts();
-    const lock = members.protocol.lock(producers, members.seat.place);
-    const outcome = ring.sendLocked(bytes, driveSync(lock, SEND));
-    if (outcome === OVER) throw this.#over(SEND);
-    return outcome === DONE;
+    return outcome === DONE || (outcome === BUSY && this.#producer.trySend(bytes));
   }
 
   #encode(item: Item): Uint8Array {
@@ -350,9 +313,8 @@ export class Channel<Item = unknown> extends SharedStructure {
    * ENOSPC if all places are taken.
    */
   async receive(options?: WaitOptions): Promise<Item> {
-    checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
-    if (!this.#receivers.taken) {
+    readWaitOptions(options).signal?.throwIfAborted();
+    if (!this.#consumer.line.taken) {
       const got = this.#ring.tryReceive();
       if (typeof got !== "number") {
         const due = turn();
@@ -360,13 +322,8 @@ export class Channel<Item = unknown> extends SharedStructure {
         return this.#codec.decode(got);
       }
     }
-    const ring = this.#ring;
-    const bytes = await this.#receive(
-      () => ring.tryReceive(),
-      (deaths) => ring.receiveLocked(deaths),
-      options,
-    );
-    return this.#codec.decode(bytes as Uint8Array<ArrayBuffer>);
+    const { fresh } = this.#consumer;
+    return this.#codec.decode(await this.#consumer.receive(fresh, options));
   }
 
   /**
@@ -382,9 +339,8 @@ export class Channel<Item = unknown> extends SharedStructure {
     options?: WaitOptions,
   ): Promise<number> {
     const bytes = this.#target(buffer);
-    checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
-    if (!this.#receivers.taken) {
+    readWaitOptions(options).signal?.throwIfAborted();
+    if (!this.#consumer.line.taken) {
       const length = this.#ring.tryReceiveInto(bytes);
       if (length >= 0) {
         const due = turn();
@@ -392,41 +348,7 @@ export class Channel<Item = unknown> extends SharedStructure {
         return length;
       }
     }
-    const ring = this.#ring;
-    return await this.#receive(
-      () => ring.tryReceiveInto(bytes),
-      (deaths) => ring.receiveLockedInto(bytes, deaths),
-      options,
-    );
-  }
-
-  async #receive<Got>(
-    attempt: () => Got | number,
-    withLock: (deaths: number) => Got | number,
-    options: WaitOptions = {},
-  ): Promise<Got> {
-    const members = this.#members;
-    const rest = remaining(options);
-    await this.#receivers.enter(options);
-    try {
-      await members.enter(rest());
-      for (;;) {
-        let got = attempt();
-        if (got === BUSY) {
-          const lock = () => members.protocol.lock(consumers, members.seat.place);
-          const deaths = await members.drive(lock, RECEIVE, rest());
-          this.#refuseRemoved(deaths);
-          got = withLock(deaths);
-        }
-        if (!isFailure(got)) return got as Got;
-        const isOver = () => this.#flows.isOver(members.seat.place);
-        if (members.closed && await members.drive(isOver, RECEIVE, rest())) throw this.#over(RECEIVE);
-        const place = members.promises.place;
-        await members.drive(() => this.#flows.awaitMessage(place), RECEIVE, rest());
-      }
-    } finally {
-      this.#receivers.leave();
-    }
+    return await this.#consumer.receive(this.#consumer.into(bytes), options);
   }
 
   /**
@@ -439,15 +361,10 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the time is up.
    */
   receiveSync(options?: TimeoutOptions): Item {
-    const ring = this.#ring;
-    const got = ring.tryReceive();
+    const got = this.#ring.tryReceive();
     if (typeof got !== "number") return this.#codec.decode(got);
-    const bytes = this.#receiveSync(
-      () => ring.tryReceive(),
-      (deaths) => ring.receiveLocked(deaths),
-      options,
-    );
-    return this.#codec.decode(bytes as Uint8Array<ArrayBuffer>);
+    checkTimeout(options?.timeout);
+    return this.#codec.decode(this.#consumer.receiveSync(this.#consumer.fresh, options));
   }
 
   /**
@@ -462,32 +379,10 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   receiveIntoSync(buffer: ArrayBuffer | ArrayBufferView, options?: TimeoutOptions): number {
     const bytes = this.#target(buffer);
-    const ring = this.#ring;
-    const length = ring.tryReceiveInto(bytes);
+    const length = this.#ring.tryReceiveInto(bytes);
     if (length >= 0) return length;
-    return this.#receiveSync(
-      () => ring.tryReceiveInto(bytes),
-      (deaths) => ring.receiveLockedInto(bytes, deaths),
-      options,
-    );
-  }
-
-  #receiveSync<Got>(
-    attempt: () => Got | number,
-    withLock: (deaths: number) => Got | number,
-    options: TimeoutOptions = {},
-  ): Got {
-    const { driveSync, ring, members } = this.#parts(options);
-    const rest = remaining(options);
-    const { place } = members.seat;
-    for (;;) {
-      let got = attempt();
-      if (got === BUSY) got = withLock(this.#lockSync(rest()));
-      if (!isFailure(got)) return got as Got;
-      if (ring.receiving.wait()) continue;
-      if (members.closed && driveSync(this.#flows.isOver(place), RECEIVE, rest())) throw this.#over(RECEIVE);
-      driveSync(this.#flows.awaitMessage(place), RECEIVE, rest());
-    }
+    checkTimeout(options?.timeout);
+    return this.#consumer.receiveSync(this.#consumer.into(bytes), options);
   }
 
   /**
@@ -500,9 +395,8 @@ export class Channel<Item = unknown> extends SharedStructure {
     const got = this.#ring.tryReceive();
     if (typeof got !== "number") return this.#codec.decode(got);
     if (got !== BUSY) return undefined;
-    this.#parts();
-    const bytes = this.#ring.receiveLocked(this.#lockSync());
-    return typeof bytes === "number" ? undefined : this.#codec.decode(bytes);
+    const bytes = this.#consumer.tryReceive(this.#consumer.fresh);
+    return bytes === undefined ? undefined : this.#codec.decode(bytes);
   }
 
   /**
@@ -515,11 +409,8 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   tryReceiveInto(buffer: ArrayBuffer | ArrayBufferView): number | undefined {
     const bytes = this.#target(buffer);
-    let length = this.#ring.tryReceiveInto(bytes);
-    if (length === BUSY) {
-      this.#parts();
-      length = this.#ring.receiveLockedInto(bytes, this.#lockSync());
-    }
+    const length = this.#ring.tryReceiveInto(bytes);
+    if (length === BUSY) return this.#consumer.tryReceive(this.#consumer.into(bytes));
     return length < 0 ? undefined : length;
   }
 
@@ -558,51 +449,11 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   close(): void {
     this.#members.check();
-    this.#members.driveSync(this.#flows.close(), "close");
-  }
-
-  /** What the slow ways of the thread need, with a place. */
-  #parts(options?: TimeoutOptions): Pick<Members, "driveSync"> & { ring: Ring; members: Members } {
-    checkTimeout(options?.timeout);
-    const members = this.#members;
-    members.enterSync(options);
-    return {
-      driveSync: (flow, action, options) => members.driveSync(flow, action, options),
-      ring: this.#ring,
-      members,
-    };
-  }
-
-  #lockSync(options?: TimeoutOptions): number {
-    const members = this.#members;
-    const lock = members.protocol.lock(consumers, members.seat.place);
-    const deaths = members.driveSync(lock, RECEIVE, options);
-    this.#refuseRemoved(deaths);
-    return deaths;
-  }
-
-  #refuseRemoved(deaths: number): void {
-    if (deaths < 0) throw this.#over(RECEIVE);
+    this.#producer.close();
   }
 
   #target(buffer: ArrayBuffer | ArrayBufferView): Uint8Array {
     if (buffer instanceof Uint8Array) return buffer;
     return bytesOf(buffer as ArrayBuffer, `receive from ${this.#members.title}`);
   }
-
-  #over(action: string): Error {
-    const state = Atomics.load(this.#members.words, header.state);
-    return (state & REMOVED) !== 0
-      ? this.#members.error("EIDRM", action)
-      : this.#members.error("EPIPE", action, "it is closed");
-  }
-}
-
-const SEND = "send to";
-const RECEIVE = "receive from";
-
-/** Whether an error says that nothing will come any more. */
-function isEnd(error: unknown): boolean {
-  return error instanceof Error && "code" in error &&
-    (error.code === "EPIPE" || error.code === "EIDRM");
 }

@@ -140,7 +140,8 @@ export class Jobs {
     const head = this.#load(HEAD);
     if (head === this.#load(TAIL)) return undefined;
     const slot = this.#load(this.#entry(head));
-    const at = this.#slot(slot >>> 0 < this.#capacity ? slot : 0);
+    if (slot >>> 0 >= this.#capacity) throw this.#spoilt("receive from");
+    const at = this.#slot(slot);
     const length = this.#load(at + 2);
     if (this.#load(at) !== READY || length >>> 0 > this.#limit) throw this.#spoilt("receive from");
     const from = this.#data + slot * strideOf(this.#limit);

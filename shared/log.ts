@@ -12,7 +12,7 @@
 
 import { inOrder } from "./cells.ts";
 import { type Flow, load } from "./flow.ts";
-import { gateAt, header, LINE, lockAt } from "./layout.ts";
+import { gateAt, header, LINE, lockAt, ownerOf } from "./layout.ts";
 import type { Members } from "./members.ts";
 
 /** Where those sleep who wait for a record: all of them are woken. */
@@ -27,6 +27,9 @@ const HEADER_BYTES = 16;
 /** So often a reader is overtaken as it reads before something must be wrong. */
 const MAX_TRIES = 10_000;
 
+/** So often a reader that begins looks for a moment in which nobody writes. */
+const MAX_LOOKS = 1000;
+
 /** A record that was read. */
 export interface Record {
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -34,7 +37,7 @@ export interface Record {
   readonly missed: number;
 }
 
-/** Where a reader is, and which number comes next; -1 before the first. */
+/** Where a reader is, and which number comes next; -1 if it does not know. */
 export interface Position {
   at: number;
   next: number;
@@ -52,6 +55,10 @@ export function recordLimit(capacity: number): number {
 
 function unitsOf(length: number): number {
   return (length + HEADER_BYTES + 7) >>> 3;
+}
+
+function numberOf(low: number, high: number): number {
+  return (high >>> 0) * 2 ** 32 + (low >>> 0);
 }
 
 /** The log, as one handle reads and writes it. */
@@ -76,7 +83,15 @@ export class Log {
 
   /** The position after the last record. */
   get end(): Position {
-    return { at: Atomics.load(this.#words, TAIL), next: -1 };
+    const words = this.#words;
+    for (let i = 0; i < MAX_LOOKS; i++) {
+      const at = Atomics.load(words, TAIL);
+      const isStill = ownerOf(Atomics.load(words, writers.word)) === 0;
+      const next = numberOf(Atomics.load(words, NEXT), Atomics.load(words, NEXT + 1));
+      if (isStill && Atomics.load(words, TAIL) === at) return { at, next };
+    }
+    // Somebody is always writing, or has died as it did.
+    return { at: Atomics.load(words, TAIL), next: -1 };
   }
 
   /** The word where the unit at a position begins. */
@@ -148,8 +163,7 @@ export class Log {
 
   #numberAt(position: number): number {
     const word = this.#word(position + 1);
-    const [low, high] = [Atomics.load(this.#words, word), Atomics.load(this.#words, word + 1)];
-    return (high >>> 0) * 2 ** 32 + (low >>> 0);
+    return numberOf(Atomics.load(this.#words, word), Atomics.load(this.#words, word + 1));
   }
 
   #copy(position: number, length: number): Uint8Array<ArrayBuffer> {

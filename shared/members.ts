@@ -136,7 +136,9 @@ export class Members implements Floor {
       return timeoutError(`${action} ${this.title}`, timeout);
     }
     if (!(error instanceof IpcError)) return error;
-    return error.code === "EIDRM" || error.code === "EINTR" ? this.error(error.code, action) : error;
+    return error.code === "EIDRM" || error.code === "EINTR"
+      ? this.error(error.code, action)
+      : error;
   }
 
   /** Makes an error of this structure. */
@@ -213,4 +215,3 @@ export class Members implements Floor {
     }
   }
 }
-

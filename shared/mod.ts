@@ -38,8 +38,9 @@ export {
   type BroadcastSizeOptions,
   type BroadcastSubscription,
 } from "./broadcast.ts";
+export type { Job } from "./job.ts";
+export type { SharedStructure } from "./structure.ts";
 export {
-  type Job,
   WorkQueue,
   type WorkQueueCreateOptions,
   type WorkQueueOpenOptions,

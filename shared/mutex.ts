@@ -9,7 +9,12 @@ import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import {
+  checkTimeout,
+  readWaitOptions,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
 import { deathsOf, ENDED, LINE, lockAt, ownerOf } from "./layout.ts";
 import { Members } from "./members.ts";
@@ -213,8 +218,7 @@ export class SharedMutex extends SharedStructure {
    * disposed, with IpcError EIDRM if the mutex is removed, ENOSPC if all places are taken.
    */
   async lock(options?: WaitOptions): Promise<SharedMutexGuard> {
-    checkTimeout(options?.timeout);
-    options?.signal?.throwIfAborted();
+    readWaitOptions(options).signal?.throwIfAborted();
     if (!this.#line.taken) {
       const me = this.#seat.place;
       if (me !== 0 && Atomics.compareExchange(this.#words, lock.word, 0, me) === 0) {

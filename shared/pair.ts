@@ -88,7 +88,13 @@ export function createPair(
     memory = SharedMemory.create({ ...options, size });
     const pair = bind(rules, shape, semaphores, memory, nameOf(options.key), true);
     if (pair !== undefined) return pair;
-    throw refusal(memory, rules, nameOf(options.key), "another process removed it meanwhile", "EIDRM");
+    throw refusal(
+      memory,
+      rules,
+      nameOf(options.key),
+      "another process removed it meanwhile",
+      "EIDRM",
+    );
   } catch (error) {
     undo(semaphores, memory);
     throw error;

@@ -5,7 +5,7 @@
  */
 
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
-import { remaining } from "./flow.ts";
+import { type Flow, remaining } from "./flow.ts";
 import { type Lock, ownerOf, WAKE } from "./layout.ts";
 import type { Members } from "./members.ts";
 import { REFUSED } from "./protocol.ts";
@@ -53,20 +53,31 @@ export class Port {
     return this.#accept(members.driveSync(flow, action, options), action);
   }
 
-  /** The same in a promise, in the order of the calls. */
-  async take(action: string, options: WaitOptions = {}): Promise<number> {
-    options.signal?.throwIfAborted();
-    if (!this.#line.taken && this.tryTake()) return 0;
+  /**
+   * Takes the lock in a promise, in the order of the calls, and works with it in the same turn: nothing
+   * else of this thread runs in between, which would find the lock taken. The work gives it back.
+   */
+  async perform<Result>(
+    action: string,
+    { timeout, signal }: WaitOptions,
+    work: (deaths: number) => Result,
+  ): Promise<Result> {
+    signal?.throwIfAborted();
+    if (!this.#line.taken && this.tryTake()) return work(0);
     const members = this.#members;
-    const rest = remaining(options);
-    await this.#line.enter(options);
+    const rest = remaining({ timeout, signal });
+    await this.#line.enter({ timeout, signal });
     try {
       await members.enter(rest());
-      const flow = () => members.protocol.lock(this.#lock, members.seat.place);
-      return this.#accept(await members.drive(flow, action, rest()), action);
+      return await members.drive(() => this.#lockAnd(action, work), action, rest());
     } finally {
       this.#line.leave();
     }
+  }
+
+  *#lockAnd<Result>(action: string, work: (deaths: number) => Result): Flow<Result> {
+    const { protocol, seat } = this.#members;
+    return work(this.#accept(yield* protocol.lock(this.#lock, seat.place), action));
   }
 
   #accept(deaths: number, action: string): number {

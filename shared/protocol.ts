@@ -147,7 +147,9 @@ export class Protocol {
   }
 
   *#takeFree(first: number): Flow<number | undefined> {
-    const found = yield* read((values) => -this.#loudBell(values) || this.#freePlace(values, first));
+    const found = yield* read((values) =>
+      -this.#loudBell(values) || this.#freePlace(values, first)
+    );
     if (found < 0) yield* tryStep(this.quieten(-found));
     if (found < 0) return undefined;
     if (found === 0 || (yield* tryStep(this.register(found)))) return found;

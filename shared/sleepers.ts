@@ -32,6 +32,7 @@ export class Sleepers {
 
   /** Waits to be woken. `cancelled` is called if it is not, as the time is up or the signal aborts. */
   add({ signal, timeout = Infinity }: WaitOptions, gate = 0, cancelled = noop): Promise<void> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const end = (error?: { reason: unknown }) => {
         sleeper.end = undefined;

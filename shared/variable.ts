@@ -9,10 +9,15 @@ import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import {
+  checkTimeout,
+  readWaitOptions,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
-import { Cells, cellsSize, changed, type Snapshot, writers } from "./cells.ts";
-import { type Codec, type CodecOptions, codecOf, formatOf } from "./codec.ts";
+import { Cells, cellsSize, type Snapshot, writers } from "./cells.ts";
+import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
 import { remaining } from "./flow.ts";
 import { Members } from "./members.ts";
 import {
@@ -63,7 +68,9 @@ export interface NewerOptions {
 
 /** A value, and the how-manieth it is. */
 export interface Versioned<Item> {
+  /** The value. */
   readonly value: Item;
+  /** Its version: 1 for the first that was set. */
   readonly version: number;
 }
 
@@ -246,11 +253,11 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * @param options The signal and the timeout.
    * @returns A promise of its version. It rejects as {@linkcode SharedVariable.update} does.
    */
-  async set(value: Item, options?: WaitOptions): Promise<number> {
-    checkTimeout(options?.timeout);
+  async set(value: Item, options: WaitOptions = {}): Promise<number> {
+    readWaitOptions(options);
     const bytes = this.#encode(value).slice();
-    await this.#port.take("set", options);
-    const version = this.#write(() => bytes);
+    const write = () => this.#write(() => bytes);
+    const version = await this.#port.perform("set", options, write);
     const due = turn();
     if (due !== undefined) await due;
     return version;
@@ -287,12 +294,11 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    */
   async update(
     change: (old: Item | undefined) => Item,
-    options?: WaitOptions,
+    options: WaitOptions = {},
   ): Promise<Versioned<Item>> {
     checkFunction(change, "change");
-    checkTimeout(options?.timeout);
-    await this.#port.take("update", options);
-    return this.#change(change);
+    readWaitOptions(options);
+    return await this.#port.perform("update", options, () => this.#change(change));
   }
 
   /**
@@ -341,9 +347,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * disposed, with IpcError EIDRM if the variable is removed, ENOSPC if all places are taken.
    */
   async wait(options: WaitOptions & NewerOptions = {}): Promise<Versioned<Item>> {
-    checkOptions(options);
-    checkTimeout(options.timeout);
-    options.signal?.throwIfAborted();
+    readWaitOptions(options).signal?.throwIfAborted();
     const members = this.#members;
     const { newerThan = this.version } = options;
     const rest = remaining(options);
@@ -382,9 +386,9 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
   }
 
   #newer(version: number): Versioned<Item> | undefined {
-    if (this.version === version) return undefined;
+    if (this.version > version) return this.read();
     this.#members.refuseRemoved(WAIT);
-    return this.read();
+    return undefined;
   }
 
   /**

@@ -6,14 +6,20 @@
 
 import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { isRemoved } from "../ffi/error.ts";
-import { checkInternal, internal } from "../ipc/internal.ts";
+import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
-import { checkTimeout, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
+import {
+  checkTimeout,
+  readWaitOptions,
+  type TimeoutOptions,
+  type WaitOptions,
+} from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
-import { type Codec, type CodecOptions, codecOf, formatOf } from "./codec.ts";
+import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
 import { type Flow, remaining } from "./flow.ts";
+import { Job } from "./job.ts";
 import { type Claim, Jobs, jobsSize, table } from "./jobs.ts";
 import { Members } from "./members.ts";
 import {
@@ -97,74 +103,6 @@ const SEND = "send to";
 const RECEIVE = "receive from";
 
 /**
- * A job that was given out. It is in the hands of this handle until it is done or released, and comes
- * back to the queue when the process dies or the handle is disposed.
- *
- * @example
- * ```ts
- * import { WorkQueue } from "@sysv/ipc/shared";
- * import { assertEquals } from "@std/assert";
- *
- * using queue = WorkQueue.create<string>();
- * queue.sendSync("cat.jpg");
- * {
- *   using job = queue.receiveSync(); // goes back, as it is not done
- *   assertEquals([job.value, job.attempts], ["cat.jpg", 1]);
- * }
- * const job = queue.receiveSync();
- * assertEquals(job.attempts, 2);
- * job.done();
- * ```
- */
-export class Job<Item = unknown> implements Disposable {
-  /** How often it has been given out, this time included: more than once if holders died or gave it back. */
-  readonly attempts: number;
-  readonly #codec: Codec<Item>;
-  readonly #claim: Claim;
-  /** Undefined once it is out of these hands. */
-  #end: ((claim: Claim, isDone: boolean) => void) | undefined;
-
-  /** @ignore */
-  constructor(
-    token: symbol,
-    claim: Claim,
-    codec: Codec<Item>,
-    end: (claim: Claim, isDone: boolean) => void,
-  ) {
-    checkInternal(token, "a receive of WorkQueue");
-    this.attempts = claim.attempts;
-    this.#claim = claim;
-    this.#codec = codec;
-    this.#end = end;
-  }
-
-  /** What is to be done, as it was sent; decoded each time. */
-  get value(): Item {
-    return this.#codec.decode(this.#claim.bytes.slice());
-  }
-
-  /** Says that it is done: it will never be given out again. Does nothing the second time. */
-  done(): void {
-    this.#leave(true);
-  }
-
-  /** Gives it back, to be the next that is given out. Does nothing the second time, nor once it is done. */
-  release(): void {
-    this.#leave(false);
-  }
-
-  #leave(isDone: boolean): void {
-    this.#end?.(this.#claim, isDone);
-    this.#end = undefined;
-  }
-
-  /** Releases, unless it is done, so that `using` does. */
-  [Symbol.dispose](): void {
-    this.release();
-  }
-}
-
-/**
  * Jobs in shared memory, each of which is done at least once, whoever dies.
  *
  * - **Death:** a job whose holder is killed before it was done goes back to the front of the queue, and
@@ -202,7 +140,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   readonly #held = new Set<Claim>();
   /** Places that were just taken, whose last owners may have left jobs. */
   readonly #inherited: number[] = [];
-  #checkedAt = 0;
+  #checkedAt = -Infinity;
 
   static {
     showAs<WorkQueue>("WorkQueue", this.prototype, (queue) => ({
@@ -313,7 +251,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * longer than `maxBytes`, with IpcError EIDRM if the queue is removed, ENOSPC if all places are taken.
    */
   async send(item: Item, options: WaitOptions = {}): Promise<void> {
-    checkTimeout(options.timeout);
+    readWaitOptions(options);
     const bytes = this.#encode(item).slice();
     const room = (me: number) => this.#jobs.awaitRoom(me);
     await this.#until(SEND, options, () => this.#jobs.add(bytes) || undefined, room);
@@ -368,7 +306,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * handle is disposed, with IpcError EIDRM if the queue is removed, ENOSPC if all places are taken.
    */
   async receive(options: WaitOptions = {}): Promise<Job<Item>> {
-    checkTimeout(options.timeout);
+    readWaitOptions(options);
     const job = (me: number) => this.#jobs.awaitJob(me);
     return await this.#until(RECEIVE, options, () => this.#claim(), job);
   }
@@ -469,8 +407,8 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     const members = this.#members;
     const rest = remaining(options);
     for (;;) {
-      const deaths = await this.#port.take(action, rest());
-      const result = this.#withLock(deaths, attempt);
+      const work = (deaths: number) => this.#withLock(deaths, attempt);
+      const result = await this.#port.perform(action, rest(), work);
       const due = turn();
       if (due !== undefined) await due;
       if (result !== undefined) return result;

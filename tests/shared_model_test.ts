@@ -57,11 +57,7 @@ function seated(protocol: Protocol, count: number, facts: (index: number) => Fac
   const processes = Array.from({ length: count }, (_, index) => ({
     facts: facts(index),
     undo: values.map((_, semaphore) =>
-      semaphore === protocol.alive(index + 1)
-        ? -1
-        : semaphore > protocol.bell(0) && arming
-        ? 1
-        : 0
+      semaphore === protocol.alive(index + 1) ? -1 : semaphore > protocol.bell(0) && arming ? 1 : 0
     ),
   }));
   return { semaphores: values, processes };
@@ -91,10 +87,18 @@ function mutex(
   make: (places: number) => Protocol = (places) => new Protocol(places, [lock], lock.opens),
 ): MemoryModel {
   const protocol = make(processes);
-  const told = (facts: Facts, dead: number): Facts => ({ ...facts, phase: HELD, told: Math.min(dead, MOST) });
+  const told = (facts: Facts, dead: number): Facts => ({
+    ...facts,
+    phase: HELD,
+    told: Math.min(dead, MOST),
+  });
   return {
     words: wordsOf([lock]),
-    ...seated(protocol, processes, (index) => ({ place: index + 1, phase: IDLE, first: 0, told: 0, rounds })),
+    ...seated(
+      protocol,
+      processes,
+      (index) => ({ place: index + 1, phase: IDLE, first: 0, told: 0, rounds }),
+    ),
     again: new Array(processes).fill({
       place: 0,
       phase: OUT,
@@ -113,9 +117,16 @@ function mutex(
         yield* choose({ will: [RELEASE] });
         yield* note({ ...facts, phase: LEAVING, told: 0 });
         yield* protocol.unlock(lock, place!);
-        return { ...facts, phase: IDLE, told: 0, rounds: Math.max(facts.rounds! - 1, rounds < 0 ? -1 : 0) };
+        return {
+          ...facts,
+          phase: IDLE,
+          told: 0,
+          rounds: Math.max(facts.rounds! - 1, rounds < 0 ? -1 : 0),
+        };
       }
-      const choice = yield* choose({ may: facts.rounds === 0 ? [] : leaves ? [LOCK, TRY, LEAVE] : [LOCK] });
+      const choice = yield* choose({
+        may: facts.rounds === 0 ? [] : leaves ? [LOCK, TRY, LEAVE] : [LOCK],
+      });
       if (choice === LEAVE) {
         yield* protocol.settle(place!);
         yield* giveBack(protocol.leave(place!));
@@ -136,7 +147,9 @@ function mutex(
       const asleep = processes.findIndex(({ alive, asleep }) => alive && asleep);
       if (asleep >= 0) return `${asleep} sleeps for ever`;
       const owner = ownerOf(word(lock.word));
-      const holds = processes.some(({ alive, facts }) => alive && facts.place === owner && owner > 0);
+      const holds = processes.some(({ alive, facts }) =>
+        alive && facts.place === owner && owner > 0
+      );
       return holds ? "An idle one holds the lock" : undefined;
     },
     // How many holders have died since the lock was released.
@@ -354,7 +367,10 @@ function ring(
   }
 
   return {
-    words: new Map([...wordsOf(locks, [filled, drained]), [TAIL, 0], [HEAD, 0], [CELL, 0], [header.state, 0]]),
+    words: new Map([...wordsOf(locks, [filled, drained]), [TAIL, 0], [HEAD, 0], [CELL, 0], [
+      header.state,
+      0,
+    ]]),
     ...seated(protocol, senders + receivers, (index) => ({
       place: index + 1,
       phase: IDLE,

@@ -115,14 +115,18 @@ class Search {
 
   run(): Found {
     const { words, semaphores, processes, deaths, maxStates } = this.#model;
-    this.#add({
-      words: [...words.values()],
-      semaphores,
-      nodes: processes.map(({ facts }) => this.#find(facts, [])),
-      undo: processes.map(({ undo }) => undo),
-      deaths: Math.min(deaths, 99),
-      ghost: 0,
-    }, 0, "start");
+    this.#add(
+      {
+        words: [...words.values()],
+        semaphores,
+        nodes: processes.map(({ facts }) => this.#find(facts, [])),
+        undo: processes.map(({ undo }) => undo),
+        deaths: Math.min(deaths, 99),
+        ghost: 0,
+      },
+      0,
+      "start",
+    );
     for (let number = 0; number < this.#states.length; number++) {
       if (number > maxStates) return this.#fail(number, "There are too many states");
       const wrong = this.#visit(number);
@@ -140,7 +144,11 @@ class Search {
       for (const [after, event, isCertain] of this.#events(state, process)) {
         const ghost = this.#remember(state, after, process, event);
         if (ghost === -1) return this.#fail(number, `Wrong: ${process} ${event}`);
-        this.#add(ghost === state.ghost ? after : { ...after, ghost }, number, `${process} ${event}`);
+        this.#add(
+          ghost === state.ghost ? after : { ...after, ghost },
+          number,
+          `${process} ${event}`,
+        );
         if (isCertain) certain++;
       }
     }

@@ -1,0 +1,200 @@
+/**
+ * The two ends of a channel, as one handle uses them where a look at the ring is not enough: with the
+ * lock to wait for, a place to take, room or a message to come.
+ *
+ * @module
+ */
+
+import { isRemoved } from "../ffi/error.ts";
+import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
+import { type Flow, remaining } from "./flow.ts";
+import { header, REMOVED } from "./layout.ts";
+import type { Members } from "./members.ts";
+import { BUSY, DONE, isFailure, OVER, type Ring } from "./ring.ts";
+import { consumers, producers, RingFlows } from "./ring_flows.ts";
+import { Line } from "./sleepers.ts";
+
+const SEND = "send to";
+const RECEIVE = "receive from";
+
+/** What both ends have. */
+class End {
+  protected readonly members: Members;
+  protected readonly ring: Ring;
+  protected readonly flows: RingFlows;
+  /** The promises of this end, one of which works at a time. */
+  readonly line: Line = new Line();
+
+  constructor(members: Members, ring: Ring) {
+    this.members = members;
+    this.ring = ring;
+    this.flows = new RingFlows(members.protocol, members.shape.capacity);
+  }
+
+  protected over(action: string): Error {
+    const state = Atomics.load(this.members.words, header.state);
+    if ((state & REMOVED) !== 0) return this.members.error("EIDRM", action);
+    return this.members.error("EPIPE", action, "it is closed");
+  }
+}
+
+/** The end at which messages go in. */
+export class Producer extends End {
+  /** Sends with the lock as soon as it has it: nothing else of this thread runs in between. */
+  *#lockAndSend(bytes: Uint8Array): Flow<number> {
+    const { protocol, seat } = this.members;
+    return this.ring.sendLocked(bytes, yield* protocol.lock(producers, seat.place));
+  }
+
+  /** Sends bytes, waiting until there is room. */
+  async send(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
+    const { members, ring } = this;
+    const rest = remaining(options);
+    await this.line.enter(options);
+    try {
+      await members.enter(rest());
+      for (;;) {
+        let outcome = ring.trySend(bytes);
+        if (outcome === BUSY) {
+          outcome = await members.drive(() => this.#lockAndSend(bytes), SEND, rest());
+        }
+        if (outcome === DONE) return;
+        this.#refuseEnd(outcome);
+        const { place } = members.promises;
+        await members.drive(() => this.flows.awaitRoom(place, bytes.length), SEND, rest());
+      }
+    } finally {
+      this.line.leave();
+    }
+  }
+
+  /** The same, blocking the thread. */
+  sendSync(bytes: Uint8Array, options: TimeoutOptions = {}): void {
+    const { members, ring } = this;
+    const rest = remaining(options);
+    members.enterSync(options);
+    const { place } = members.seat;
+    for (;;) {
+      let outcome = ring.fits(bytes.length) ? ring.trySend(bytes) : undefined;
+      if (outcome === BUSY) {
+        outcome = members.driveSync(this.#lockAndSend(bytes), SEND, rest());
+      }
+      if (outcome === DONE) return;
+      this.#refuseEnd(outcome);
+      if (ring.sending.wait()) continue;
+      members.driveSync(this.flows.awaitRoom(place, bytes.length), SEND, rest());
+    }
+  }
+
+  /** The same if there is room. */
+  trySend(bytes: Uint8Array): boolean {
+    this.members.enterSync();
+    const outcome = this.members.driveSync(this.#lockAndSend(bytes), SEND);
+    if (outcome === OVER) throw this.over(SEND);
+    return outcome === DONE;
+  }
+
+  #refuseEnd(outcome: number | undefined): void {
+    if (outcome === OVER || this.members.closed) throw this.over(SEND);
+  }
+
+  /** Closes the channel. */
+  close(): void {
+    this.members.driveSync(this.flows.close(), "close");
+  }
+}
+
+/** How a message is taken: what is got, or what became of it. */
+export interface Taking<Got> {
+  /** If nobody keeps the lock. */
+  attempt(): Got | number;
+  /** With the lock, after so many deaths. */
+  withLock(deaths: number): Got | number;
+}
+
+/** The end at which messages come out. */
+export class Consumer extends End {
+  /** Takes messages as bytes of their own. */
+  readonly fresh: Taking<Uint8Array<ArrayBuffer>>;
+
+  constructor(members: Members, ring: Ring) {
+    super(members, ring);
+    this.fresh = {
+      attempt: () => ring.tryReceive(),
+      withLock: (deaths) => ring.receiveLocked(deaths),
+    };
+  }
+
+  /** Takes messages into a buffer. */
+  into(buffer: Uint8Array): Taking<number> {
+    return {
+      attempt: () => this.ring.tryReceiveInto(buffer),
+      withLock: (deaths) => this.ring.receiveLockedInto(buffer, deaths),
+    };
+  }
+
+  /** Takes a message with the lock as soon as it has it. */
+  *#lockAndTake<Got>(taking: Taking<Got>): Flow<Got | number> {
+    const { protocol, seat } = this.members;
+    const deaths = yield* protocol.lock(consumers, seat.place);
+    if (deaths < 0) throw this.over(RECEIVE);
+    return taking.withLock(deaths);
+  }
+
+  /** Takes a message, waiting until there is one. */
+  async receive<Got>(taking: Taking<Got>, options: WaitOptions = {}): Promise<Got> {
+    const { members } = this;
+    const rest = remaining(options);
+    await this.line.enter(options);
+    try {
+      await members.enter(rest());
+      for (;;) {
+        let got = taking.attempt();
+        if (got === BUSY) {
+          got = await members.drive(() => this.#lockAndTake(taking), RECEIVE, rest());
+        }
+        if (!isFailure(got)) return got as Got;
+        const isOver = () => this.flows.isOver(members.seat.place);
+        if (members.closed && await members.drive(isOver, RECEIVE, rest())) {
+          throw this.over(RECEIVE);
+        }
+        const { place } = members.promises;
+        await members.drive(() => this.flows.awaitMessage(place), RECEIVE, rest());
+      }
+    } finally {
+      this.line.leave();
+    }
+  }
+
+  /** The same, blocking the thread. */
+  receiveSync<Got>(taking: Taking<Got>, options: TimeoutOptions = {}): Got {
+    const { members, ring } = this;
+    const rest = remaining(options);
+    members.enterSync(options);
+    const { place } = members.seat;
+    for (;;) {
+      let got = taking.attempt();
+      if (got === BUSY) {
+        got = members.driveSync(this.#lockAndTake(taking), RECEIVE, rest());
+      }
+      if (!isFailure(got)) return got as Got;
+      if (ring.receiving.wait()) continue;
+      if (members.closed && members.driveSync(this.flows.isOver(place), RECEIVE, rest())) {
+        throw this.over(RECEIVE);
+      }
+      members.driveSync(this.flows.awaitMessage(place), RECEIVE, rest());
+    }
+  }
+
+  /** The same if there is one, where somebody keeps the lock or this handle has no place yet. */
+  tryReceive<Got>(taking: Taking<Got>): Got | undefined {
+    this.members.enterSync();
+    const got = this.members.driveSync(this.#lockAndTake(taking), RECEIVE);
+    return isFailure(got) ? undefined : got as Got;
+  }
+}
+
+/** Whether an error says that nothing will come any more. */
+export function isEnd(error: unknown): boolean {
+  return isRemoved(error) || (error instanceof Error && "code" in error && error.code === "EPIPE");
+}

@@ -1,0 +1,237 @@
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertThrows } from "@std/assert";
+import { test } from "node:test";
+import { IpcError, SharedMemory } from "@sysv/ipc";
+import { bytes, Channel, text } from "@sysv/ipc/shared";
+import { assertRejectsWith, assertTimeout, assertTimesOut } from "./support/assert.ts";
+import { run, runtimes } from "./support/child.ts";
+import { passed } from "./support/time.ts";
+
+const shared = JSON.stringify(new URL("../shared/mod.ts", import.meta.url).href);
+
+function start(program: string, ...args: (string | number)[]) {
+  const names = "import { bytes, Channel, text } from " + shared + "; void [bytes, text];";
+  return run(names + program, { args, runtime: runtimes[1] });
+}
+
+function assertCode(run: () => unknown, code: string): void {
+  assertEquals((assertThrows(run, IpcError) as IpcError).code, code);
+}
+
+test("Channel hands messages over in order, in every form, as its codec makes them", async () => {
+  using channel = Channel.create<{ n: number }>();
+  using same = Channel.fromId<{ n: number }>(channel.id);
+  await channel.send({ n: 1 });
+  channel.sendSync({ n: 2 });
+  assert(channel.trySend({ n: 3 }));
+  assertEquals(await same.receive(), { n: 1 });
+  assertEquals(same.receiveSync(), { n: 2 });
+  assertEquals(same.tryReceive(), { n: 3 });
+  assertEquals(same.tryReceive(), undefined);
+  using words = Channel.create({ codec: text });
+  words.sendSync("héllo");
+  assertEquals(words.receiveSync(), "héllo");
+  using raw = Channel.create({ codec: bytes });
+  const buffer = new Uint8Array(8);
+  raw.sendSync(new Uint8Array([1, 2, 3]));
+  raw.sendSync(new Uint8Array([4]));
+  raw.sendSync(new Uint8Array(0));
+  assertEquals(raw.receiveIntoSync(buffer), 3);
+  assertEquals([...buffer], [1, 2, 3, 0, 0, 0, 0, 0]);
+  assertEquals(await raw.receiveInto(buffer), 1);
+  assertEquals(raw.tryReceiveInto(buffer), 0);
+  assertEquals(raw.tryReceiveInto(buffer), undefined);
+});
+
+test("Channel takes messages of any length up to maxBytes, wherever in the ring they stand", () => {
+  using channel = Channel.create({ codec: bytes, capacity: 256 });
+  assertEquals(channel.maxBytes, 120);
+  for (let round = 0; round < 400; round++) {
+    const message = new Uint8Array(round % 121).map((_, i) => round + i);
+    channel.sendSync(message);
+    assertEquals(channel.receiveSync(), message);
+  }
+  assertThrows(() => channel.sendSync(new Uint8Array(121)), RangeError);
+  assertEquals(channel.used, 0);
+});
+
+test("Channel that is full makes producers wait, and tells those who only try", async () => {
+  using channel = Channel.create({ codec: bytes, capacity: 64 });
+  using same = Channel.fromId(channel.id, { codec: bytes });
+  const message = new Uint8Array(8).fill(7);
+  for (let i = 0; i < 4; i++) assert(channel.trySend(message));
+  assertEquals(channel.trySend(message), false);
+  assertTimeout(() => channel.sendSync(message, { timeout: 5 }));
+  await assertTimesOut(channel.send(message, { timeout: 5 }));
+  const sent = [channel.send(new Uint8Array([1])), channel.send(new Uint8Array([2]))];
+  for (let i = 0; i < 4; i++) assertEquals(same.receiveSync(), message);
+  await Promise.all(sent);
+  assertEquals([same.receiveSync(), same.receiveSync()].map((one) => one[0]), [1, 2]);
+});
+
+test("Channel wakes who sleeps in another process, however it sleeps", async () => {
+  using channel = Channel.create({ codec: text, capacity: 128 });
+  await using child = start(
+    `
+    const channel = Channel.fromId(Number(args[0]), { codec: text });
+    say(channel.receiveSync());
+    say(await channel.receive());
+    for (let i = 0; i < 20; i++) i % 2 ? channel.sendSync("back " + i) : await channel.send("back " + i);
+    await hear();
+  `,
+    channel.id,
+  );
+  await passed(100);
+  channel.sendSync("one");
+  assertEquals(await child.hear(), "one");
+  await passed(30);
+  channel.sendSync("two");
+  assertEquals(await child.hear(), "two");
+  await passed(30);
+  for (let i = 0; i < 20; i++) assertEquals(await channel.receive(), `back ${i}`);
+});
+
+test("Channel: promises of a handle get their messages in order, also when some are aborted", async () => {
+  using channel = Channel.create<number>();
+  const controller = new AbortController();
+  const waits = [1, 2, 3, 4].map((n) =>
+    channel.receive(n % 2 === 0 ? { signal: controller.signal } : undefined)
+  );
+  await passed(10);
+  controller.abort(new Error("enough"));
+  await assertRejects(() => waits[1]!, Error, "enough");
+  await assertRejects(() => waits[3]!, Error, "enough");
+  for (const n of [1, 2, 3]) channel.sendSync(n);
+  assertEquals([await waits[0], await waits[2], await channel.receive()], [1, 2, 3]);
+});
+
+test("Channel that is closed gives out what is left, and then says so", async () => {
+  using channel = Channel.create<number>();
+  using same = Channel.fromId<number>(channel.id);
+  const all: number[] = [];
+  const iteration = (async () => {
+    for await (const n of same) all.push(n);
+  })();
+  for (let n = 0; n < 5; n++) channel.sendSync(n);
+  channel.close();
+  channel.close();
+  await iteration;
+  assertEquals([all, channel.closed], [[0, 1, 2, 3, 4], true]);
+  assertCode(() => channel.sendSync(1), "EPIPE");
+  assertCode(() => channel.trySend(1), "EPIPE");
+  assertCode(() => channel.receiveSync(), "EPIPE");
+  await assertRejectsWith("EPIPE", channel.send(1));
+  await assertRejectsWith("EPIPE", channel.receive());
+  assertEquals(channel.tryReceive(), undefined);
+});
+
+test("Channel.close() and remove() wake producers and consumers who sleep", async () => {
+  for (const [end, code] of [["close", "EPIPE"], ["remove", "EIDRM"]] as const) {
+    const channel = Channel.create({ codec: bytes, capacity: 64 });
+    const same = Channel.fromId(channel.id, { codec: bytes });
+    const empty = Channel.create({ codec: bytes });
+    while (channel.trySend(new Uint8Array(8)));
+    const waits = [channel.send(new Uint8Array(8)), empty.receive()];
+    await passed(10);
+    same[end]();
+    empty[end]();
+    await Promise.all(waits.map((wait) => assertRejectsWith(code, wait)));
+    for (const handle of [channel, same, empty]) handle[Symbol.dispose]();
+  }
+});
+
+test("Channel as streams", async () => {
+  using channel = Channel.create<number>({ capacity: 64 });
+  const numbers = ReadableStream.from([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  const writing = numbers.pipeTo(channel.writable).then(() => channel.close());
+  const got: number[] = [];
+  for await (const n of channel.readable) got.push(n);
+  await writing;
+  assertEquals(got, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+});
+
+test("Channel tells of those who died as they sent or received, and goes on", async () => {
+  using channel = Channel.create({ codec: bytes });
+  const words = new Int32Array(SharedMemory.fromId(channel.id).buffer);
+  // As a process leaves it that dies with the lock: each place that nobody has is one.
+  for (const [lock, end] of [[32, "sending"], [64, "receiving"]] as const) {
+    channel.sendSync(new Uint8Array([1]));
+    words[lock] = 30;
+    if (end === "sending") channel.sendSync(new Uint8Array([2]));
+    else assertEquals(channel.receiveSync(), new Uint8Array([1]));
+    assertEquals(channel.abandoned[end], 1);
+  }
+  await channel.send(new Uint8Array([3]));
+});
+
+test("Channel: a promise form gives way to the event loop though there is always work", async () => {
+  using channel = Channel.create<number>();
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  const until = performance.now() + 20_000;
+  while (ticks < 3 && performance.now() < until) {
+    await channel.send(1);
+    await channel.receive();
+  }
+  clearInterval(timer);
+  assert(ticks >= 3, `${ticks} ticks`);
+});
+
+test("Channel of another codec, kind or capacity is refused in words", () => {
+  using channel = Channel.create({ codec: bytes });
+  assertCode(() => Channel.fromId(channel.id, { codec: text }), "EINVAL");
+  assertCode(() => Channel.fromId(channel.id), "EINVAL");
+});
+
+test("Channel survives hostile values in every word of its header and every index", () => {
+  const hostile = [
+    0,
+    1,
+    2,
+    3,
+    7,
+    8,
+    31,
+    255,
+    4095,
+    1 << 12,
+    1 << 29,
+    1 << 30,
+    0x7fffffff,
+    -1,
+    -8,
+    1 << 31,
+  ];
+  let seed = 1;
+  const random = (most: number) => (seed = (seed * 48271) % 0x7fffffff) % most;
+  for (let round = 0; round < 300; round++) {
+    using channel = Channel.create({ codec: bytes, capacity: 256, members: 8 });
+    using memory = SharedMemory.fromId(channel.id);
+    const words = new Int32Array(memory.buffer);
+    const guard = words.slice(0, 32);
+    channel.sendSync(new Uint8Array(20));
+    channel.sendSync(new Uint8Array(9));
+    for (let i = 0; i <= round % 3; i++) {
+      // Locks whose owner lives are waited for, and rightly: no place of this test is written there.
+      const word = 32 + random(words.length - 32);
+      words[word] = hostile[random(hostile.length)]!;
+      if (word === 32 || word === 64) words[word]! &= ~0xff9;
+    }
+    const uses = [
+      () => channel.trySend(new Uint8Array(random(100))),
+      () => channel.tryReceive(),
+      () => channel.tryReceiveInto(new Uint8Array(128)),
+      () => channel.sendSync(new Uint8Array(8), { timeout: 1 }),
+      () => channel.receiveSync({ timeout: 1 }),
+      () => [channel.used, channel.abandoned],
+    ];
+    for (let i = 0; i < 12; i++) {
+      try {
+        uses[random(uses.length)]!();
+      } catch (error) {
+        const isExpected = error instanceof IpcError || (error as Error).name === "TimeoutError";
+        if (!isExpected) assertInstanceOf(error, RangeError);
+      }
+    }
+    assertEquals(words.slice(0, 9), guard.slice(0, 9), "The header was overwritten");
+  }
+});
