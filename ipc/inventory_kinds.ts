@@ -71,6 +71,13 @@ const readers: Readonly<Record<SetKind, Read>> = {
     return { text: held ? `led by pid ${pidOf(0)}, ${term}` : `vacant, ${term}`, held };
   },
   guard: ([users = 0]) => ({ text: `${several(users, "user")} of an object`, held: users > 0 }),
+  members(values) {
+    // After two of their own come as many that are 1 while a place is taken as there are bells.
+    const places = (values.length - 2) / 2;
+    const taken = values.slice(2, 2 + places).filter((alive) => alive > 0).length;
+    const text = `${taken} of ${several(places, "place")} in shared memory taken`;
+    return { text, held: taken > 0 };
+  },
 };
 
 /** Reads the values of a set; `pidOf` gives the process that operated last on a semaphore. */
