@@ -48,13 +48,16 @@ const hold = (index: number, delta: number) => ({ index, delta, undo: true });
 
 /** The steps and flows of a structure with so many places, numbered from 1. */
 export class Protocol {
+  /** How many places there are. */
+  readonly places: number;
   /** The locks that a dead one may have left, and the gates at which it may be marked. */
   readonly locks: readonly Lock[];
   readonly gates: readonly Gate[];
   readonly #words: number;
 
   /** Makes the protocol of a structure. */
-  constructor(readonly places: number, locks: readonly Lock[], gates: readonly Gate[]) {
+  constructor(places: number, locks: readonly Lock[], gates: readonly Gate[]) {
+    this.places = places;
     this.locks = locks;
     this.gates = gates;
     this.#words = Math.ceil(places / 32);
