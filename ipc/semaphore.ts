@@ -410,6 +410,9 @@ export class Semaphore implements Disposable {
   /**
    * Waits until the value is 0.
    *
+   * It resolves only if the value was 0 at some moment after it began. A moment shorter than entering the kernel takes can be
+   * missed, and a longer one while threads start or are lacking.
+   *
    * @param options The signal and the timeout.
    * @returns A promise that rejects as `decrement` does.
    */
@@ -440,6 +443,9 @@ export class Semaphore implements Disposable {
 
   /**
    * Waits until the value is at least `min`; changes nothing.
+   *
+   * It resolves only if the value was large enough at some moment after it began. A moment shorter than entering the kernel takes can be
+   * missed, and a longer one while threads start or are lacking.
    *
    * @param min The value to wait for, from 1 to 32767.
    * @param options The signal and the timeout.

@@ -157,6 +157,9 @@ export class Event extends Primitive {
   /**
    * Waits until the event is set.
    *
+   * It resolves only if the event was set at some moment after it began. A moment shorter than entering the kernel takes can be
+   * missed, and a longer one while threads start or are lacking.
+   *
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
    * if the timeout expires, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the

@@ -147,6 +147,9 @@ export class Gauge extends Primitive {
   /**
    * Waits until the count is 0.
    *
+   * It resolves only if the count was 0 at some moment after it began. A moment shorter than entering the kernel takes can be
+   * missed, and a longer one while threads start or are lacking.
+   *
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
    * if the timeout expires, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
@@ -170,6 +173,9 @@ export class Gauge extends Primitive {
 
   /**
    * Waits until the count is at least `least`.
+   *
+   * It resolves only if the count was large enough at some moment after it began. A moment shorter than entering the kernel takes can be
+   * missed, and a longer one while threads start or are lacking.
    *
    * @param least The count to wait for, from 1 to 32767.
    * @param options The signal and the timeout.
@@ -199,6 +205,9 @@ export class Gauge extends Primitive {
 
   /**
    * Waits until the count is at most `limit`.
+   *
+   * It resolves only if the count was small enough at some moment after it began. A moment shorter than entering the kernel takes can be
+   * missed, and a longer one while threads start or are lacking.
    *
    * @param limit The count to wait for, from 0 to 32766.
    * @param options The signal and the timeout.

@@ -177,6 +177,9 @@ export class Latch extends Primitive {
   /**
    * Waits until the count is 0.
    *
+   * It resolves only if the count was 0 at some moment after it began. A moment shorter than entering the kernel takes can be
+   * missed, and a longer one while threads start or are lacking.
+   *
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError"
    * if the timeout expires, with a ReferenceError if the handle is disposed, with IpcError EIDRM if the
