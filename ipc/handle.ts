@@ -109,9 +109,14 @@ export class Handle implements Watched {
     return result >= 0 || result === -errors.EACCES;
   }
 
-  /** Watches whether the object is removed, for what is held of it. */
-  get removal(): RemovalWatch {
-    return this.#removal ??= new RemovalWatch(this);
+  /** Aborts a controller when the object is removed, until that is called off. */
+  watch(controller: AbortController): void {
+    this.#removal ??= new RemovalWatch();
+    this.#removal.add(this, controller);
+  }
+
+  unwatch(controller: AbortController): void {
+    this.#removal?.delete(controller);
   }
 
   lostError(): IpcError {

@@ -73,7 +73,7 @@ export class Permit implements Disposable {
     if (result < 0) this.#fail(handle, result);
     this.#handle = undefined;
     if (this.#flags !== 0) this.#unlink();
-    if (this.#lost !== undefined) handle.removal.delete(this.#lost);
+    if (this.#lost !== undefined) handle.unwatch(this.#lost);
   }
 
   /**
@@ -83,7 +83,7 @@ export class Permit implements Disposable {
   get lost(): AbortSignal {
     if (this.#lost === undefined) {
       this.#lost = new AbortController();
-      this.#handle?.removal.add(this.#lost);
+      this.#handle?.watch(this.#lost);
     }
     return this.#lost.signal;
   }

@@ -11,50 +11,62 @@ const INTERVAL = 50;
 export interface Watched {
   /** Whether it is still there. */
   readonly exists: boolean;
+  /** Waits until it is removed or the signal is aborted; undefined where the kernel has to be asked. */
+  readonly untilRemoved?: ((signal: AbortSignal) => Promise<void>) | undefined;
   /** Makes the reason for which the signals fire. */
   lostError(): Error;
 }
 
 /**
- * Watches one object for all that was asked for its `lost` signal. It asks the kernel at an interval, which
+ * Watches one object for all that were asked for their `lost` signal. It asks the kernel at an interval, which
  * takes no thread, needs no permission, and does not keep the program alive.
  */
 export class RemovalWatch {
-  readonly #object: Watched;
   readonly #asking = new Set<AbortController>();
-  #timer: ReturnType<typeof setInterval> | undefined;
-
-  constructor(object: Watched) {
-    this.#object = object;
-  }
+  #stop: (() => void) | undefined;
 
   /** Aborts the controller when the object is removed, until it is deleted. */
-  add(controller: AbortController): void {
+  add(object: Watched, controller: AbortController): void {
     this.#asking.add(controller);
-    if (this.#timer === undefined) {
-      const { setInterval } = process.getBuiltinModule("node:timers");
-      this.#timer = setInterval(() => this.look(), INTERVAL).unref();
-    }
-    this.look();
+    const { untilRemoved } = object;
+    this.#stop ??= untilRemoved === undefined ? this.#poll(object) : this.#await(untilRemoved);
+    this.look(object);
+  }
+
+  /** Looks now, as when a handle of this thread has removed the object. */
+  look(object: Watched): void {
+    if (this.#asking.size === 0 || object.untilRemoved !== undefined || object.exists) return;
+    this.#tell(object.lostError());
   }
 
   /** Stops watching for a controller. */
   delete(controller: AbortController): void {
-    if (this.#asking.delete(controller) && this.#asking.size === 0) this.#stop();
+    if (this.#asking.delete(controller) && this.#asking.size === 0) this.#end();
   }
 
-  /** Looks now, as when a handle of this thread has removed the object. */
-  look(): void {
-    if (this.#asking.size === 0 || this.#object.exists) return;
+  #poll(object: Watched): () => void {
+    const { clearInterval, setInterval } = process.getBuiltinModule("node:timers");
+    const timer = setInterval(() => this.look(object), INTERVAL).unref();
+    return () => clearInterval(timer);
+  }
+
+  #await(untilRemoved: (signal: AbortSignal) => Promise<void>): () => void {
+    const ended = new AbortController();
+    untilRemoved(ended.signal).catch((error) => {
+      if (!ended.signal.aborted) this.#tell(error);
+    });
+    return () => ended.abort();
+  }
+
+  #tell(reason: unknown): void {
     const asking = [...this.#asking];
     this.#asking.clear();
-    this.#stop();
-    const reason = this.#object.lostError();
+    this.#end();
     for (const controller of asking) controller.abort(reason);
   }
 
-  #stop(): void {
-    process.getBuiltinModule("node:timers").clearInterval(this.#timer);
-    this.#timer = undefined;
+  #end(): void {
+    this.#stop?.();
+    this.#stop = undefined;
   }
 }

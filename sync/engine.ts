@@ -7,6 +7,7 @@
 import type { WaitLimits } from "../wait/options.ts";
 import { type ErrorCode, ipcError } from "../ffi/error.ts";
 import { internal } from "../ipc/internal.ts";
+import type { Watched } from "../ipc/removal_watch.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { FoundSet } from "../ipc/set_handle.ts";
 import type { SetKind } from "../ipc/set_tag.ts";
@@ -27,7 +28,7 @@ import { type Local, localOf } from "./local.ts";
 import { impossible, type Step } from "./protocols.ts";
 
 /** The semaphores of a primitive. */
-export class Engine implements Target {
+export class Engine implements Target, Watched {
   /** What this thread holds of the primitive. */
   readonly local: Local;
   readonly #array: SemaphoreArray;
@@ -161,9 +162,10 @@ export class Engine implements Target {
     return this.error("EIDRM", (name) => `keep what is held of ${name}`, "it was removed");
   }
 
-  /** Waits until the semaphores are removed or the signal is aborted. */
-  untilRemoved(signal: AbortSignal): Promise<void> {
-    return this.#array.operate(impossible, { signal });
+  /** Waits until semaphores of another engine are removed: only they can say that they are. */
+  get untilRemoved(): Watched["untilRemoved"] {
+    if (this.isKernel) return undefined;
+    return (signal) => this.#array.operate(impossible, { signal });
   }
 
   /** Removes the semaphores. */

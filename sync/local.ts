@@ -5,12 +5,12 @@
  * @module
  */
 
+import { RemovalWatch } from "../ipc/removal_watch.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import type { Action } from "../ipc/steps.ts";
 import type { SemaphoreArray } from "./array.ts";
 import type { Engine } from "./engine.ts";
 import type { Party } from "./flows/barrier.ts";
-import { Watch } from "./lost.ts";
 
 /** What this thread holds of one primitive. */
 export class Local {
@@ -27,7 +27,7 @@ export class Local {
   /** The parties to a barrier. */
   readonly parties: Set<Party> = new Set();
   /** The signals to fire when it is removed. */
-  readonly watch: Watch = new Watch();
+  readonly watch: RemovalWatch = new RemovalWatch();
 
   /** Counts a promise until it is settled. */
   async pend<Result>(

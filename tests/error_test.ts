@@ -6,7 +6,9 @@ import process from "node:process";
 import { test } from "node:test";
 import { IpcError, keyOf, MessageQueue, Semaphore, SharedMemory } from "@sysv/ipc";
 import { assertIpcError } from "./support/assert.ts";
-import { Child, command, projectFile, run } from "./support/child.ts";
+import { errors } from "../ffi/constants.ts";
+import { reasonOf } from "../ffi/error.ts";
+import { Child, command, projectFile, run, runtime } from "./support/child.ts";
 import { freshName } from "./support/objects.ts";
 import { onlyRoot, privileges } from "./support/privilege.ts";
 import { temporaryFolder } from "./support/folder.ts";
@@ -459,3 +461,11 @@ function runBy(words: readonly string[], program: string): Child {
   child.exit.finally(() => folder[Symbol.dispose]());
   return child;
 }
+
+test("The reasons of errors say what helps", () => {
+  assertStringIncludes(reasonOf(errors.ENOMEM, "shmat"), "vm.max_map_count");
+  assertEquals(reasonOf(errors.EINTR).includes("Ctrl-Z"), runtime === "deno");
+  assertStringIncludes(reasonOf(errors.E2BIG, "msgrcv"), "stays in the queue");
+  assertStringIncludes(reasonOf(errors.ERANGE, "semop"), "0 to 32767");
+  assertEquals(reasonOf(4000), "error 4000");
+});
