@@ -77,12 +77,15 @@ test(
       `import { Semaphore } from ${JSON.stringify(projectFile("mod.ts"))};
     using semaphore = Semaphore.create({ value: 1 });
     semaphore.acquireSync();
-    console.log("said: held");`,
+    console.log("said: held");
+    setTimeout(() => semaphore.increment(), 10);
+    await semaphore.decrement();
+    console.log("said: waited");`,
     );
     const terminal = ["python3", projectFile("tests/peers/terminal.py")];
     const command = [...terminal, "deno", "run", "--no-lock", "--no-config", file];
     await using child = new Child(command, { cwd: folder.path });
-    for (const line of ["asked for ffi", "said: held"]) {
+    for (const line of ["asked for ffi", "said: held", "said: waited"]) {
       assertEquals(await child.hear(), line);
     }
     assertEquals((await child.exit).code, 0);

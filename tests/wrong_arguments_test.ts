@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import * as ipc from "@sysv/ipc";
+import * as inventory from "@sysv/ipc/inventory";
 import * as libc from "@sysv/ipc/libc";
 import * as sync from "@sysv/ipc/sync";
 import * as unix from "@sysv/ipc/unix";
@@ -216,6 +217,9 @@ refuses("", {
     prepare: [whole(1, -1, 2 ** 31)],
   }),
 });
+
+const listed = object({ type: word("queue", "semaphore") });
+refuses("inventory.", withMethods({ ...inventory }, { list: [listed], orphans: [listed] }));
 
 const guards: Readonly<Record<string, Parameter[]>> = { setPermissions: [permissions] };
 refuses(
