@@ -149,7 +149,7 @@ export interface Target {
   /** The same where the answer must come at once. */
   readSync(): readonly number[];
   /** Performs a step that gives back, even through a handle that is disposed. */
-  giveBack(step: Step, action: Action): void;
+  giveBack(step: Step, action: Action): void | Promise<void>;
   /** Makes the error of spoilt values. */
   spoilt(values: readonly number[], action: Action): Error;
 }
@@ -258,8 +258,7 @@ function answerOf(
     case "wait":
       return target.wait(request.step, action, rest())?.then(() => null) ?? null;
     case "give back":
-      target.giveBack(request.step, action);
-      return null;
+      return target.giveBack(request.step, action)?.then(() => null) ?? null;
     case "loop":
       return null;
   }
