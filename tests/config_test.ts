@@ -45,9 +45,13 @@ function codeOf(path: string): string {
   );
 }
 
+const isPackage = (target: string) => /^npm:(?:@[^@/]+\/)?[^@/]+@[^/]+$/.test(target);
+
 test("deno.json and tsconfig.json name the same aliases and files, as each runtime reads but one", () => {
+  // Whole packages are found in node_modules by either.
+  const aliases = Object.entries(deno.imports).filter(([, target]) => !isPackage(target));
   const here = Object.fromEntries(
-    Object.entries(deno.imports).map(([alias, target]) => {
+    aliases.map(([alias, target]) => {
       const [, name, path] = /^npm:([^@]+)@[^/]+\/(.+)$/.exec(target) ?? [];
       return [alias, [path === undefined ? target : `./node_modules/${name}/${path}`]];
     }),
@@ -75,11 +79,17 @@ test("what deno.json exports is checked with the least TypeScript, too", () => {
   assertEquals(files.map((file) => `./${join("scripts/types", file)}`), Object.values(entries));
 });
 
+/** What a room imports from npm. */
+const packages: Readonly<Record<string, readonly string[]>> = {
+  cli: ["@std/cli/parse-args"],
+  cluster: ["pg"],
+};
+
 test("what is published imports nothing but what is published, and what runtimes bring", () => {
   for (const path of modules) {
     for (const specifier of importsOf(path)) {
       if (/^(?:node:|bun:)/.test(specifier)) continue;
-      if (roomOf(path) === "cli" && specifier === "@std/cli/parse-args") continue;
+      if (packages[roomOf(path)]?.includes(specifier)) continue;
       assert(specifier.startsWith("."), `${path} imports ${specifier}`);
       const target = join(dirname(path), specifier);
       assert(modules.includes(target), `${path} imports ${target}, which is not published`);
@@ -95,12 +105,13 @@ const floors: Readonly<Record<string, number>> = {
   sync: 3,
   unix: 3,
   shared: 4,
+  cluster: 5,
   ".": 5,
   cli: 6,
 };
 const roomOf = (path: string) => dirname(path).split("/")[0]!;
 
-test("imports run one way: cli/ -> mod.ts, shared/ -> sync/, unix/ -> ipc/ -> wait/ -> ffi/", () => {
+test("imports run one way: cli/ -> mod.ts, cluster/ -> shared/ -> sync/, unix/ -> ipc/ -> wait/ -> ffi/", () => {
   for (const path of modules) {
     const room = roomOf(path);
     assert(room in floors, `${path} stands in no known room`);

@@ -1,0 +1,122 @@
+/**
+ * Items in sequence on a server, of which the last few are kept: what variables and broadcasts are made
+ * of.
+ *
+ * @module
+ */
+
+import { type Codec, ownBytes } from "./codec.ts";
+import { codes, serverError } from "./errors.ts";
+import { call, type Statement } from "./link.ts";
+import { type Session, waitFor } from "./session.ts";
+import { checkSignal, checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
+
+/** An item, and its place in the sequence. */
+export interface Numbered<Item> {
+  readonly number: number;
+  readonly item: Item;
+}
+
+const post = call("post", "int bytea bigint");
+const awaitPost = call("await_post", "int int bigint");
+const lastPost = call("last_post", "int");
+const cancel = call("cancel_read", "bigint");
+const remove = call("remove_topic", "int");
+const last: Statement = {
+  name: "ipc_last",
+  text: "SELECT seq, data FROM ipc.post WHERE topic = $1 ORDER BY seq DESC LIMIT 1",
+};
+const after: Statement = {
+  name: "ipc_after",
+  text: "SELECT seq, data FROM ipc.post WHERE topic = $1 AND seq > $2 ORDER BY seq LIMIT 100",
+};
+
+interface Row {
+  readonly seq: string;
+  readonly data: Uint8Array;
+}
+
+/** A sequence of items. */
+export class Topic<Item> {
+  /** Names it in messages. */
+  readonly title: string;
+  readonly #session: Session;
+  readonly #id: number;
+  readonly #codec: Codec<Item>;
+
+  /** Makes a handle. */
+  constructor(session: Session, id: number, title: string, codec: Codec<Item>) {
+    this.#session = session;
+    this.#id = id;
+    this.title = title;
+    this.#codec = codec;
+  }
+
+  /** Adds an item, and returns its number; undefined if another one than `expected` is the last. */
+  async add(item: Item, expected?: number): Promise<number | undefined> {
+    const bytes = ownBytes(this.#codec.encode(item));
+    const values = [this.#id, bytes, expected ?? null];
+    const number = await this.#number(post, values, `change ${this.title}`);
+    return number === 0 ? undefined : number;
+  }
+
+  /** The last item. */
+  async last(): Promise<Numbered<Item>> {
+    const [row] = await this.#session.link.ask<Row>(last, [this.#id]);
+    if (row === undefined) throw serverError(codes.removed, `read ${this.title}`);
+    return this.#numbered(row);
+  }
+
+  /** The number of the last item. */
+  async lastNumber(): Promise<number> {
+    return await this.#number(lastPost, [this.#id], `read ${this.title}`);
+  }
+
+  /** The next items after a number; some may be missing that were not kept. */
+  async after(number: number): Promise<Numbered<Item>[]> {
+    const rows = await this.#session.link.ask<Row>(after, [this.#id, number]);
+    return rows.map((row) => this.#numbered(row));
+  }
+
+  /** Waits until there is an item after a number. */
+  async waitAfter(number: number, options: WaitOptions = {}): Promise<void> {
+    const { timeout, signal } = options;
+    const action = `wait for ${this.title} to change`;
+    checkTimeout(timeout);
+    checkSignal(signal)?.throwIfAborted();
+    if (timeout === 0) {
+      if (await this.lastNumber() > number) return;
+      throw timeoutError(action, 0);
+    }
+    const since = performance.now();
+    const values = [this.#session.sid, this.#id, number];
+    const ticket = await this.#number(awaitPost, values, action);
+    if (ticket === 0) return;
+    const told = await waitFor(
+      this.#session,
+      String(ticket),
+      action,
+      { timeout, signal },
+      since,
+      { cancel, undo: () => Promise.resolve(true), watched: false },
+    );
+    if (told.code !== 0) throw serverError(told.code, action);
+  }
+
+  /** Removes it, now: pending and later calls reject with EIDRM. */
+  async remove(): Promise<void> {
+    await this.#number(remove, [this.#id], `remove ${this.title}`);
+  }
+
+  /** Calls a function that returns a number: below 0 if the topic is removed. */
+  async #number(statement: Statement, values: readonly unknown[], action: string): Promise<number> {
+    const [row] = await this.#session.link.ask<{ result: string | number }>(statement, values);
+    const number = Number(row!.result);
+    if (number < 0) throw serverError(number, action);
+    return number;
+  }
+
+  #numbered({ seq, data }: Row): Numbered<Item> {
+    return { number: Number(seq), item: this.#codec.decode(ownBytes(data)) };
+  }
+}
