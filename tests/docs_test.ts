@@ -10,7 +10,8 @@ import { keyOf, MessageQueue, Semaphore } from "@sysv/ipc";
 import { command, projectFile } from "./support/child.ts";
 import { documents } from "./support/documents.ts";
 import { c, perl, php, python } from "./support/languages.ts";
-import { testWith } from "./support/peer.ts";
+import { testWhere, testWith } from "./support/peer.ts";
+import { missingServer, server } from "./support/postgres.ts";
 import { temporaryFolder } from "./support/folder.ts";
 
 /** A block of code in a document. */
@@ -73,16 +74,28 @@ function write({ file, line, code }: Block, ending: string): string {
 
 /** The permissions that the first line of a program names; just `--allow-ffi` for most. */
 function permissionsOf({ code }: Block): string[] | undefined {
-  return /^\/\/ deno run ((?:--\S+ )+)/.exec(code)?.[1]?.trim().split(" ");
+  const named = /^\/\/ deno run ((?:--\S+ )+)/.exec(code)?.[1]?.trim().split(" ");
+  return named ?? (code.includes("@sysv/ipc/cluster") ? ["--allow-net", "--allow-env"] : undefined);
 }
 
 /** Runs a command, and gives what it prints. */
-function execute([path, ...args]: readonly string[]): Promise<string> {
+function execute([path, ...args]: readonly string[], env?: NodeJS.ProcessEnv): Promise<string> {
   return new Promise((resolve, reject) => {
     const done = (error: ExecFileException | null, stdout: string, stderr: string) =>
       error ? reject(new Error(stderr || error.message)) : resolve(stdout);
-    execFile(path!, args, { encoding: "utf8" }, done);
+    execFile(path!, args, { encoding: "utf8", ...(env && { env }) }, done);
   });
+}
+
+/** What a program needs of the machine that this one lacks. */
+function missingFor({ code }: Block): string | undefined {
+  return code.includes("@sysv/ipc/cluster") ? missingServer : undefined;
+}
+
+/** Where a program finds the server, if it needs one. */
+async function environmentOf({ code }: Block): Promise<NodeJS.ProcessEnv | undefined> {
+  if (!code.includes("@sysv/ipc/cluster")) return undefined;
+  return { ...process.env, ...(await server()).environment };
 }
 
 // In an IPC namespace of its own a program must leave nothing at all.
@@ -105,15 +118,20 @@ const alone = spawnSync("unshare", ["--ipc", "true"]).status === 0
 const lanes = Array.from({ length: availableParallelism() }, () => Promise.resolve(""));
 const outcomes = programs.map((block, number) => {
   const permissions = permissionsOf(block);
-  const run = () => execute([...alone, ...command(write(block, "ts"), undefined, permissions)]);
+  const run = async () => {
+    if (missingFor(block) !== undefined) return "";
+    const env = await environmentOf(block);
+    return await execute([...alone, ...command(write(block, "ts"), undefined, permissions)], env);
+  };
   const lane = number % lanes.length;
   const outcome = lanes[lane]!.then(run);
   lanes[lane] = outcome.catch(() => "");
   return outcome;
 });
 
-for (const [number, { file, line, code }] of programs.entries()) {
-  test(`The program at ${file}:${line} does what it says`, async () => {
+for (const [number, block] of programs.entries()) {
+  const { file, line, code } = block;
+  testWhere(missingFor(block), `The program at ${file}:${line} does what it says`, async () => {
     const said = [...withOwnNames(code).matchAll(/^ *console\.log\(.*\); \/\/ (.*)\n/gm)].map((
       [, comment],
     ) => `${comment}\n`);

@@ -1,6 +1,9 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { test } from "node:test";
+import process from "node:process";
 import { Child, command, projectFile, runtime } from "./support/child.ts";
+import { testWhere } from "./support/peer.ts";
+import { missingServer, server } from "./support/postgres.ts";
 
 test("The busy workers are counted right, whoever is killed or crashes", async () => {
   await using example = new Child(
@@ -76,3 +79,24 @@ test("The queue of tasks loses none when a consumer is killed in the middle of o
   assertEquals(await example.hear(), "Nothing is left in the kernel.");
   assertEquals(await example.exit, { code: 0, signal: null }, example.stderr);
 });
+
+testWhere(
+  missingServer,
+  "Another process leads when the leader of a cluster is killed",
+  async () => {
+    const { environment } = await server();
+    await using example = new Child(
+      command(projectFile("examples/cluster_leader.ts"), undefined, [
+        "--allow-net",
+        "--allow-env",
+        "--allow-run",
+      ]),
+      { env: { ...process.env, ...environment } },
+    );
+    const [kills, terms, end] = [await example.hear(), await example.hear(), await example.hear()];
+    assertMatch(kills, /^5 leaders were killed, and another led after \d+ ms \(median\)\.$/);
+    assertEquals(terms, "The terms only grew, so no write of a former leader came through.");
+    assertEquals(end, "Nothing is left on the server.");
+    assertEquals(await example.exit, { code: 0, signal: null }, example.stderr);
+  },
+);

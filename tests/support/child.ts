@@ -183,6 +183,10 @@ export interface RunOptions {
   args?: readonly (string | number)[];
   /** What Deno permits it: `--allow-ffi` unless told otherwise, and nothing with none. */
   permissions?: readonly string[];
+  /** Whether it sees the project's configuration, and with it what the project imports from npm. */
+  configured?: boolean;
+  /** The command that runs it, where it is not run as it is. */
+  within?: readonly string[];
 }
 
 /**
@@ -191,12 +195,13 @@ export interface RunOptions {
  */
 export function run(
   program: string,
-  { runtime: runs, args = [], permissions }: RunOptions = {},
+  { runtime: runs, args = [], permissions, configured = false, within = [] }: RunOptions = {},
 ): Child {
   programs ??= temporaryFolder();
   const file = join(programs.path, `${files++}.ts`);
   writeFileSync(file, prelude + program);
-  return new Child([...command(file, runs, permissions, "--no-config"), ...args.map(String)]);
+  const config = configured ? undefined : "--no-config";
+  return new Child([...within, ...command(file, runs, permissions, config), ...args.map(String)]);
 }
 
 /** The address of a file of the project. */
