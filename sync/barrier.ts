@@ -7,6 +7,7 @@
 import { checkInteger, checkOptions, checkWord } from "../ffi/check.ts";
 import { readWaitOptions, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { ipcError } from "../ffi/error.ts";
+import { onUnload } from "../wait/unload.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
@@ -102,6 +103,9 @@ export class BarrierParty implements Disposable {
   #waiting = false;
   readonly #leaving = new AbortController();
   #lost: AbortController | undefined;
+  /** Those that have not left: a program that ends abandons them. */
+  static readonly #present = new Set<BarrierParty>();
+  static #listening = false;
 
   /** @ignore */
   constructor(token: symbol, engine: Engine, rule: flows.Rule) {
@@ -109,6 +113,10 @@ export class BarrierParty implements Disposable {
     this.#engine = engine;
     this.#rule = rule;
     engine.local.parties.add(this.#party);
+    BarrierParty.#present.add(this);
+    if (BarrierParty.#listening) return;
+    BarrierParty.#listening = true;
+    onUnload(() => BarrierParty.#abandonAll());
   }
 
   /**
@@ -200,6 +208,7 @@ export class BarrierParty implements Disposable {
       this.#party.left = true;
     }
     this.#engine.local.parties.delete(this.#party);
+    BarrierParty.#present.delete(this);
     if (this.#lost !== undefined) this.#engine.local.watch.delete(this.#lost);
     this.#leaving.abort(this.#hasLeft());
   }
@@ -207,6 +216,17 @@ export class BarrierParty implements Disposable {
   /** Leaves, so that `using` does. */
   [Symbol.dispose](): void {
     this.leave();
+  }
+
+  static #abandonAll(): void {
+    for (const party of BarrierParty.#present) {
+      try {
+        runSync(party.#engine, flows.abandon(protocol, party.#rule, party.#party), leave);
+      } catch {
+        // It is removed, or may not be used any more: the program ends anyway.
+      }
+    }
+    BarrierParty.#present.clear();
   }
 
   /** Whether another party of this thread has still to arrive, which it cannot while the thread is blocked. */

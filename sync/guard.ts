@@ -91,7 +91,9 @@ export class Guard implements Disposable {
     this.#before = latest;
     if (latest !== undefined) latest.#after = this;
     latest = this;
-    if (!listening) Guard.#listen();
+    if (listening) return;
+    listening = true;
+    onUnload(() => Guard.#undoAll());
   }
 
   /**
@@ -148,15 +150,7 @@ export class Guard implements Disposable {
     this.#before = this.#after = undefined;
   }
 
-  /**
-   * Deno can end a program and start it again in the same process, as `--watch` does: then the kernel
-   * undoes nothing. So what the main thread still holds is undone as it ends.
-   */
-  static #listen(): void {
-    listening = true;
-    onUnload(() => Guard.#undoAll());
-  }
-
+  /** Undoes what is still held, as the kernel would. */
   static #undoAll(): void {
     for (let guard = latest; guard !== undefined; guard = guard.#before) {
       guard.#engine!.undo(guard.#release.undone);

@@ -122,6 +122,13 @@ const counters = [0, 1, 2] as const;
 // Its other semaphores.
 const missing = 3, broken = 4, parties = 5;
 
+/** Takes the tripwire of one party away. */
+const disarm = (all: number): Step => [
+  ...[...counters, missing].flatMap((index) => [add(index, +all), hold(index, -all)]),
+  hold(broken, +1),
+  add(broken, -1),
+];
+
 /**
  * A barrier. Each party has a token, which stands in the counter of its round as long as the party
  * has not arrived, and moves to the counter of the next round as it arrives: a round is complete when its
@@ -164,12 +171,12 @@ export const barrier = {
     add(broken, +1),
     hold(broken, -1),
   ],
-  disarm: (
-    all: number,
-  ): Step => [
-    ...[...counters, missing].flatMap((index) => [add(index, +all), hold(index, -all)]),
-    hold(broken, +1),
-    add(broken, -1),
+  disarm,
+  /** Does what the tripwire would, unless the values have changed, and takes it away. */
+  trip: (values: readonly number[], all: number): Step => [
+    ...[...counters, missing].flatMap((index) => replace(index, values[index]!, 0)),
+    add(broken, +1),
+    ...disarm(all),
   ],
   /** Moves the token on. */
   arrive: (round: number, token: boolean): Step => {

@@ -4,14 +4,14 @@ import { type Like, tryStep, waitFor } from "../sync/flow.ts";
 import * as barrierFlows from "../sync/flows/barrier.ts";
 import { barrier, type Step } from "../sync/protocols.ts";
 import { assertNoUndo, assertValues, count, facts, fails, passes } from "./model/check.ts";
-import { choose, type Model, note, type Process, type State, watch } from "./model/explore.ts";
+import { choose, type Model, note, type State, watch } from "./model/explore.ts";
 
 type Protocol = Like<typeof barrier>;
 type Flows = typeof barrierFlows;
 
 /** A party to a barrier. */
 interface Party {
-  readonly is: "new" | "in" | "told it is broken" | "shut out" | "gone";
+  readonly is: "new" | "in" | "told it is broken" | "shut out" | "abandoned" | "gone";
   readonly round: number;
   readonly token: number;
   /** In how many rounds it has arrived, and how many it has passed. */
@@ -47,11 +47,16 @@ function barrierModel(
   }: BarrierModel,
 ): Model<Party> {
   const rule = { shrinks, parties };
-  const partiesIn = (state: State<Party>, which: (process: Process<Party>) => boolean) =>
-    facts(state, which).filter(({ is }) => is === "in");
-  const deadParties = (state: State<Party>) => partiesIn(state, ({ alive }) => !alive);
+  /** What is abandoned is as good as dead. */
+  const partiesIn = (state: State<Party>, which: (alive: boolean) => boolean) =>
+    state.processes.flatMap(({ alive, flows }) =>
+      flows.map(({ facts }) => facts).filter(({ is }) =>
+        is === "in" ? which(alive) : is === "abandoned" && which(false)
+      )
+    );
+  const deadParties = (state: State<Party>) => partiesIn(state, (alive) => !alive);
   /** Those for whom the others wait, or would if it had not broken. */
-  const insiders = (state: State<Party>) => partiesIn(state, ({ alive }) => alive || !shrinks);
+  const insiders = (state: State<Party>) => partiesIn(state, (alive) => alive || !shrinks);
   const all = (state: State<Party>) => partiesIn(state, () => true);
   const passed = (state: State<Party>) => all(state).reduce((sum, { told }) => sum + told, 0);
   const newcomers = (state: State<Party>) =>
@@ -84,7 +89,7 @@ function barrierModel(
     facts: first,
     refuses,
     *act(party) {
-      if (party.is === "shut out") yield* choose({});
+      if (party.is === "shut out" || party.is === "abandoned") yield* choose({});
       if (party.is === "gone") {
         yield* choose({ may: ["come again"] });
         return yield* note<Party>({ ...party, is: "new" });
@@ -96,10 +101,14 @@ function barrierModel(
       }
       const goesOn = party.is === "in" && party.passes < lastRound;
       const how = yield* choose(
-        goesOn ? { will: ["wait"], may: ["tryWait", "leave"] } : { will: ["leave"] },
+        goesOn ? { will: ["wait"], may: ["tryWait", "leave", "abandon"] } : { will: ["leave"] },
       );
-      if (how !== "leave") return yield* waitAs(party, how);
+      if (how === "wait" || how === "tryWait") return yield* waitAs(party, how);
       const own = { round: party.round, token: party.token, left: false };
+      if (how === "abandon") {
+        yield* flows.abandon(p, rule, own);
+        return yield* note<Party>({ ...party, is: "abandoned" });
+      }
       const could = yield* flows.leave(p, rule, own);
       yield* note<Party>({ ...first, is: could ? "gone" : "shut out" });
     },
@@ -128,7 +137,7 @@ function barrierModel(
       const most = Math.max(0, ...insiders(state).map(({ told }) => told));
       for (const [i, { alive, flows }] of state.processes.entries()) {
         for (const { facts: { is, arrivals } } of flows) {
-          const counts = is === "in" && (alive || !shrinks);
+          const counts = is === "in" ? alive || !shrinks : is === "abandoned" && !shrinks;
           assert(!counts || arrivals >= most, `A round is over before ${i} has arrived`);
           assert(is !== "shut out" || state.values[p.broken]! > 0, `${i} cannot leave`);
         }
@@ -258,4 +267,14 @@ test("The model finds a tryWait() that differs: it does not wait for those who a
     },
   };
   fails(barrierModel({ shrinks: true, flows }), "A round is over before all have joined");
+});
+
+test("The model finds a party that leaves where it should have broken the barrier", () => {
+  const flows: Flows = {
+    ...barrierFlows,
+    *abandon(p, rule, party) {
+      yield* barrierFlows.leave(p, rule, party);
+    },
+  };
+  fails(barrierModel({ shrinks: false, flows }), "A party does not know where its token is");
 });

@@ -143,6 +143,19 @@ test("Leader of other semaphores leads in terms, does things at an interval, and
   assertEquals(terms.slice(0, 3), [3, 3, 3]);
 });
 
+test("What is held of other semaphores is lost when they are removed, but not once it is released", async () => {
+  const array = new Memory(mutex.values);
+  using lock = new Mutex(array);
+  const first = await lock.lock();
+  const { lost } = first;
+  first.release();
+  const held = await lock.lock();
+  assertEquals([lost.aborted, held.lost.aborted], [false, false]);
+  lock.remove();
+  await until(() => held.lost.aborted);
+  assertEquals([held.lost.reason.code, lost.aborted], ["EIDRM", false]);
+});
+
 test("Bulkhead of other semaphores gives out tickets", async () => {
   const array = new Memory(bulkhead.values(1));
   using limit = new Bulkhead(array);

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Bulkhead, Gauge, Leader, Mutex, RwLock } from "@sysv/ipc/sync";
+import { Barrier, Bulkhead, Gauge, Leader, Mutex, RwLock } from "@sysv/ipc/sync";
 import { Child, command, projectFile } from "./support/child.ts";
 import { temporaryFolder } from "./support/folder.ts";
 import { freshName, removing } from "./support/objects.ts";
@@ -25,7 +25,7 @@ test("What a program holds is undone when deno run --watch starts it again in th
   using folder = temporaryFolder();
   const file = join(folder.path, "watched.ts");
   const program = `
-    import { Bulkhead, Gauge, Leader, Mutex, RwLock } from ${
+    import { Barrier, Bulkhead, Gauge, Leader, Mutex, RwLock } from ${
     JSON.stringify(projectFile("sync/mod.ts"))
   };
     const name = ${JSON.stringify(name)};
@@ -39,6 +39,11 @@ test("What a program holds is undone when deno run --watch starts it again in th
     lock.readSync();
     bulkhead.register();
     found.push(bulkhead.tryAcquire() !== undefined);
+    for (const onDeath of ["shrink", "break"]) {
+      const barrier = Barrier.openOrCreate(name + onDeath, { parties: 2, onDeath });
+      found.push(barrier.isBroken);
+      if (!barrier.isBroken) barrier.join();
+    }
     found.push(mutex.tryLock()?.abandoned, leader.tryCampaign()?.term);
     console.log(JSON.stringify(found));
     setInterval(() => {}, 1000);`;
@@ -47,7 +52,7 @@ test("What a program holds is undone when deno run --watch starts it again in th
   await using child = new Child([
     ...command(file, "deno", ["--allow-ffi", "--watch"]),
   ]);
-  assertEquals(JSON.parse(await child.hear()), [0, 0, 0, 0, true, 0, 1]);
+  assertEquals(JSON.parse(await child.hear()), [0, 0, 0, 0, true, false, false, 0, 1]);
   const [gauge, mutex, lock, leader] = ["gauge", "mutex", "lock", "leader"].map((kind, i) =>
     objects[i]!.open(`${name} ${kind}`)
   );
@@ -57,10 +62,15 @@ test("What a program holds is undone when deno run --watch starts it again in th
   using _lock = removing(lock!);
   using _leader = removing(leader!);
   using _bulkhead = removing(bulkhead);
+  using shrinks = Barrier.open(name + "shrink", { onDeath: "shrink" });
+  using _shrinks = removing(shrinks);
+  using breaks = Barrier.open(name + "break");
+  using _breaks = removing(breaks);
+  assertEquals(breaks.isBroken, false);
   for (let time = 1; time <= 2; time++) {
     const found = JSON.parse(await hearAgain(child, file, program));
-    // A mutex is told of its holder that ended, as after a death.
-    assertEquals(found, [0, 0, 0, 0, true, time, 1 + time]);
+    // A mutex is told of its holder that ended, and a barrier breaks, as after a death.
+    assertEquals(found, [0, 0, 0, 0, true, false, true, time, 1 + time]);
   }
   await child.kill();
 });

@@ -94,6 +94,18 @@ export function* leave(p: Protocol, { shrinks, parties }: Rule, party: Party): F
   return could;
 }
 
+/** Leaves as by a death, which the others are to notice. */
+export function* abandon(p: Protocol, rule: Rule, party: Party): Flow<void> {
+  if (rule.shrinks) yield* leave(p, rule, party);
+  else {
+    yield* repeat(function* () {
+      const values = yield* read((values) => values);
+      return (yield* tryFor(values, p.trip(values, rule.parties))) ? true : undefined;
+    });
+  }
+  party.left = true;
+}
+
 /** Goes on to the next round, which begins whether it can see how this one ended or not. */
 function* pass(p: Protocol, party: Party): Flow<"passed" | "broken"> {
   party.round = party.token;
