@@ -10,6 +10,7 @@
 
 import { execute } from "../ffi/program.ts";
 import { reasonOf } from "../ffi/error.ts";
+import { handlerOf, SIG_IGN } from "../wait/interrupt.ts";
 import { Bulkhead } from "../sync/bulkhead.ts";
 import type { Arguments, Command, Option } from "./command.ts";
 import { patience, persist, WAIT_OPTIONS } from "./duration.ts";
@@ -82,11 +83,16 @@ function takeSlot(word: string, slots: number | undefined, given: Arguments): vo
   }
 }
 
+/** SIGHUP, SIGINT, SIGQUIT and SIGTERM, which `nohup` or a shell may have set to be ignored. */
+const INHERITED_SIGNALS = [1, 2, 3, 15];
+
 /** Takes a slot and becomes the command. */
 function becomeCommand(given: Arguments, name: string, slots: number | undefined): never {
   const { slots: word, command } = readWords(given, name);
+  // Deno handles some of them itself if this takes long.
+  const ignored = INHERITED_SIGNALS.filter((number) => handlerOf(number) === SIG_IGN);
   takeSlot(word, slots, given);
-  const errno = -execute(command);
+  const errno = -execute(command, ignored);
   const ENOENT = 2;
   throw new CommandError(
     `cannot execute "${command[0]}": ${

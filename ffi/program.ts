@@ -17,16 +17,18 @@ const encode = (text: string) => new TextEncoder().encode(`${text}\0`);
 
 /** Signals that runtimes ignore, which a program that expects to be ended by them would inherit. */
 const IGNORED_BY_RUNTIMES = [13, 25]; // SIGPIPE, SIGXFSZ
-const SIG_DFL = 0;
+const SIG_DFL = 0, SIG_IGN = 1;
 
 /**
  * Becomes another program, which is looked for in PATH: same process, same descriptors, same undo. All
- * other threads end. Returns only if it fails, with the negative number of the error.
+ * other threads end. Signals to ignore are handed over as ignored. Returns only if it fails, with the
+ * negative number of the error.
  */
-export function execute(command: readonly string[]): number {
+export function execute(command: readonly string[], ignored: readonly number[]): number {
   const words = command.map(encode);
   const pointers = new BigUint64Array([...words.map((word) => BigInt(addressOf(word))), 0n]);
   for (const number of IGNORED_BY_RUNTIMES) signal(number, SIG_DFL);
+  for (const number of ignored) signal(number, SIG_IGN);
   return answer((libc ?? load()).execvp(words[0]!, new Uint8Array(pointers.buffer)));
 }
 

@@ -4,6 +4,7 @@ import { closeSync, openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
+import { list } from "@sysv/ipc/inventory";
 import { Bulkhead } from "@sysv/ipc/sync";
 import { Child, ending, type Runtime, runtimes } from "./support/child.ts";
 import { ipc, ipcCommand } from "./support/cli.ts";
@@ -52,6 +53,21 @@ for (const runtime of runtimes) {
     assertMatch(stdout, /SigBlk:\s+0+\n/);
   });
 }
+
+test("ipc run hands over which signals to ignore, however long it waits", async () => {
+  using name = new Name();
+  using slots = Bulkhead.create({ key: name.text, tickets: 1 });
+  const ticket = slots.acquireSync();
+  const words = ["run", "--name", name.text, "--", "grep", "SigIgn", "/proc/self/status"];
+  const waiter = ipcCommand().concat(words).join(" ");
+  await using child = new Child(["sh", "-c", `trap "" HUP INT; exec ${waiter}`]);
+  // Deno handles SIGHUP and SIGINT itself half a second after its start.
+  await until(() => list({ type: "sem" }).find(({ id }) => id === slots.id)!.inUse);
+  await passed(800);
+  ticket.release();
+  const ignored = Number(`0x${(await child.hear()).split("\t")[1]}`);
+  assertEquals(ignored & 0x7fff, 3);
+});
 
 test("ipc run waits for a slot, for some time or not at all", async () => {
   using name = new Name();
