@@ -8,7 +8,7 @@
 import type { Calls } from "./backend.ts";
 import { answer, bind, signal } from "./calls.ts";
 import { addressOf, view } from "./memory.ts";
-import { programPrototypes } from "./symbols.ts";
+import { programPrototypes } from "./program_symbols.ts";
 
 let libc: Calls<typeof programPrototypes> | undefined;
 const load = () => libc = bind(programPrototypes);

@@ -12,7 +12,7 @@ import { abi } from "./platforms.ts";
 import type { Calls } from "./backend.ts";
 import { answer, bind } from "./calls.ts";
 import { addressOf, view } from "./memory.ts";
-import { closeFromPrototypes, spawnedPrototypes, spawnPrototypes } from "./symbols.ts";
+import { closeFromPrototypes, spawnedPrototypes, spawnPrototypes } from "./program_symbols.ts";
 
 let before: Calls<typeof spawnPrototypes> | undefined;
 let after: Calls<typeof spawnedPrototypes> | undefined;

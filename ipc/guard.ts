@@ -35,15 +35,18 @@ export interface GuardOptions {
 /** What is guarded by one call. */
 interface Guarded {
   readonly object: Guardable;
-  readonly letter: ObjectType["letter"];
-  readonly id: number;
+  /** Where the object stands among all of the kernel. */
+  readonly place: Place;
   /** What the watchdog is told. */
   readonly item: string;
   readonly count: UserCount | undefined;
 }
 
-/** What is guarded, by the items of the watchdog, which it holds once however often it is guarded. */
-const guarded = new Map<string, Set<Guarded>>();
+/** An object of the kernel: the letter by which `ipcrm` knows its type, and its identifier. */
+type Place = `${ObjectType["letter"]} ${number}`;
+
+/** What is guarded of each object. The watchdog holds an item once, however often it is guarded. */
+const guarded = new Map<Place, Set<Guarded>>();
 /** How many calls without objects keep the watchdog. */
 let kept = 0;
 let watchdog: Watchdog | undefined;
@@ -139,62 +142,64 @@ function describe(object: Guardable): ObjectInfo {
 
 /** Makes the item of an object, and counts this process among its users. */
 function prepare(object: Guardable, info: ObjectInfo, shared: boolean): Guarded {
-  const { id } = info;
   const letter = letterOf(info);
-  const item = `${letter} ${id} ${info.key ?? 0} ${info.creatorUid}`;
-  if (!shared) return { object, letter, id, item, count: undefined };
-  const key = countKey(letter, id);
-  for (const others of guarded.values()) {
-    for (const other of others) {
-      if (other.count?.key === key) return { ...other, object };
-    }
-  }
-  const { count, joined } = join(key, info);
-  if (joined === "last user gone") {
-    removeAll(letter, id, count);
-    const reason = "its last user is gone: open or create it again";
-    throw failure("EIDRM", "semop", info, reason);
-  }
-  return { object, letter, id, item: `${item} ${count.id} ${key}`, count };
+  const place: Place = `${letter} ${info.id}`;
+  const item = `${place} ${info.key ?? 0} ${info.creatorUid}`;
+  if (!shared) return { object, place, item, count: undefined };
+  const counted = [...guarded.get(place) ?? []].find(({ count }) => count !== undefined);
+  const count = counted?.count ?? joinUsers(place, info);
+  return { object, place, item: `${item} ${count.id} ${count.key}`, count };
+}
+
+/** Counts this process among the users of an object, unless the last of them has gone. */
+function joinUsers(place: Place, info: ObjectInfo): UserCount {
+  const { count, joined } = join(countKey(place), info);
+  if (joined === "joined") return count;
+  removeAll(place, count);
+  throw failure("EIDRM", "semop", info, "its last user is gone: open or create it again");
 }
 
 /** Says by which letter `ipcrm` knows an object, from what its type alone describes. */
-function letterOf(info: ObjectInfo): Guarded["letter"] {
+function letterOf(info: ObjectInfo): ObjectType["letter"] {
   if ("attachments" in info) return "m";
   return "messages" in info ? "q" : "s";
 }
 
+/** Whether the watchdog holds an item for somebody. */
+function isHeld({ place, item }: Guarded): boolean {
+  return [...guarded.get(place) ?? []].some((other) => other.item === item);
+}
+
 /** Has the watchdog remove what was made ready. */
 function hold(made: readonly Guarded[]): void {
-  const fresh: string[] = [];
-  for (const one of made) {
-    const others = guarded.get(one.item);
-    if (others === undefined) fresh.push(one.item);
-    guarded.set(one.item, (others ?? new Set()).add(one));
-  }
-  if (watchdog !== undefined && fresh.every((item) => watchdog!.add(item))) return;
+  const fresh = new Set(made.filter((one) => !isHeld(one)).map(({ item }) => item));
+  for (const one of made) guarded.set(one.place, (guarded.get(one.place) ?? new Set()).add(one));
+  if (watchdog !== undefined && [...fresh].every((item) => watchdog!.add(item))) return;
   // There is none yet, or somebody has killed it.
   watchdog?.end();
   watchdog = undefined;
-  if (guarded.size > 0) watchdog = new Watchdog(guarded.keys());
+  const items = [...guarded.values()].flatMap((all) => [...all]).map(({ item }) => item);
+  if (items.length > 0) watchdog = new Watchdog(new Set(items));
+}
+
+/** Forgets what is guarded, and returns whether nobody else here guards the object so. */
+function forget(one: Guarded): boolean {
+  const others = guarded.get(one.place);
+  others?.delete(one);
+  if (others?.size === 0) guarded.delete(one.place);
+  return !isHeld(one);
 }
 
 /** Takes back what could not be guarded. */
 function withdraw(one: Guarded): void {
-  const others = guarded.get(one.item);
-  others?.delete(one);
-  if (others !== undefined && others.size > 0) return;
-  guarded.delete(one.item);
-  if (one.count !== undefined && leave(one.count)) removeCount(one.count);
+  if (forget(one) && one.count !== undefined && leave(one.count)) removeCount(one.count);
 }
 
 /** Calls off what ended with a handle. */
 function callOff({ type, id, state }: Handle): void {
-  for (const others of [...guarded.values()]) {
-    for (const one of [...others]) {
-      if (one.letter !== type.letter || one.id !== id) continue;
-      if (state === "removed" || isDisposed(one.object)) release([one]);
-    }
+  const all = guarded.get(`${type.letter} ${id}`);
+  for (const one of [...all ?? []]) {
+    if (state === "removed" || isDisposed(one.object)) release([one]);
   }
 }
 
@@ -210,25 +215,22 @@ function isDisposed(object: Guardable): boolean {
 /** Calls off what one call has guarded. */
 function release(made: readonly Guarded[], wasKept = false): void {
   if (wasKept) kept--;
-  for (const one of made) forget(one);
+  for (const one of made) {
+    if (!guarded.get(one.place)?.has(one) || !forget(one)) continue;
+    watchdog?.drop(one.item);
+    if (one.count !== undefined && leave(one.count)) removeAll(one.place, one.count);
+  }
   if (guarded.size > 0 || kept > 0 || watchdog === undefined) return;
   watchdog.end();
   watchdog = undefined;
 }
 
-function forget(one: Guarded): void {
-  const others = guarded.get(one.item);
-  if (!others?.delete(one) || others.size > 0) return;
-  guarded.delete(one.item);
-  watchdog?.drop(one.item);
-  if (one.count !== undefined && leave(one.count)) removeAll(one.letter, one.id, one.count);
-}
-
 /** Removes an object that nobody uses any more, and the count of its users. */
-function removeAll(letter: Guarded["letter"], id: number, count: UserCount): void {
-  if (letter === "m") shmctl(id, IPC_RMID, null);
-  else if (letter === "q") msgctl(id, IPC_RMID, null);
-  else semctl(id, 0, IPC_RMID, 0);
+function removeAll(place: Place, count: UserCount): void {
+  const [letter, id] = place.split(" ") as [string, string];
+  if (letter === "m") shmctl(Number(id), IPC_RMID, null);
+  else if (letter === "q") msgctl(Number(id), IPC_RMID, null);
+  else semctl(Number(id), 0, IPC_RMID, 0);
   removeCount(count);
 }
 

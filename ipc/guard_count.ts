@@ -40,9 +40,9 @@ export interface UserCount {
   readonly key: number;
 }
 
-/** Returns the key of the count for an object. */
-export function countKey(letter: string, id: number): number {
-  return keyOf(`@sysv/ipc guard ${letter} ${id}`);
+/** Returns the key of the count for an object, given as `ipcrm` is: its letter and identifier. */
+export function countKey(place: string): number {
+  return keyOf(`@sysv/ipc guard ${place}`);
 }
 
 /** Counts this process among the users, until it ends or leaves. */

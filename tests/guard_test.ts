@@ -418,7 +418,7 @@ async function killAtRandom(runtime: Runtime): Promise<Killed> {
     guard();
     say("ready");
     await hear();
-    for (let i = 0; i < 2000; i++) {
+    for (let i = 0; i < 400; i++) {
       const queue = MessageQueue.create();
       if (i % 3 === 0) guard(queue, { shared: true });
       else guard(queue);
@@ -432,7 +432,7 @@ async function killAtRandom(runtime: Runtime): Promise<Killed> {
   const [watchdog] = watchdogsOf(child.pid);
   child.say("go");
   const guarded = [await child.hear()];
-  await passed(Math.random() * 50);
+  await passed(Math.random() * 20);
   await child.kill();
   for (;;) {
     const line = await child.hear().catch(() => undefined);
