@@ -377,7 +377,7 @@ test("guard(object, { shared }) refuses whoever comes when the last user is gone
 });
 
 /** How many programs are killed. */
-const kills = process.env.IPC_TEST_SOAK === "1" ? 100 : 12;
+const kills = process.env.IPC_TEST_SOAK === "1" ? 100 : 8;
 
 const everything = () => list().map(({ type, id }) => `${type} ${id}`);
 
@@ -420,7 +420,7 @@ async function killAtRandom(runtime: Runtime): Promise<Killed> {
     await hear();
     for (let i = 0; i < 400; i++) {
       const queue = MessageQueue.create();
-      if (i % 3 === 0) guard(queue, { shared: true });
+      if (i % 15 === 0) guard(queue, { shared: true });
       else guard(queue);
       if (i % 2 === 0) queue.remove();
       else writeSync(1, "queue " + queue.id + "\\n");
