@@ -173,9 +173,9 @@ export class Broadcast<Item = unknown> extends SharedStructure {
    *
    * @param key The key or name.
    * @param options The codec, the capacity, the mode to create it with, how many can take part, and
-   * whether that of another user will do.
+   * whether to accept one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, of another codec
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, of another codec
    * or of another capacity, EACCES, ENOSPC, ENOMEM.
    */
   static openOrCreate<Item = unknown>(
@@ -187,7 +187,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
   }
 
   /**
-   * Takes the identifier of a broadcast that another process made.
+   * Takes a broadcast by the identifier that another process passed.
    *
    * @param id The identifier.
    * @param options The codec.
@@ -210,7 +210,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
    * @param item The message.
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError" if
-   * the time is up, with a ReferenceError if the handle is disposed, with a RangeError if the message is
+   * the timeout expires, with a ReferenceError if the handle is disposed, with a RangeError if the message is
    * longer than `maxBytes`, with IpcError EIDRM if the broadcast is removed, ENOSPC if all places are
    * taken.
    */
@@ -230,7 +230,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
    * @throws {RangeError} If it is longer than `maxBytes`.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, ENOSPC if all
    * places are taken.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   publishSync(item: Item, options?: TimeoutOptions): void {
     checkTimeout(options?.timeout);
@@ -300,7 +300,7 @@ export class BroadcastSubscription<Item = unknown> {
    *
    * @param options The signal and the timeout.
    * @returns A promise of the message and how many were missed before it. It rejects with the reason of
-   * the signal, with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle
+   * the signal, with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle
    * of the broadcast is disposed, with IpcError EIDRM if it is removed, ENOSPC if all places are taken.
    */
   async receive(options: WaitOptions = {}): Promise<BroadcastMessage<Item>> {
@@ -325,7 +325,7 @@ export class BroadcastSubscription<Item = unknown> {
    * @returns The message and how many were missed before it.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the broadcast is removed, ENOSPC
    * if all places are taken.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   receiveSync(options: TimeoutOptions = {}): BroadcastMessage<Item> {
     checkTimeout(options.timeout);

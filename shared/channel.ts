@@ -108,10 +108,10 @@ function shapeOf<Item>(
  * - **Order:** each producer's messages are received in the order in which it sent them.
  * - **Once:** each message goes to one consumer.
  * - **Bounded:** a full channel makes producers wait.
- * - **Death:** whoever is killed at whatever moment leaves nothing stuck and nothing doubled. The message
- *   that it was just sending is sent whole or not at all, the one that it was just receiving stays or
- *   goes with it: `abandoned` counts them. What must not go with its consumer belongs into a `WorkQueue`.
- * - **Lifetime:** messages stay as long as the channel, whoever comes and goes.
+ * - **Death:** a process that is killed, at whatever moment, leaves nothing stuck and nothing doubled. The message
+ *   that it was sending is sent as a whole or not at all, the one that it was receiving stays or is lost with it:
+ *   `abandoned` counts these. Use a `WorkQueue` for what must not be lost with its consumer.
+ * - **Lifetime:** messages stay as long as the channel does.
  *
  * @example
  * ```ts
@@ -189,9 +189,9 @@ export class Channel<Item = unknown> extends SharedStructure {
    *
    * @param key The key or name.
    * @param options The codec, the capacity, the mode to create it with, how many can take part, and
-   * whether that of another user will do.
+   * whether to accept one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, of another codec
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, of another codec
    * or of another capacity, EACCES, ENOSPC, ENOMEM.
    */
   static openOrCreate<Item = unknown>(
@@ -203,7 +203,7 @@ export class Channel<Item = unknown> extends SharedStructure {
   }
 
   /**
-   * Takes the identifier of a channel that another process made.
+   * Takes a channel by the identifier that another process passed.
    *
    * @param id The identifier.
    * @param options The codec.
@@ -246,7 +246,7 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @param item The message.
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError" if
-   * the time is up, with a ReferenceError if the handle is disposed: nothing was sent then. And with a
+   * the timeout expires, with a ReferenceError if the handle is disposed: nothing was sent then. And with a
    * RangeError if it is longer than `maxBytes`, with IpcError EPIPE if the channel is closed, EIDRM if
    * it is removed, ENOSPC if all places are taken.
    */
@@ -269,7 +269,7 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @throws {RangeError} If it is longer than `maxBytes`.
    * @throws {IpcError} EPIPE if the channel is closed, EINTR if the program handled a signal, EIDRM if
    * it is removed, ENOSPC if all places are taken.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   sendSync(item: Item, options?: TimeoutOptions): void {
     const bytes = this.#encode(item);
@@ -308,7 +308,7 @@ export class Channel<Item = unknown> extends SharedStructure {
    *
    * @param options The signal and the timeout.
    * @returns A promise of the message. It rejects with the reason of the signal, with a DOMException
-   * "TimeoutError" if the time is up, with a ReferenceError if the handle is disposed: nothing was
+   * "TimeoutError" if the timeout expires, with a ReferenceError if the handle is disposed: nothing was
    * received then. And with IpcError EPIPE if the channel is closed and empty, EIDRM if it is removed,
    * ENOSPC if all places are taken.
    */
@@ -358,7 +358,7 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @returns The message.
    * @throws {IpcError} EPIPE if the channel is closed and empty, EINTR if the program handled a signal,
    * EIDRM if it is removed, ENOSPC if all places are taken.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   receiveSync(options?: TimeoutOptions): Item {
     const got = this.#ring.tryReceive();
@@ -375,7 +375,7 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @returns The number of bytes.
    * @throws {RangeError} If the buffer is too small: the message stays.
    * @throws {IpcError} EPIPE, EINTR, EIDRM, ENOSPC as {@linkcode Channel.receiveSync} does.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   receiveIntoSync(buffer: ArrayBuffer | ArrayBufferView, options?: TimeoutOptions): number {
     const bytes = this.#target(buffer);

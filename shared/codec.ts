@@ -51,7 +51,20 @@ const anything: Codec<unknown> = {
   decode: (bytes) => JSON.parse(decoder.decode(bytes)),
 };
 
-/** Whatever JSON can express. That what is received is an `Item` is not checked. */
+/**
+ * Encodes what JSON can express. That what is received is an `Item` is not checked.
+ *
+ * @example
+ * ```ts
+ * import { json } from "@sysv/ipc/shared";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const codec = json<{ url: string }>();
+ * assertEquals(codec.decode(codec.encode({ url: "/" })), { url: "/" });
+ * ```
+ *
+ * @returns The codec.
+ */
 export function json<Item>(): Codec<Item> {
   return anything as Codec<Item>;
 }

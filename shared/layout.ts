@@ -97,7 +97,7 @@ export interface Gate {
 export interface Lock {
   readonly word: number;
   readonly gate: number;
-  /** All gates at which those sleep whom an unlock may have to wake: its own first. */
+  /** All gates whose sleepers an unlock may have to wake: its own first. */
   readonly opens: readonly Gate[];
 }
 

@@ -156,7 +156,7 @@ export class Members implements Floor {
 
   /**
    * Keeps the promises of this thread from being woken at a gate while the thread blocks there: they
-   * could not use it, and whoever rang for them would think that somebody goes on.
+   * could not use it, and the process that rang for them would think that one of them goes on.
    */
   hush(gate: number): void {
     for (const members of here.get(this.id)!) {

@@ -109,8 +109,8 @@ let unlock: (mutex: SharedMutex) => void;
  *   a little and then sleeps; only an unlock that finds sleepers wakes one.
  * - **Death:** when a holder dies, by SIGKILL too, the next one gets the lock and is told by `abandoned`,
  *   as with `Mutex`.
- * - **Order:** none is promised: whoever comes at the right moment gets it. Within a handle, promises
- *   get it in their order.
+ * - **Order:** none is promised: a call at the right moment gets it. Within a handle, promises get it in their
+ *   order.
  * - **Threads:** the hold belongs to the process: a Worker that ends without releasing keeps it locked
  *   until the process ends, or another handle of the thread is disposed.
  *
@@ -182,17 +182,16 @@ export class SharedMutex extends SharedStructure {
    * Opens a mutex, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options The mode to create it with, how many can take part, and whether that of another user
-   * will do.
+   * @param options The mode to create it with, how many can take part, and whether to accept one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
    */
   static openOrCreate(key: Key, options: SharedMutexOpenOrCreateOptions = {}): SharedMutex {
     return new SharedMutex(openOrCreatePair(rules, shapeOf(options), key, options));
   }
 
   /**
-   * Takes the identifier of a mutex that another process made.
+   * Takes a mutex by the identifier that another process passed.
    *
    * @param id The identifier.
    * @returns A handle that does not own it.
@@ -214,7 +213,7 @@ export class SharedMutex extends SharedStructure {
    *
    * @param options The signal and the timeout.
    * @returns A promise of a guard, to release with `using`. It rejects with the reason of the signal,
-   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the mutex is removed, ENOSPC if all places are taken.
    */
   async lock(options?: WaitOptions): Promise<SharedMutexGuard> {
@@ -249,7 +248,7 @@ export class SharedMutex extends SharedStructure {
    * @returns A guard, to release with `using`.
    * @throws {IpcError} EDEADLK if this thread holds it; EINTR if the program handled a signal; EIDRM if
    * it is removed; ENOSPC if all places are taken.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   lockSync(options?: TimeoutOptions): SharedMutexGuard {
     const me = this.#seat.place;

@@ -1,9 +1,9 @@
 /**
  * The two objects of a structure, a segment and a set of semaphores under the same key: made, found and
- * bound to each other, whoever dies in between.
+ * bound to each other, also if processes die in between.
  *
  * The segment's header names the set, and the set's second semaphore says that a segment names it. What
- * is not bound yet is bound by whoever comes next, as the heir, so one at a time. Where one of the two
+ * is not bound yet is bound by the next process, as the heir, so one at a time. Where one of the two
  * was removed without the other, the one that is left is removed too.
  *
  * @module
@@ -35,7 +35,7 @@ export interface Rules {
   readonly kind: Kind;
   /** The bytes of a segment of this shape; undefined if there can be none. */
   size(shape: Shape): number | undefined;
-  /** Describes how two shapes differ, to whoever wanted the second. */
+  /** Describes how two shapes differ, for the program that wanted the second. */
   describe(shape: Shape): string;
   /** Writes what stands behind the header of a new segment. Everything else is 0. */
   prepare?(words: Int32Array, shape: Shape): void;
@@ -131,7 +131,7 @@ export function openPair(rules: Rules, key: Key, format: number): Pair {
   return found(rules, SharedMemory.open(key), nameOf(key), format);
 }
 
-/** Takes the identifier of a segment that another process made. */
+/** Takes a segment by the identifier that another process passed. */
 export function pairFromId(rules: Rules, id: number, format: number): Pair {
   return found(rules, SharedMemory.fromId(id), undefined, format);
 }

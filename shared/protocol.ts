@@ -2,9 +2,9 @@
  * The protocol of the members of a structure: who takes part, how they lock, sleep and wake, and how
  * the living learn that one has died.
  *
- * A set of semaphores stands beside the segment. `heir` is 1 unless somebody settles an inheritance.
- * For each of N places there are `alive`, 1 while somebody has it, and a `bell`, on which that one
- * sleeps. Whoever registers arms all bells: +1 and -1 with undo, which changes nothing now, but when
+ * A set of semaphores stands beside the segment. `heir` is 1 unless a process settles an inheritance.
+ * For each of N places there are `alive`, 1 while a process has it, and a `bell`, on which that process
+ * sleeps. A process that registers arms all bells: +1 and -1 with undo, which changes nothing now, but when
  * the process dies the kernel rings all of them, and every sleeper looks again.
  *
  * @module
@@ -352,7 +352,7 @@ export class Protocol {
     return (yield* compareExchange(word, seen, inherited)) ? deathsOf(inherited) : undefined;
   }
 
-  /** Gives a lock back, clean, and wakes whoever it has to. The first event is the fast path. */
+  /** Gives a lock back, clean, and wakes its sleepers. The first event is the fast path. */
   *unlock(lock: Lock, me: number): Flow<void> {
     if (yield* compareExchange(lock.word, me, 0)) return;
     if (yield* repeat(() => this.#release(lock, me))) yield* forget(() => this.wakeFor(lock, me));
@@ -387,7 +387,7 @@ export class Protocol {
 
   /**
    * Sleeps at a gate that a lock's holders open, unless a look after the mark shows that there is no
-   * need to. Returns in both cases: whoever calls it looks again.
+   * need to. Returns in both cases: the caller looks again.
    */
   *awaitGate(lock: Lock, gate: Gate, me: number, isReady: () => Flow<boolean>): Flow<void> {
     let ready: boolean;

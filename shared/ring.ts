@@ -73,7 +73,7 @@ export class Ring {
     this.#mask = capacity - 1;
     this.#limit = limit;
     members.seat.onSit = (place) => {
-      // Whoever had the place before knew other ends.
+      // The process that had the place before knew other ends.
       Atomics.compareExchange(this.#words, LAST_PRODUCER, place, 0);
       Atomics.compareExchange(this.#words, LAST_CONSUMER, place, 0);
     };

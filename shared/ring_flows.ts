@@ -11,7 +11,7 @@ import { type Protocol, REFUSED } from "./protocol.ts";
 /** Where those sleep who wait for a message, and for room. */
 export const filled = gateAt(5);
 export const drained = gateAt(6);
-/** The locks of producers and of consumers, each of whom opens the other's gate. */
+/** The locks of producers and of consumers; each opens the gate of the other. */
 export const producers = lockAt(1, filled);
 export const consumers = lockAt(2, drained);
 export const TAIL = 3 * LINE;
@@ -35,7 +35,7 @@ export function roomFor(length: number): number {
   return (length + HEADER_BYTES + 7) & ~7;
 }
 
-/** The flows of a ring, beside those of its locks. */
+/** The flows of a ring, beside the flows of its locks. */
 export class RingFlows {
   readonly #protocol: Protocol;
   readonly #capacity: number;

@@ -80,7 +80,7 @@ export abstract class SharedStructure implements Disposable {
   }
 
   /**
-   * Removes it, now: whoever waits gets EIDRM, and so does whoever locks after.
+   * Removes it, now: pending and later waits end with EIDRM.
    *
    * @throws {IpcError} EPERM if this process is neither owner nor creator nor privileged, EIDRM if it
    * is removed already.

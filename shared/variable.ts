@@ -177,9 +177,9 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    *
    * @param key The key or name.
    * @param options The codec, the most bytes, the mode to create it with, how many can take part, and
-   * whether that of another user will do.
+   * whether to accept one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, of another codec
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, of another codec
    * or for values of another size, EACCES, ENOSPC, ENOMEM.
    */
   static openOrCreate<Item = unknown>(
@@ -191,7 +191,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
   }
 
   /**
-   * Takes the identifier of a variable that another process made.
+   * Takes a variable by the identifier that another process passed.
    *
    * @param id The identifier.
    * @param options The codec.
@@ -272,7 +272,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * @throws {RangeError} If it is longer than `maxBytes`: the old one stays.
    * @throws {IpcError} EDEADLK if this thread is just updating it, EINTR if the program handled a
    * signal, EIDRM if it is removed, ENOSPC if all places are taken.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   setSync(value: Item, options?: TimeoutOptions): number {
     checkTimeout(options?.timeout);
@@ -288,7 +288,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * fails, the old one stays.
    * @param options The signal and the timeout.
    * @returns A promise of the new value and its version. It rejects with what the function throws, with
-   * the reason of the signal, with a DOMException "TimeoutError" if the time is up, with a
+   * the reason of the signal, with a DOMException "TimeoutError" if the timeout expires, with a
    * ReferenceError if the handle is disposed, with a RangeError if the value is longer than `maxBytes`,
    * with IpcError EIDRM if the variable is removed, ENOSPC if all places are taken.
    */
@@ -343,7 +343,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    *
    * @param options Than which version, the signal and the timeout.
    * @returns A promise of the newest value and its version. It rejects with the reason of the signal,
-   * with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the handle is
+   * with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle is
    * disposed, with IpcError EIDRM if the variable is removed, ENOSPC if all places are taken.
    */
   async wait(options: WaitOptions & NewerOptions = {}): Promise<Versioned<Item>> {
@@ -369,7 +369,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * @returns The newest value and its version.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if it is removed, ENOSPC if all
    * places are taken.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   waitSync(options: TimeoutOptions & NewerOptions = {}): Versioned<Item> {
     checkOptions(options);

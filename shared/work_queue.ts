@@ -103,13 +103,13 @@ const SEND = "send to";
 const RECEIVE = "receive from";
 
 /**
- * Jobs in shared memory, each of which is done at least once, whoever dies.
+ * Jobs in shared memory, each of which is done at least once, even if processes die.
  *
- * - **Death:** a job whose holder is killed before it was done goes back to the front of the queue, and
- *   who waits for one gets it at once. A job is lost by nobody's death.
- * - **At least once:** who dies between doing a job and saying so leaves it to be done again: `attempts`
- *   tells, and tells poison jobs that kill whoever takes them.
- * - **Order:** jobs are given out as they were sent; what comes back goes first.
+ * - **Death:** a job whose holder dies before it is done goes back to the front of the queue, and a pending
+ *   receive gets it at once. No death loses a job.
+ * - **At least once:** a job whose holder dies after doing it and before saying so is done again: `attempts`
+ *   counts that, and shows poison jobs that kill their holders.
+ * - **Order:** jobs are given out as they were sent; jobs that come back go first.
  * - **Bounded:** a full queue makes senders wait. Jobs in somebody's hands count.
  * - **Cost:** as long as there are jobs and room, nobody makes a system call but, now and then, one to
  *   look for the dead.
@@ -195,10 +195,10 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * Opens a queue, or creates it, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options The codec, the sizes, the mode to create it with, how many can take part, and whether
-   * that of another user will do.
+   * @param options The codec, the sizes, the mode to create it with, how many can take part, and whether to accept
+   * one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user made it, EINVAL if it is something else, of another codec
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, of another codec
    * or of another size, EACCES, ENOSPC, ENOMEM.
    */
   static openOrCreate<Item = unknown>(
@@ -210,7 +210,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   }
 
   /**
-   * Takes the identifier of a queue that another process made.
+   * Takes a queue by the identifier that another process passed.
    *
    * @param id The identifier.
    * @param options The codec.
@@ -233,7 +233,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     return this.#jobs.waiting;
   }
 
-  /** How many jobs are in somebody's hands: those of the dead too, until somebody looks. */
+  /** The number of jobs that are held, also by dead processes until their death is noticed. */
   get claimed(): number {
     this.#members.check();
     return this.#jobs.claimed;
@@ -247,7 +247,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * @param item What is to be done.
    * @param options The signal and the timeout.
    * @returns A promise that rejects with the reason of the signal, with a DOMException "TimeoutError" if
-   * the time is up, with a ReferenceError if the handle is disposed, with a RangeError if the job is
+   * the timeout expires, with a ReferenceError if the handle is disposed, with a RangeError if the job is
    * longer than `maxBytes`, with IpcError EIDRM if the queue is removed, ENOSPC if all places are taken.
    */
   async send(item: Item, options: WaitOptions = {}): Promise<void> {
@@ -265,7 +265,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * @throws {RangeError} If it is longer than `maxBytes`.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the queue is removed, ENOSPC if
    * all places are taken.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   sendSync(item: Item, options: TimeoutOptions = {}): void {
     checkTimeout(options.timeout);
@@ -302,7 +302,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    *
    * @param options The signal and the timeout.
    * @returns A promise of a job, to say `done()` of, or to release with `using`. It rejects with the reason
-   * of the signal, with a DOMException "TimeoutError" if the time is up, with a ReferenceError if the
+   * of the signal, with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the
    * handle is disposed, with IpcError EIDRM if the queue is removed, ENOSPC if all places are taken.
    */
   async receive(options: WaitOptions = {}): Promise<Job<Item>> {
@@ -318,7 +318,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * @returns A job, to say `done()` of, or to release with `using`.
    * @throws {IpcError} EINTR if the program handled a signal, EIDRM if the queue is removed, ENOSPC if
    * all places are taken.
-   * @throws {DOMException} "TimeoutError" if the time is up.
+   * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   receiveSync(options: TimeoutOptions = {}): Job<Item> {
     checkTimeout(options.timeout);
