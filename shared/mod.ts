@@ -47,3 +47,29 @@ export {
   type WorkQueueOpenOrCreateOptions,
   type WorkQueueSizeOptions,
 } from "./work_queue.ts";
+export {
+  type CounterType,
+  type CounterTypes,
+  type CounterValue,
+  SharedCounters,
+  type SharedCountersCreateOptions,
+  type SharedCountersOpenOrCreateOptions,
+} from "./counters.ts";
+export {
+  f32,
+  f64,
+  type Fields,
+  type FieldType,
+  i16,
+  i32,
+  i64,
+  i8,
+  Struct,
+  struct,
+  u16,
+  u32,
+  u64,
+  u8,
+  utf8,
+  type ValuesOf,
+} from "./struct.ts";

@@ -75,6 +75,8 @@ export const php: Language = interpreted(
   "no PHP with sysvsem, sysvmsg, sysvshm and shmop",
 );
 export const c: Language = compiled("peer.c");
+/** C that takes part in structures in shared memory, as the documentation states. */
+export const sharedC: Language = compiled("shared.c");
 
 /** The languages whose programs perform, with semop alone, the steps that the documentation states. */
 export const stepLanguages: readonly Language[] = [
