@@ -187,8 +187,8 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
    * Opens counters, or creates them, safely against every race and crash.
    *
    * @param key The key or name.
-   * @param options Their names and types, the mode to create them with, and whether those of another
-   * user will do.
+   * @param options Their names and types, the mode to create them with, and whether counters that
+   * another user created will do.
    * @returns A handle that does not own them.
    * @throws {IpcError} EPERM if another user made them, EINVAL if it is something else or has other names
    * or types, EACCES, ENOSPC, ENOMEM.

@@ -244,7 +244,7 @@ export class Struct<Of extends Fields> implements Codec<ValuesOf<Of>> {
 
   /**
    * Shows a record in a segment as an object, whose fields are the memory itself: each is read and written
-   * by itself, those of 32 and 64 bits atomically. A record as a whole needs a `SharedVariable`.
+   * by itself, integers of 32 and 64 bits atomically. A record as a whole needs a `SharedVariable`.
    *
    * @param memory The segment. Once it is detached, the fields throw a ReferenceError.
    * @param offset Where the record begins, a multiple of `align`.
