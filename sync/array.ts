@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkFunction, checkInteger, checkObject } from "../ffi/check.ts";
 import type { WaitOptions } from "../wait/options.ts";
 import type { SemaphoreOperation } from "../ipc/semop.ts";
 
@@ -35,4 +36,14 @@ export interface SemaphoreArray {
   read(): number[] | Promise<number[]>;
   /** Removes the semaphores: pending waits reject with an error of code EIDRM. */
   remove(): void | Promise<void>;
+}
+
+const methods = ["operate", "tryOperate", "read", "remove"] as const;
+
+/** Checks for semaphores of any engine. */
+export function checkSemaphores(array: unknown): void {
+  checkObject(array, "the semaphores of a primitive");
+  const given = array as Partial<SemaphoreArray>;
+  for (const method of methods) checkFunction(given[method], `${method}() of semaphores`);
+  checkInteger(given.size as number, 1, Infinity, "use semaphores without a size");
 }

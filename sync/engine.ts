@@ -22,7 +22,7 @@ import {
   tryOperate,
   tryPacked,
 } from "../ipc/steps.ts";
-import type { SemaphoreArray } from "./array.ts";
+import { checkSemaphores, type SemaphoreArray } from "./array.ts";
 import { isRemoved, type Target } from "./flow.ts";
 import { type Local, localOf } from "./local.ts";
 import { impossible, type Step } from "./protocols.ts";
@@ -38,6 +38,7 @@ export class Engine implements Target, Watched {
 
   /** Makes an engine of the semaphores of a primitive of this kind. */
   constructor(array: SemaphoreArray, kind: SetKind) {
+    if (!(array instanceof SemaphoreSet)) checkSemaphores(array);
     this.#array = array;
     this.#kind = kind;
     this.#found = array instanceof SemaphoreSet ? array.found(internal) : undefined;

@@ -364,6 +364,34 @@ refuses(
     })),
 );
 
+/** Semaphores of another engine than the kernel. */
+const engine = { size: 9, operate() {}, tryOperate() {}, read() {}, remove() {} };
+const array: Parameter = {
+  right: undefined,
+  wrong: [null, undefined, 5, "set", true, {}, [], [1], { size: 2 }, { ...engine, size: "2" }, {
+    ...engine,
+    read: 5,
+  }],
+};
+const ofSemaphores = [
+  sync.Barrier,
+  sync.Bulkhead,
+  sync.Event,
+  sync.Gauge,
+  sync.Latch,
+  sync.Leader,
+  sync.Mutex,
+  sync.RwLock,
+] as unknown as { new (array: unknown): unknown; name: string }[];
+refuses(
+  "new ",
+  Object.fromEntries(
+    ofSemaphores.map((
+      Class,
+    ): [string, Entry] => [Class.name, [(array) => new Class(array), array]]),
+  ),
+);
+
 const int = whole(0, 2 ** 31, -(2 ** 31) - 1, undefined);
 const sembufs: Parameter = {
   right: [[0, 1]],
