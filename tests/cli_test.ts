@@ -12,9 +12,10 @@ import { size, span } from "../cli/output.ts";
 import { Child, command, projectFile, run } from "./support/child.ts";
 import { ipc, ipcCommand, ipcOutput } from "./support/cli.ts";
 import { temporaryFolder } from "./support/folder.ts";
-import { Name } from "./support/peer.ts";
+import { Name, testWhere } from "./support/peer.ts";
 import { onlyRoot, privileges } from "./support/privilege.ts";
 import { until } from "./support/time.ts";
+import { noTmux, Tmux } from "./support/tmux.ts";
 
 /** Asserts that a command fails with a code and one line that says something. */
 function assertFails(args: readonly (string | number)[], code: number, says: RegExp): void {
@@ -193,6 +194,30 @@ function assertFailsQuietly(args: readonly string[], code: number, says: RegExp)
   assertEquals(status, code, stderr);
   assertMatch(stderr, says);
 }
+
+testWhere(noTmux, "ipc reap asks on a terminal, and colours are there alone", async () => {
+  await using child = run(`
+    const left = MessageQueue.create({ owner: false });
+    left.trySend("x");
+    say(left.id);
+    await hear();
+  `);
+  const left = Number(await child.hear());
+  await child.kill();
+  const isLeft = () => list({ type: "queue" }).some(({ id }) => id === left);
+  using terminal = new Tmux(150, 20);
+  for (const [answer, stays, code] of [["n", true, 1], ["y", false, 0]] as const) {
+    terminal.type(
+      `clear; ${[...ipcCommand(), "reap", "--type", "queue"].join(" ")}; echo "code $?"`,
+    );
+    terminal.press("Enter");
+    await terminal.shows(/^Remove .*\? \[y\/N\]/m);
+    assert(terminal.colours.includes("\x1b[1mTYPE"));
+    terminal.press(answer, "Enter");
+    await terminal.shows(new RegExp(`^code ${code}$`, "m"));
+    assertEquals(isLeft(), stays);
+  }
+});
 
 /** Becomes a user, makes a queue and a set, and then runs command lines. */
 const asUser = `

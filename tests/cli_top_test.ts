@@ -10,7 +10,7 @@ import { frame, placeOf, type View } from "../cli/top_view.ts";
 import { projectFile, runtime } from "./support/child.ts";
 import { ipcCommand, ipcOutput } from "./support/cli.ts";
 import { testWhere } from "./support/peer.ts";
-import { passed } from "./support/time.ts";
+import { noTmux, Tmux } from "./support/tmux.ts";
 
 /** A view of some objects. */
 function viewOf(...ids: number[]): View {
@@ -86,76 +86,6 @@ test("ipc top --once prints the screen as text", () => {
   assert(!text.includes("\x1b"));
 });
 
-const missing = spawnSync("tmux", ["-V"]).status === 0 ? undefined : "no tmux";
-let sessions = 0;
-
-/** A terminal in tmux, with a shell in it. */
-class Tmux implements Disposable {
-  readonly #socket = `sysv-ipc-${process.pid}-${sessions++}`;
-
-  constructor(width: number, height: number) {
-    this.#run(
-      "-f",
-      "/dev/null",
-      "new-session",
-      "-d",
-      ...["-x", String(width), "-y", String(height)],
-      [
-        "env PS1='$ ' sh",
-      ].join(" "),
-    );
-  }
-
-  #run(...args: string[]): string {
-    const { status, stdout, stderr } = spawnSync("tmux", ["-L", this.#socket, ...args], {
-      encoding: "utf8",
-    });
-    if (status !== 0) throw new Error(`tmux ${args.join(" ")}: ${stderr}`);
-    return stdout;
-  }
-
-  type(text: string): void {
-    this.#run("send-keys", "-l", text);
-  }
-
-  press(...keys: string[]): void {
-    this.#run("send-keys", ...keys);
-  }
-
-  resize(width: number, height: number): void {
-    this.#run("resize-window", "-x", String(width), "-y", String(height));
-  }
-
-  /** What it shows. */
-  get screen(): string {
-    return this.#run("capture-pane", "-p");
-  }
-
-  /** The process in it. */
-  get pid(): number {
-    return Number(this.#run("display-message", "-p", "#{pane_pid}"));
-  }
-
-  /** Whether the other screen, and a cursor, is shown. */
-  get modes(): string {
-    return this.#run("display-message", "-p", "#{alternate_on} #{cursor_flag} #{wrap_flag}").trim();
-  }
-
-  /** Waits until it shows something. */
-  async shows(what: RegExp): Promise<string> {
-    for (let i = 0; i < 400; i++) {
-      const { screen } = this;
-      if (what.test(screen)) return screen;
-      await passed(25);
-    }
-    throw new Error(`The screen never shows ${what}:\n${this.screen}`);
-  }
-
-  [Symbol.dispose](): void {
-    this.#run("kill-server");
-  }
-}
-
 /** Starts `ipc top`, in a shell that says its state before and after. */
 async function start(terminal: Tmux, ...options: string[]): Promise<void> {
   const line = [...ipcCommand(), "top", "--interval", "0.1", ...options].join(" ");
@@ -183,7 +113,7 @@ function ipcIn(terminal: Tmux): number {
 }
 
 testWhere(
-  missing,
+  noTmux,
   "ipc top shows, selects, sorts, and follows the size of the window",
   async () => {
     using queue = MessageQueue.create();
@@ -212,7 +142,7 @@ testWhere(
   },
 );
 
-testWhere(missing, "ipc top removes what is selected, after a question", async () => {
+testWhere(noTmux, "ipc top removes what is selected, after a question", async () => {
   using terminal = new Tmux(110, 20);
   using queue = MessageQueue.create();
   await start(terminal);
@@ -251,7 +181,7 @@ for (
     ["SIGHUP", 129, (terminal: Tmux) => process.kill(ipcIn(terminal), "SIGHUP")],
   ] as const
 ) {
-  testWhere(missing, `ipc top gives the terminal back at ${how}`, async () => {
+  testWhere(noTmux, `ipc top gives the terminal back at ${how}`, async () => {
     using terminal = new Tmux(100, 20);
     await start(terminal);
     end(terminal);
@@ -259,7 +189,7 @@ for (
   });
 }
 
-testWhere(missing, "ipc top gives the terminal back at an error", async () => {
+testWhere(noTmux, "ipc top gives the terminal back at an error", async () => {
   using terminal = new Tmux(100, 20);
   const [program, ...args] = ipcCommand();
   const broken = [
