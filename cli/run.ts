@@ -8,6 +8,7 @@
  * @module
  */
 
+import { geteuid } from "../ffi/calls.ts";
 import { execute } from "../ffi/program.ts";
 import { reasonOf } from "../ffi/error.ts";
 import { handlerOf, SIG_IGN } from "../wait/interrupt.ts";
@@ -23,6 +24,7 @@ import {
   RUN_FAILED,
   UsageError,
 } from "./errors.ts";
+import { user } from "./output.ts";
 import { keyFrom } from "./target.ts";
 
 const OPTIONS: readonly Option[] = [
@@ -49,13 +51,36 @@ function readWords(given: Arguments, name: string): { slots: string; command: re
   return { slots, command };
 }
 
-/** Opens the slots, as many as wanted. */
+/** Opens the slots, as many as wanted: without a wish as many as there are, or one. */
 function openSlots(word: string, slots: number | undefined, given: Arguments): Bulkhead {
+  const key = keyFrom(word);
   const mode = parseInt(given.get("mode") ?? "600", 8);
-  const options = { mode, allowForeign: given.has("allow-foreign") };
-  const bulkhead = Bulkhead.openOrCreate(keyFrom(word), { ...options, tickets: slots ?? 1 });
-  if (slots !== undefined && bulkhead.state().tickets !== slots) bulkhead.resize(slots);
-  return bulkhead;
+  const allowForeign = given.has("allow-foreign");
+  if (slots !== undefined) {
+    return Bulkhead.openOrCreate(key, { tickets: slots, mode, allowForeign });
+  }
+  for (;;) {
+    try {
+      const bulkhead = Bulkhead.open(key);
+      if (!allowForeign) refuseForeign(bulkhead, word);
+      return bulkhead;
+    } catch (error) {
+      if ((error as { code?: string }).code !== "ENOENT") throw error;
+    }
+    try {
+      return Bulkhead.create({ key, tickets: 1, mode, owner: false });
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EEXIST") throw error;
+    }
+  }
+}
+
+/** A name can be squatted on: who created the slots can take them away. */
+function refuseForeign(bulkhead: Bulkhead, word: string): void {
+  const { creatorUid } = bulkhead.stat();
+  if (creatorUid === geteuid()) return;
+  const message = `user ${user(creatorUid)} created the slots of "${word}": add --allow-foreign`;
+  throw new CommandError(message, RUN_FAILED);
 }
 
 /** Opens the slots and takes one if one is free. A reaper may remove them in between. */

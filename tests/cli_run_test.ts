@@ -85,6 +85,9 @@ test("ipc run waits for a slot, for some time or not at all", async () => {
   }
   // A second slot lets another run.
   assertEquals(run("--slots", "2").stdout, "ran\n");
+  // Without a number there are as many as before.
+  run();
+  assertEquals(Bulkhead.open(name.text).state().tickets, 2);
   run("--slots", "1", "--no-wait");
   await using waiter = new Child([
     ...ipcCommand(),
