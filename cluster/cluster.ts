@@ -7,6 +7,8 @@
 import { checkFlag, checkInteger, checkOptions } from "../ffi/check.ts";
 import { ipcError } from "../ffi/error.ts";
 import type { Semaphore } from "../ipc/semaphore.ts";
+import { codecOf } from "../shared/codec.ts";
+import type { Broadcast, Codec, SharedVariable } from "../shared/mod.ts";
 import type {
   Barrier,
   BarrierOptions,
@@ -24,8 +26,7 @@ import type {
   RwLockOptions,
 } from "../sync/mod.ts";
 import { event, gauge, leader, mutex, rwlock } from "../sync/protocols.ts";
-import { ClusterBroadcast, type ClusterBroadcastOptions } from "./broadcast.ts";
-import { codecOf, type CodecOptions } from "./codec.ts";
+import { type ClusterBroadcastOptions, RemoteBroadcast } from "./broadcast.ts";
 import { idleMilliseconds } from "./idle.ts";
 import { call } from "./link.ts";
 import { barrierValues, checkParties, RemoteBarrier } from "./primitives/barrier.ts";
@@ -42,7 +43,7 @@ import type { Remote } from "./remote.ts";
 import { checkValues, ClusterSemaphores, type Found } from "./semaphores.ts";
 import type { Session } from "./session.ts";
 import { Topic } from "./topic.ts";
-import { ClusterVariable, type ClusterVariableOptions } from "./variable.ts";
+import { type ClusterVariableOptions, RemoteVariable } from "./variable.ts";
 
 /** How a primitive is opened or made. */
 export interface IdleOptions {
@@ -78,7 +79,7 @@ export interface ClusterSemaphoreOptions extends IdleOptions {
 
 const open = call("open", "text text int[] interval", true);
 const openQueue = call("open_queue", "text", true);
-const openTopic = call("open_topic", "text text int bytea", true);
+const openTopic = call("open_topic", "text text text int bytea", true);
 const detach = call("detach", "int");
 const sweep = call("sweep", "");
 
@@ -235,26 +236,59 @@ export class Cluster implements AsyncDisposable {
     return new ClusterQueue(this.#session, row!.id, name);
   }
 
-  /** Opens a shared variable, or makes it with a value. */
-  async variable<Value>(
+  /**
+   * Opens a shared variable, or makes it with a value.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@sysv/ipc/cluster";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using cluster = await connect();
+   * const limit = await cluster.variable("my-app/per-minute", { initial: 60 });
+   * const { version } = await limit.update((perMinute) => perMinute! * 2);
+   * const change = limit.wait({ newerThan: version });
+   * await limit.set(90);
+   * assertEquals((await change).value, 90);
+   * ```
+   */
+  async variable<Value = unknown>(
     name: string,
-    options: ClusterVariableOptions<Value>,
-  ): Promise<ClusterVariable<Value>> {
+    options: ClusterVariableOptions<Value> = {},
+  ): Promise<Remote<SharedVariable<Value>>> {
     checkOptions(options);
-    const first = codecOf(options).encode(options.initial);
-    return new ClusterVariable(await this.#topic(name, "variable", 1, first, options), name);
+    const codec = codecOf(options);
+    const { initial } = options;
+    const first = initial === undefined ? null : codec.encode(initial);
+    const variable = new RemoteVariable(await this.#topic(name, "variable", 1, first, codec), name);
+    // The compiler cannot know of a Value that it is nothing that is held.
+    return variable as unknown as Remote<SharedVariable<Value>>;
   }
 
-  /** Opens a broadcast, or makes it. */
-  async broadcast<Item>(
+  /**
+   * Opens a broadcast, or makes it.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@sysv/ipc/cluster";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using cluster = await connect();
+   * const news = await cluster.broadcast<string>("my-app/news", { keep: 100 });
+   * const subscription = await news.subscribe();
+   * await news.publish("a new release");
+   * assertEquals(await subscription.receive(), { value: "a new release", missed: 0 });
+   * ```
+   */
+  async broadcast<Item = unknown>(
     name: string,
     options: ClusterBroadcastOptions<Item> = {},
-  ): Promise<ClusterBroadcast<Item>> {
+  ): Promise<Remote<Broadcast<Item>>> {
     checkOptions(options);
     const { keep = 1024 } = options;
     checkInteger(keep, 1, 1_000_000, `keep ${keep} messages`);
-    const topic = await this.#topic(name, "broadcast", keep, new Uint8Array(), options);
-    return new ClusterBroadcast(topic, name);
+    const topic = await this.#topic(name, "broadcast", keep, null, codecOf(options));
+    return new RemoteBroadcast(topic, name);
   }
 
   /** Ends the session. What it holds goes to others at once; what it waits for rejects. */
@@ -284,13 +318,18 @@ export class Cluster implements AsyncDisposable {
     name: string,
     kind: string,
     keep: number,
-    first: Uint8Array,
-    options: CodecOptions<Item>,
+    first: Uint8Array | null,
+    codec: Codec<Item>,
   ): Promise<Topic<Item>> {
     checkName(name);
-    const { link } = this.#session;
-    const [row] = await link.ask<{ id: number }>(openTopic, [name, kind, keep, first]);
-    return new Topic(this.#session, row!.id, `${kind} "${name}"`, codecOf(options));
+    type Row = { id: number; codec: string; made: boolean };
+    const values = [name, kind, codec.name, keep, first];
+    const [row] = await this.#session.link.ask<Row>(openTopic, values);
+    const { id, codec: found, made: created } = row!;
+    const title = `${kind} "${name}"`;
+    if (found === codec.name) return new Topic(this.#session, { id, created, title }, codec);
+    const reason = `its items are encoded as "${found}", not as "${codec.name}"`;
+    throw ipcError("EINVAL", `open ${title}`, { syscall: "shmget", reason });
   }
 
   async #find(

@@ -18,18 +18,13 @@
  * @module
  */
 
-export {
-  ClusterBroadcast,
-  type ClusterBroadcastOptions,
-  ClusterSubscription,
-} from "./broadcast.ts";
+export type { ClusterBroadcastOptions } from "./broadcast.ts";
 export {
   Cluster,
   type ClusterSemaphoreOptions,
   type ClusterSemaphoresOptions,
   type IdleOptions,
 } from "./cluster.ts";
-export type { Codec, CodecOptions } from "./codec.ts";
 export { connect, type ConnectOptions } from "./connect.ts";
 export { ClusterSetupError, SessionLostError } from "./errors.ts";
 export {
@@ -45,15 +40,11 @@ export type {
   Held,
   KernelOnly,
   Losable,
+  Promising,
   Remote,
   RemoteResult,
   Settled,
 } from "./remote.ts";
 export { ClusterSemaphores } from "./semaphores.ts";
 export type { ServerOptions } from "./setup.ts";
-export {
-  type ChangeOptions,
-  ClusterVariable,
-  type ClusterVariableOptions,
-  type Versioned,
-} from "./variable.ts";
+export type { ClusterVariableOptions } from "./variable.ts";

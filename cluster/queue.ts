@@ -10,7 +10,6 @@ import { showAs } from "../ipc/inspect.ts";
 import { Message, type MessageTypeSelector } from "../ipc/message.ts";
 import { checkSignal, checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
-import { ownBytes } from "./codec.ts";
 import { codes, ignoreGone, serverError } from "./errors.ts";
 import { call } from "./link.ts";
 import { type Session, waitFor } from "./session.ts";
@@ -106,7 +105,7 @@ export class HeldMessage extends Message implements Disposable, AsyncDisposable 
 
   /** @ignore Users call `queue.receive({ hold: true })`. */
   constructor(session: Session, { type, data, attempts, seq }: Row) {
-    super(Number(type), ownBytes(data));
+    super(Number(type), Uint8Array.from(data));
     this.#session = session;
     this.#seq = seq;
     this.attempts = attempts;
@@ -203,7 +202,7 @@ export class ClusterQueue implements AsyncIterable<Message> {
     checkInteger(type, 1, Number.MAX_SAFE_INTEGER, action);
     const { link, sid } = this.#session;
     // What is sent must not change with the buffer.
-    const bytes = ownBytes(encode(data, action));
+    const bytes = encode(data, action).slice();
     const [row] = await link.ask<{ result: number }>(send, [sid, this.#id, type, bytes]);
     if (row!.result !== 0) throw serverError(row!.result, action, "msgsnd");
   }
@@ -323,7 +322,7 @@ export class ClusterQueue implements AsyncIterable<Message> {
 
   #message(row: Row, hold: boolean): Message {
     if (hold) return new HeldMessage(this.#session, row);
-    return new Message(Number(row.type), ownBytes(row.data));
+    return new Message(Number(row.type), Uint8Array.from(row.data));
   }
 }
 

@@ -5,6 +5,7 @@
  */
 
 import type { Permit } from "../ipc/permit.ts";
+import type { BroadcastSubscription } from "../shared/mod.ts";
 import type { BarrierParty, BulkheadPermit, Guard, Leadership, MutexGuard } from "../sync/mod.ts";
 
 /**
@@ -14,12 +15,16 @@ import type { BarrierParty, BulkheadPermit, Guard, Leadership, MutexGuard } from
 export type KernelOnly =
   | `${string}Sync`
   | `${string}Pid`
+  | "capacity"
   | "ended"
   | "exchange"
   | "id"
   | "key"
   | "index"
+  | "maxBytes"
+  | "members"
   | "owned"
+  | "places"
   | "stat"
   | "setPermissions"
   | "waiting";
@@ -74,15 +79,18 @@ export type Remote<Primitive> =
   }
   & AsyncDisposable;
 
-/** What a member of a primitive is on a server. What is given a function to run answers in a promise anyway. */
-export type Answered<Primitive, Member, Name> = Name extends Settled | "every" ? Member
+/** What answers in promises anyway, to a function that it is given or to a loop. */
+export type Promising = `run${string}` | "every" | "changes" | typeof Symbol.asyncIterator;
+
+/** What a member of a primitive is on a server. */
+export type Answered<Primitive, Member, Name> = Name extends Settled | Promising ? Member
   : [Member] extends [(...given: infer Given) => infer Result]
-    ? Given extends [(...given: never[]) => unknown, ...unknown[]] ? Member
-    : (...given: Given) => Promise<RemoteResult<Awaited<Result>>>
+    ? (...given: Given) => Promise<RemoteResult<Awaited<Result>>>
   : [Primitive] extends [Held] ? Member
   : Promise<Member>;
 
 /** What an answer is on a server: what is held there is given back there. */
 export type RemoteResult<Result> = Result extends MutexGuard ? Remote<MutexGuard> & Losable & Fenced
   : Result extends Held ? Remote<Result> & Losable
+  : Result extends BroadcastSubscription<infer Item> ? Remote<BroadcastSubscription<Item>>
   : Result;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Codec, ownBytes } from "./codec.ts";
+import type { Codec } from "../shared/mod.ts";
 import { codes, serverError } from "./errors.ts";
 import { call, type Statement } from "./link.ts";
 import { type Session, waitFor } from "./session.ts";
@@ -33,36 +33,51 @@ const after: Statement = {
 
 interface Row {
   readonly seq: string;
-  readonly data: Uint8Array;
+  /** Null before there is an item. */
+  readonly data: Uint8Array | null;
 }
 
 /** A sequence of items. */
 export class Topic<Item> {
   /** Names it in messages. */
   readonly title: string;
+  /** Whether it was made when this handle was opened. */
+  readonly created: boolean;
   readonly #session: Session;
   readonly #id: number;
+  #disposed = false;
   readonly #codec: Codec<Item>;
 
   /** Makes a handle. */
-  constructor(session: Session, id: number, title: string, codec: Codec<Item>) {
+  constructor(
+    session: Session,
+    { id, created, title }: { id: number; created: boolean; title: string },
+    codec: Codec<Item>,
+  ) {
     this.#session = session;
     this.#id = id;
+    this.created = created;
     this.title = title;
     this.#codec = codec;
   }
 
+  /** Ends the handle. */
+  dispose(): void {
+    this.#disposed = true;
+  }
+
   /** Adds an item, and returns its number; undefined if another one than `expected` is the last. */
   async add(item: Item, expected?: number): Promise<number | undefined> {
-    const bytes = ownBytes(this.#codec.encode(item));
+    // What is sent must not change with the buffer.
+    const bytes = this.#codec.encode(item).slice();
     const values = [this.#id, bytes, expected ?? null];
     const number = await this.#number(post, values, `change ${this.title}`);
     return number === 0 ? undefined : number;
   }
 
-  /** The last item. */
-  async last(): Promise<Numbered<Item>> {
-    const [row] = await this.#session.link.ask<Row>(last, [this.#id]);
+  /** The last item; undefined before there is one. */
+  async last(): Promise<Numbered<Item> | undefined> {
+    const [row] = await this.#ask<Row>(last, [this.#id]);
     if (row === undefined) throw serverError(codes.removed, `read ${this.title}`);
     return this.#numbered(row);
   }
@@ -74,8 +89,10 @@ export class Topic<Item> {
 
   /** The next items after a number; some may be missing that were not kept. */
   async after(number: number): Promise<Numbered<Item>[]> {
-    const rows = await this.#session.link.ask<Row>(after, [this.#id, number]);
-    return rows.map((row) => this.#numbered(row));
+    const rows = await this.#ask<Row>(after, [this.#id, number]);
+    // None, or is it removed?
+    if (rows.length === 0) await this.lastNumber();
+    return rows.map((row) => this.#numbered(row)!);
   }
 
   /** Waits until there is an item after a number. */
@@ -110,13 +127,20 @@ export class Topic<Item> {
 
   /** Calls a function that returns a number: below 0 if the topic is removed. */
   async #number(statement: Statement, values: readonly unknown[], action: string): Promise<number> {
-    const [row] = await this.#session.link.ask<{ result: string | number }>(statement, values);
+    const [row] = await this.#ask<{ result: string | number }>(statement, values);
     const number = Number(row!.result);
     if (number < 0) throw serverError(number, action);
     return number;
   }
 
-  #numbered({ seq, data }: Row): Numbered<Item> {
-    return { number: Number(seq), item: this.#codec.decode(ownBytes(data)) };
+  #ask<Row extends object>(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
+    if (!this.#disposed) return this.#session.link.ask<Row>(statement, values);
+    const message = `Cannot use ${this.title}: the handle is disposed`;
+    return Promise.reject(new ReferenceError(message));
+  }
+
+  #numbered({ seq, data }: Row): Numbered<Item> | undefined {
+    if (data === null) return undefined;
+    return { number: Number(seq), item: this.#codec.decode(Uint8Array.from(data)) };
   }
 }

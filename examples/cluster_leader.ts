@@ -27,8 +27,7 @@ interface Written {
   readonly count: number;
 }
 
-const store = (cluster: Cluster, name: string) =>
-  cluster.variable<Written>(name, { initial: { pid: 0, term: 0, count: 0 } });
+const store = (cluster: Cluster, name: string) => cluster.variable<Written>(name);
 
 /** Leads as soon as nobody else does, and writes until it is killed. */
 async function compete(cluster: Cluster, name: string): Promise<void> {
@@ -36,8 +35,10 @@ async function compete(cluster: Cluster, name: string): Promise<void> {
   const written = await store(cluster, name);
   await leader.every(10, async ({ term }) => {
     await written.update((last) => {
-      if (last.term > term) throw new Error(`Term ${term} has ended: ${last.term} writes now`);
-      return { pid: process.pid, term, count: last.count + 1 };
+      if (last !== undefined && last.term > term) {
+        throw new Error(`Term ${term} has ended: ${last.term} writes now`);
+      }
+      return { pid: process.pid, term, count: (last?.count ?? 0) + 1 };
     });
   }, { immediate: true });
 }

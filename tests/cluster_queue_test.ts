@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { text } from "@sysv/ipc/shared";
 import { assertRejectsWith, assertTimesOut } from "./support/assert.ts";
 import { run, runtimes } from "./support/child.ts";
 import { testWhere } from "./support/peer.ts";
@@ -165,39 +166,54 @@ testWhere(
   "A variable is read, set, updated and waited for, across sessions",
   async () => {
     const name = nameIn("variable");
-    const one = await (await connected()).variable(name, { initial: { n: 0 } });
+    const one = await (await connected()).variable<{ n: number }>(name);
+    assertEquals([await one.get(), await one.read(), await one.version, one.created], [
+      undefined,
+      undefined,
+      0,
+      true,
+    ]);
     const other = await (await connected()).variable(name, { initial: { n: 99 } });
-    assertEquals(await other.get(), { n: 0 });
-    const version = await other.version;
-    const change = other.wait({ newerThan: version });
-    assertEquals(await one.set({ n: 1 }), version + 1);
-    assertEquals(await change, { value: { n: 1 }, version: version + 1 });
+    assertEquals([await other.get(), other.created], [undefined, false]);
+    const change = other.wait({ newerThan: 0 });
+    assertEquals(await one.set({ n: 1 }), 1);
+    assertEquals(await change, { value: { n: 1 }, version: 1 });
     // What has changed already is there at once.
-    assertEquals((await other.wait({ newerThan: version, timeout: 0 })).value, { n: 1 });
+    assertEquals((await other.wait({ newerThan: 0, timeout: 0 })).value, { n: 1 });
     await assertTimesOut(other.wait({ timeout: 20 }));
     await assertTimesOut(other.wait({ timeout: 0 }));
     await assertRejects(() => one.set(undefined as never), TypeError);
+    await assertRejectsWith("EINVAL", (await connected()).variable(name, { codec: text as never }));
 
     await Promise.all(
-      Array.from({ length: 40 }, (_, i) => [one, other][i % 2]!.update(({ n }) => ({ n: n + 1 }))),
+      Array.from(
+        { length: 40 },
+        (_, i) => [one, other][i % 2]!.update((old) => ({ n: old!.n + 1 })),
+      ),
     );
-    assertEquals(await one.get(), { n: 41 });
+    assertEquals(await one.read(), { value: { n: 41 }, version: 41 });
     const seen: number[] = [];
     const watching = (async () => {
-      for await (const { n } of other) {
-        seen.push(n);
-        if (n === 100) return;
-      }
+      for await (const { value: { n } } of other.changes()) seen.push(n);
     })();
     await passed(30);
     for (let n = 90; n <= 100; n++) await one.set({ n });
-    await watching;
+    while (seen.at(-1) !== 100) await passed(5);
     assertEquals(seen[0], 41);
     assert(seen.every((n, i) => i === 0 || n > seen[i - 1]!), `${seen}`);
+    for await (const { n } of one) {
+      assertEquals(n, 100);
+      break;
+    }
     const gone = assertRejectsWith("EIDRM", other.wait());
     await passed(30);
     await one.remove();
     await gone;
+    await watching;
+    const made = await (await connected()).variable(name, { initial: 7 });
+    assertEquals(await made.read(), { value: 7, version: 1 });
+    made[Symbol.dispose]();
+    await assertRejects(() => made.get(), ReferenceError);
   },
 );
 
@@ -208,23 +224,24 @@ testWhere(
     const name = nameIn("broadcast");
     const sender = await (await connected()).broadcast<number>(name, { keep: 10 });
     const other = await (await connected()).broadcast<number>(name);
-    await sender.send(0);
+    await sender.publish(0);
     const subscriptions = [await sender.subscribe(), await other.subscribe()];
     const slow = await other.subscribe();
     assertEquals(await slow.tryReceive(), undefined);
     const received = subscriptions.map(async (subscription) => {
       const items = [];
-      for await (const item of subscription) {
-        items.push(item);
-        if (item === 5) return items;
+      for await (const { value, missed } of subscription) {
+        assertEquals(missed, 0);
+        items.push(value);
+        if (value === 5) return items;
       }
       return items;
     });
-    for (let i = 1; i <= 5; i++) await other.send(i);
+    for (let i = 1; i <= 5; i++) await other.publish(i);
     assertEquals(await Promise.all(received), [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]);
-    for (let i = 6; i <= 25; i++) await sender.send(i);
-    assertEquals([await slow.receive(), slow.missed], [16, 15]);
-    for (let i = 17; i <= 25; i++) assertEquals(await slow.receive(), i);
+    for (let i = 6; i <= 25; i++) await sender.publish(i);
+    assertEquals(await slow.receive(), { value: 16, missed: 15 });
+    for (let i = 17; i <= 25; i++) assertEquals(await slow.receive(), { value: i, missed: 0 });
     await assertTimesOut(slow.receive({ timeout: 20 }));
     const controller = new AbortController();
     const aborted = assertRejects(
@@ -234,7 +251,9 @@ testWhere(
     );
     controller.abort(new Error("enough"));
     await aborted;
-    await sender.send(26);
-    assertEquals([await slow.receive(), slow.missed], [26, 15]);
+    await sender.publish(26);
+    assertEquals(await slow.receive(), { value: 26, missed: 0 });
+    await sender.remove();
+    await assertRejectsWith("EIDRM", slow.receive());
   },
 );

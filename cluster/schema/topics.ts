@@ -11,13 +11,14 @@ CREATE TABLE ipc.topic(
   id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name text NOT NULL,
   kind text NOT NULL,
+  codec text NOT NULL,
   keep int NOT NULL,
   UNIQUE (kind, name));
 
 CREATE TABLE ipc.post(
   topic int NOT NULL,
   seq bigint NOT NULL,
-  data bytea NOT NULL,
+  data bytea,
   PRIMARY KEY (topic, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
@@ -32,16 +33,19 @@ CREATE INDEX ON ipc.reader(topic, sid);
 CREATE FUNCTION ipc.lock_topic(p_topic int) RETURNS void LANGUAGE sql AS
 $$ SELECT pg_advisory_xact_lock(1769235304, p_topic) $$;
 
--- Finds a topic or makes it, with a first item.
-CREATE FUNCTION ipc.open_topic(p_name text, p_kind text, p_keep int, p_data bytea, OUT id int, OUT keep int)
+-- Finds a topic or makes it: with a first item, which has the number 1, or with none.
+CREATE FUNCTION ipc.open_topic(
+  p_name text, p_kind text, p_codec text, p_keep int, p_data bytea, OUT id int, OUT codec text, OUT made bool)
 LANGUAGE plpgsql AS $$ BEGIN
+  made := false;
   LOOP
-    SELECT t.id, t.keep INTO id, keep FROM ipc.topic t WHERE t.kind = p_kind AND t.name = p_name;
+    SELECT t.id, t.codec INTO id, codec FROM ipc.topic t WHERE t.kind = p_kind AND t.name = p_name;
     EXIT WHEN FOUND;
-    INSERT INTO ipc.topic AS t(name, kind, keep) VALUES (p_name, p_kind, p_keep)
-      ON CONFLICT (kind, name) DO NOTHING RETURNING t.id, t.keep INTO id, keep;
+    INSERT INTO ipc.topic AS t(name, kind, codec, keep) VALUES (p_name, p_kind, p_codec, p_keep)
+      ON CONFLICT (kind, name) DO NOTHING RETURNING t.id, t.codec INTO id, codec;
     IF FOUND THEN
-      INSERT INTO ipc.post VALUES (id, 0, p_data);
+      made := true;
+      INSERT INTO ipc.post VALUES (id, CASE WHEN p_data IS NULL THEN 0 ELSE 1 END, p_data);
       PERFORM ipc.flush();
       EXIT;
     END IF;
