@@ -100,3 +100,30 @@ testWhere(
     assertEquals(await example.exit, { code: 0, signal: null }, example.stderr);
   },
 );
+
+const permissions = ["--allow-ffi", "--allow-run", "--allow-env"];
+
+test("The metrics of a worker that is killed still count", async () => {
+  await using example = new Child(
+    command(projectFile("examples/metrics.ts"), undefined, permissions),
+  );
+  assertMatch(
+    await example.hear(),
+    /^Worker 2 was killed after \d+ requests, which still count\.$/,
+  );
+  assertMatch(
+    await example.hear(),
+    /^All \d+ are counted, and the last record is whole: \/items\/\d+\.$/,
+  );
+  assertEquals(await example.exit, { code: 0, signal: null }, example.stderr);
+});
+
+test("The ring brings all messages in order", async () => {
+  const path = command(projectFile("examples/ring.ts"), undefined, permissions);
+  await using example = new Child([...path, "100000"]);
+  assertMatch(
+    await example.hear(),
+    /^100000 messages of 64 bytes came in order: [\d.]+ million a second\.$/,
+  );
+  assertEquals(await example.exit, { code: 0, signal: null }, example.stderr);
+});

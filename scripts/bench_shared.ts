@@ -1,0 +1,146 @@
+/**
+ * Compares structures in shared memory with what C has, in the same run: a robust pthread mutex, and
+ * msgsnd and msgrcv. Senders and receivers stand on two CPUs.
+ *
+ *     deno task bench:shared [--seconds=N]
+ *
+ * @module
+ */
+
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { parseArgs } from "@std/cli/parse-args";
+import { SharedMemory } from "@sysv/ipc";
+import { bytes, Channel, SharedMutex } from "@sysv/ipc/shared";
+import { findBun } from "./bun.ts";
+
+const { seconds } = parseArgs(Deno.args, { string: ["seconds"], default: { seconds: "1" } });
+const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-bench-"));
+const c = join(folder, "shared");
+const here = import.meta.dirname!;
+execFileSync("cc", ["-O2", "-o", c, join(here, "bench/shared.c"), "-lpthread"]);
+
+type Name = "deno" | "bun";
+const commands: Record<Name, string[]> = {
+  deno: [Deno.execPath(), "run", "-A", "--no-check"],
+  bun: [findBun()],
+};
+
+/** What C does, as a number. */
+function inC(...args: (string | number)[]): number {
+  return Number(execFileSync(c, args.map(String), { encoding: "utf8" }));
+}
+
+/** The middle one of several. */
+function median(numbers: number[]): number {
+  return numbers.sort((a, b) => a - b)[numbers.length >> 1]!;
+}
+
+function member(name: Name, cpu: number, ...args: (string | number)[]) {
+  const [path, ...rest] = [...commands[name], join(here, "bench/shared_member.ts")];
+  return spawn("taskset", ["-c", String(cpu), path!, ...rest, ...args.map(String)], {
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+}
+
+const passed = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+interface Lane {
+  readonly name: Name;
+  readonly cpu: number;
+  readonly task: string;
+}
+
+/** How often all lanes together count in a second: the median of five. */
+async function rate(
+  lanes: readonly Lane[],
+  form: string,
+  structure: number,
+  size = 0,
+): Promise<number> {
+  using ledger = SharedMemory.create({ size: 8192 });
+  const counts = new Int32Array(ledger.buffer);
+  const members = lanes.map(({ name, cpu, task }, lane) =>
+    member(name, cpu, task, form, structure, ledger.id, lane, size)
+  );
+  const total = () =>
+    lanes.reduce((sum, _, lane) => sum + Atomics.load(counts, 32 * (1 + lane)), 0);
+  while (total() === 0) await passed(10);
+  await passed(500);
+  const rates: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    const [before, start] = [total(), performance.now()];
+    await passed(Number(seconds) * 200);
+    rates.push((total() - before) / (performance.now() - start) * 1000);
+  }
+  await Promise.all(members.map((child) => {
+    process.kill(child.pid!, "SIGKILL");
+    return new Promise((resolve) => child.once("exit", resolve));
+  }));
+  return median(rates);
+}
+
+function free(name: Name): void {
+  const [path, ...args] = [...commands[name], join(here, "bench/shared_member.ts")];
+  const task = ["free", "", "0", "0", "0"];
+  using ledger = SharedMemory.create({ size: 64 });
+  task[3] = String(ledger.id);
+  const ours = Number(execFileSync(path!, [...args, ...task], { encoding: "utf8" }));
+  const theirs = inC("free", 5_000_000);
+  console.log(
+    `SharedMutex, free: lock and release   ${name.padEnd(9)} ${ours} ns; C robust ${theirs} ns`,
+  );
+}
+
+async function turns(one: Name, two: Name): Promise<void> {
+  using mutex = SharedMutex.create();
+  const lanes = [{ name: one, cpu: 0, task: "turns" }, { name: two, cpu: 1, task: "turns" }];
+  const ours = 1e9 / await rate(lanes, "", mutex.id);
+  const theirs = inC("turns", seconds);
+  const ratio = (ours / theirs).toFixed(1);
+  console.log(
+    `SharedMutex, two taking turns         ${one}:${two} ${
+      ours.toFixed(0)
+    } ns; C robust ${theirs} ns; ${ratio} times`,
+  );
+}
+
+async function stream(
+  senders: Name[],
+  receivers: Name[],
+  size: number,
+  form: string,
+): Promise<void> {
+  using channel = Channel.create({ codec: bytes, capacity: 1 << 18 });
+  const lanes = [
+    ...senders.map((name, index) => ({ name, cpu: index % 2, task: "send" })),
+    ...receivers.map((name, index) => ({ name, cpu: (index + 1) % 2, task: "receive" })),
+  ];
+  const ours = await rate(lanes, form, channel.id, size);
+  const rounds = [1, 2, 3].map(() => inC("stream", size, 0.4, senders.length, receivers.length));
+  const theirs = median(rounds);
+  const who = `${senders.join("+")}:${receivers.join("+")}`;
+  console.log(
+    `Channel, ${size} bytes, ${form.padEnd(8)} ${who.padEnd(20)} ${(1e9 / ours).toFixed(0)} ns; ` +
+      `C msgsnd and msgrcv ${(1e9 / theirs).toFixed(0)} ns; ${
+        (ours / theirs).toFixed(1)
+      } times as many`,
+  );
+}
+
+const pairs: [Name, Name][] = [["deno", "deno"], ["bun", "bun"], ["deno", "bun"], ["bun", "deno"]];
+for (const name of ["deno", "bun"] as const) free(name);
+for (const [one, two] of pairs.slice(0, 3)) await turns(one, two);
+for (
+  const [form, size] of [["into", 64], ["try", 64], ["own", 64], ["into", 4096], ["own", 4096], [
+    "promise",
+    64,
+  ]] as const
+) {
+  for (const [one, two] of pairs) await stream([one], [two], size, form);
+}
+for (const [one, two] of pairs.slice(0, 3)) await stream([one, two], [one, two], 64, "into");
+rmSync(folder, { recursive: true });
