@@ -128,7 +128,15 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /**
- * Text as UTF-8, up to so many bytes, which ends at the first NUL: `char[size]`.
+ * Text as UTF-8 in a fixed number of bytes, which ends at the first NUL: `char[size]`.
+ *
+ * @example
+ * ```ts
+ * import { struct, utf8 } from "@sysv/ipc/shared";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(struct({ name: utf8(32) }).size, 32);
+ * ```
  *
  * @param size The bytes, at least 1.
  */
@@ -270,7 +278,21 @@ export class Struct<Of extends Fields> implements Codec<ValuesOf<Of>> {
   }
 }
 
-/** Lays a record out as C does: {@linkcode Struct} says what can be done with it. */
+/**
+ * Lays a record out as C does: {@linkcode Struct} says what can be done with it.
+ *
+ * @example
+ * ```ts
+ * import { struct, u32, utf8 } from "@sysv/ipc/shared";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const page = struct({ hits: u32, title: utf8(12) });
+ * assertEquals([page.size, page.offsets.title], [16, 4]);
+ * ```
+ *
+ * @param fields The types of the fields, by name, in the order of the declaration in C.
+ * @returns The layout.
+ */
 export function struct<Of extends Fields>(fields: Of): Struct<Of> {
   return new Struct(fields);
 }
