@@ -7,6 +7,7 @@
 import { checkInternal } from "../ipc/internal.ts";
 import type { Codec } from "./codec.ts";
 import type { Claim } from "./jobs.ts";
+import type { Members } from "./members.ts";
 
 /**
  * A job that was given out. It is in the hands of this handle until it is done or released, and comes
@@ -33,21 +34,34 @@ export class Job<Item = unknown> implements Disposable {
   readonly attempts: number;
   readonly #codec: Codec<Item>;
   readonly #claim: Claim;
+  readonly #members: Members;
+  #lost: AbortController | undefined;
   /** Undefined once it is out of these hands. */
   #end: ((claim: Claim, isDone: boolean) => void) | undefined;
 
   /** @ignore */
   constructor(
     token: symbol,
+    members: Members,
     claim: Claim,
     codec: Codec<Item>,
     end: (claim: Claim, isDone: boolean) => void,
   ) {
     checkInternal(token, "a receive of WorkQueue");
     this.attempts = claim.attempts;
+    this.#members = members;
     this.#claim = claim;
     this.#codec = codec;
     this.#end = end;
+  }
+
+  /** Fires when the queue is removed while this job is held. Costs nothing until it is asked for. */
+  get lost(): AbortSignal {
+    if (this.#lost === undefined) {
+      this.#lost = new AbortController();
+      if (this.#end !== undefined) this.#members.watch.add(this.#members, this.#lost);
+    }
+    return this.#lost.signal;
   }
 
   /** What is to be done, as it was sent; decoded each time. */
@@ -68,6 +82,7 @@ export class Job<Item = unknown> implements Disposable {
   #leave(isDone: boolean): void {
     this.#end?.(this.#claim, isDone);
     this.#end = undefined;
+    if (this.#lost !== undefined) this.#members.watch.delete(this.#lost);
   }
 
   /** Releases, unless it is done, so that `using` does. */

@@ -5,6 +5,8 @@
  */
 
 import { type ErrorCode, IpcError, ipcError, isRemoved } from "../ffi/error.ts";
+import { internal } from "../ipc/internal.ts";
+import { RemovalWatch, type Watched } from "../ipc/removal_watch.ts";
 import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { type Asked, type Flow, remaining, run, runSync } from "./flow.ts";
 import { CLOSED, ENDED, type Gate, header, type Lock, REMOVED } from "./layout.ts";
@@ -16,7 +18,7 @@ import { type Floor, Seat } from "./seat.ts";
 const here = new Map<number, Set<Members>>();
 
 /** A segment, its semaphores, and the places that this handle has in it. */
-export class Members implements Floor {
+export class Members implements Floor, Watched {
   readonly words: Int32Array;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly semaphores: Pair["semaphores"];
@@ -28,6 +30,8 @@ export class Members implements Floor {
   readonly promises: Seat;
   readonly pair: Pair;
   readonly id: number;
+  /** Who asked to be told when it is removed. */
+  readonly watch: RemovalWatch = new RemovalWatch();
   /** The handles whose promises were kept from hearing, as this thread blocks. */
   readonly #hushed = new Set<Members>();
   #disposed = false;
@@ -148,6 +152,15 @@ export class Members implements Floor {
     return ipcError(code, `${action} ${this.title}`, { syscall, id, key, reason });
   }
 
+  /** Whether its semaphores, which go first, are still there. */
+  get exists(): boolean {
+    return this.semaphores.found(internal).handle.exists;
+  }
+
+  lostError(): Error {
+    return this.error("EIDRM", "hold");
+  }
+
   full(): Error {
     const { places } = this.shape;
     const reason = `all ${places} places are taken: create it with more members`;
@@ -178,6 +191,7 @@ export class Members implements Floor {
     Atomics.or(this.words, header.state, REMOVED);
     for (const { word } of this.protocol.locks) Atomics.or(this.words, word, ENDED);
     memory.remove();
+    this.watch.look(this);
   }
 
   /** Frees what is held, gives the places back, and ends both handles. */

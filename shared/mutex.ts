@@ -76,11 +76,21 @@ export class SharedMutexGuard implements Disposable {
   readonly abandoned: number;
   /** Undefined once it is released. */
   #mutex: SharedMutex | undefined;
+  #lost: AbortController | undefined;
 
   /** @ignore */
   constructor(mutex: SharedMutex, abandoned: number) {
     this.#mutex = mutex;
     this.abandoned = abandoned;
+  }
+
+  /** Fires when the mutex is removed while this guard holds it. Costs nothing until it is asked for. */
+  get lost(): AbortSignal {
+    if (this.#lost === undefined) {
+      this.#lost = new AbortController();
+      if (this.#mutex !== undefined) watch(this.#mutex, this.#lost, true);
+    }
+    return this.#lost.signal;
   }
 
   /**
@@ -91,6 +101,7 @@ export class SharedMutexGuard implements Disposable {
     const mutex = this.#mutex;
     if (mutex === undefined) return;
     this.#mutex = undefined;
+    if (this.#lost !== undefined) watch(mutex, this.#lost, false);
     unlock(mutex);
   }
 
@@ -101,6 +112,7 @@ export class SharedMutexGuard implements Disposable {
 }
 
 let unlock: (mutex: SharedMutex) => void;
+let watch: (mutex: SharedMutex, controller: AbortController, begins: boolean) => void;
 
 /**
  * A lock in shared memory that one holder has at a time, in any process.
@@ -140,6 +152,11 @@ export class SharedMutex extends SharedStructure {
 
   static {
     unlock = (mutex) => mutex.#unlock();
+    watch = (mutex, controller, begins) => {
+      const members = mutex.#members;
+      if (begins) members.watch.add(members, controller);
+      else members.watch.delete(controller);
+    };
     showAs<SharedMutex>("SharedMutex", this.prototype, (mutex) => ({
       id: mutex.id,
       key: shownKey(mutex.key),

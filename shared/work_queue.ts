@@ -357,7 +357,13 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     const claim = this.#jobs.claim(place);
     if (claim === undefined) return undefined;
     this.#held.add(claim);
-    return new Job(internal, claim, this.#codec, (claim, isDone) => this.#end(claim, isDone));
+    return new Job(
+      internal,
+      this.#members,
+      claim,
+      this.#codec,
+      (claim, isDone) => this.#end(claim, isDone),
+    );
   }
 
   #lookForTheDead(): void {

@@ -11,7 +11,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { inspect } from "node:util";
 import { IpcError, SemaphoreSet, SharedMemory } from "@sysv/ipc";
-import { Channel, SharedMutex } from "@sysv/ipc/shared";
+import { Channel, SharedMutex, WorkQueue } from "@sysv/ipc/shared";
 import { assertRejectsWith, assertTimesOut, wrong } from "./support/assert.ts";
 import { run, runtimes } from "./support/child.ts";
 import { freshName, removing } from "./support/objects.ts";
@@ -192,6 +192,24 @@ test("SharedMutex: what is removed refuses all, and wakes who sleeps", async () 
   assertEquals((assertThrows(() => same.tryLock()) as IpcError).code, "EIDRM");
   assertEquals((assertThrows(() => mutex.remove()) as IpcError).code, "EIDRM");
   mutex[Symbol.dispose]();
+});
+
+test("What is held of a shared structure tells when the structure is removed", async () => {
+  const mutex = SharedMutex.create();
+  const queue = WorkQueue.create<number>();
+  queue.sendSync(1);
+  const [guard, job] = [mutex.lockSync(), queue.receiveSync()];
+  assertEquals([guard.lost.aborted, job.lost.aborted], [false, false]);
+  const elsewhere = SharedMutex.fromId(mutex.id);
+  const lost = new Promise((resolve) => guard.lost.addEventListener("abort", resolve));
+  elsewhere.remove();
+  await lost;
+  assertEquals((guard.lost.reason as IpcError).code, "EIDRM");
+  queue.remove();
+  assertEquals(job.lost.aborted, true);
+  guard.release();
+  job.done();
+  for (const handle of [mutex, elsewhere, queue]) handle[Symbol.dispose]();
 });
 
 test("SharedMutex: a handle that is disposed frees what it holds, as after a death", async () => {
