@@ -75,7 +75,11 @@ export class Leadership extends Guard {
     this.term = term;
   }
 
-  /** Fires when it is released. @ignore */
+  /**
+   * Fires when it is released.
+   *
+   * @ignore
+   */
   ended(token: symbol): AbortSignal {
     checkInternal(token, "leadership.signal");
     return this.#released.signal;

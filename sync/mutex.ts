@@ -80,9 +80,10 @@ export class MutexGuard extends Guard {
  * A lock that one holder has at a time, in any process.
  *
  * - **Death:** when a holder dies, even by SIGKILL, the mutex is free at once. `abandoned` of the next guard
- *   counts the dead holders, until one is released.
+ *   counts the dead holders, until a guard is released.
  * - **Order:** the longest wait is next, among all processes and within each. Only `tryLock`, and a `timeout` of
  *   0, overtake.
+ * - **Again:** it is not reentrant. `lockSync` throws EDEADLK if this thread holds it; `lock` waits for that guard.
  * - **Cost:** an uncontended lock and unlock is two system calls.
  * - **Threads:** the lock belongs to the process. A thread that ends without releasing keeps it locked until the
  *   process ends.
