@@ -116,7 +116,7 @@ export class Cluster implements AsyncDisposable {
   /** @ignore Users call `connect()`. */
   constructor(session: Session) {
     this.#session = session;
-    session.link.onBeat = () => this.#nextBeat();
+    session.link.onBeat = (idle) => this.#nextBeat(idle);
     session.link.ask(sweep).catch(() => {});
   }
 
@@ -349,15 +349,15 @@ export class Cluster implements AsyncDisposable {
     throw ipcError("EINVAL", `open ${kind} "${name}"`, { syscall: "semget", reason });
   }
 
-  /** What is asked instead of a heartbeat, if anything is due. */
-  #nextBeat(): (() => Promise<unknown>) | undefined {
+  /** What is asked at a beat, if anything is due. */
+  #nextBeat(idle: boolean): (() => Promise<unknown>) | undefined {
     const { link, tickets, removals } = this.#session;
     const now = performance.now();
     if (now - this.#sweptAt > this.#sweepEvery * (0.8 + 0.4 * Math.random())) {
       this.#sweptAt = now;
       return () => link.ask(sweep);
     }
-    return tickets.rest() ?? removals.look();
+    return (idle ? tickets.rest() : undefined) ?? removals.look();
   }
 }
 

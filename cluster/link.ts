@@ -56,15 +56,15 @@ const MAX_BATCH = 200;
 const BEAT = 1000;
 /** A look that comes so much too late, in milliseconds, says that this process was stopped. */
 const STOPPED = 500;
-/** What PostgreSQL says when lock_timeout has passed: nothing has happened. */
-const LOCK_NOT_AVAILABLE = "55P03";
+/** What PostgreSQL says when lock_timeout has passed, or to one of two that wait for each other. */
+const AGAIN: readonly unknown[] = ["55P03", "40P01"];
 
 /** A connection that works through what it is asked, one query at a time, in order. */
 export class Link {
   /** How many queries were sent. */
   queries = 0;
-  /** Called about once a second while nothing is asked; returns what to ask instead of the heartbeat. */
-  onBeat: () => (() => Promise<unknown>) | undefined = () => undefined;
+  /** Called about once a second, with whether nothing is asked just then; returns what to ask, if anything. */
+  onBeat: (idle: boolean) => (() => Promise<unknown>) | undefined = () => undefined;
   readonly #client: pg.Client;
   readonly #sid: number;
   readonly #lostAfter: number;
@@ -75,6 +75,8 @@ export class Link {
   /** When the query was sent whose answer is due. */
   #askedAt: number | undefined;
   #beatAt = performance.now();
+  /** Whether what the last beat asked has no answer yet. */
+  #beating = false;
   #closed = false;
 
   /** Takes over a connection whose session is attached as this one. */
@@ -136,8 +138,8 @@ export class Link {
         await this.#perform(batch);
       } catch (error) {
         if (this.#lost.signal.aborted) batch.forEach((job) => job.reject(this.#lost.signal.reason));
-        // Others operate on it all the time. The answer says that the server is there: ask again.
-        else if (codeOf(error) === LOCK_NOT_AVAILABLE) this.#jobs.unshift(...batch);
+        // Nothing has happened, and the answer says that the server is there: ask again.
+        else if (AGAIN.includes(codeOf(error))) this.#jobs.unshift(...batch);
         else batch.forEach((job) => job.reject(error));
       }
     }
@@ -196,15 +198,21 @@ export class Link {
     const now = performance.now();
     const late = now - this.#beatAt - Math.min(BEAT, this.#lostAfter / 3);
     this.#beatAt = now;
-    if (this.#askedAt === undefined) {
-      const next = this.onBeat() ?? (() => this.ask(heartbeat));
-      next().catch(() => {});
-      return;
-    }
     // A process that was stopped has not been waiting for the answer.
-    if (late > STOPPED) this.#askedAt = now;
-    if (now - this.#askedAt <= this.#lostAfter) return;
-    this.#lose(new Error(`The server has not answered for ${this.#lostAfter} ms`));
+    if (this.#askedAt !== undefined && late > STOPPED) this.#askedAt = now;
+    if (this.#askedAt !== undefined && now - this.#askedAt > this.#lostAfter) {
+      return this.#lose(new Error(`The server has not answered for ${this.#lostAfter} ms`));
+    }
+    if (!this.#beating) this.#askAtBeat(this.#askedAt === undefined);
+  }
+
+  async #askAtBeat(idle: boolean): Promise<void> {
+    const due = this.onBeat(idle) ?? (idle ? () => this.ask(heartbeat) : undefined);
+    if (due === undefined) return;
+    this.#beating = true;
+    // What goes wrong is told to the next question, or tried again at the next beat.
+    await due().catch(() => {});
+    this.#beating = false;
   }
 
   #lose(cause: unknown): void {

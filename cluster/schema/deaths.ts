@@ -62,7 +62,8 @@ CREATE FUNCTION ipc.unwatch(p_sid int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
     SELECT sid FROM (SELECT sid, seq FROM ipc.wait UNION ALL SELECT sid, seq FROM ipc.receiver) w
       WHERE sid <> p_sid ORDER BY seq LIMIT 1) q; END $$;
 
--- Forgets the dead, and removes the sets that were idle for too long.
+-- Forgets the dead, and removes the sets that were idle for too long. Sets are locked before queues, as
+-- everywhere.
 CREATE FUNCTION ipc.sweep() RETURNS int LANGUAGE plpgsql AS $$
 DECLARE q record; v_dead int[]; BEGIN
   IF NOT pg_try_advisory_xact_lock(1769235302, 2) THEN RETURN 0; END IF;
@@ -75,14 +76,14 @@ DECLARE q record; v_dead int[]; BEGIN
     PERFORM ipc.bury_in(q.id);
     DELETE FROM ipc.undo WHERE id = q.id AND sid = ANY(v_dead);
   END LOOP;
+  FOR q IN SELECT id FROM ipc.sem WHERE idle IS NOT NULL AND opened < now() - idle ORDER BY id LOOP
+    PERFORM ipc.remove_idle(q.id);
+  END LOOP;
   FOR q IN SELECT DISTINCT queue FROM ipc.message WHERE holder = ANY(v_dead) ORDER BY queue LOOP
     PERFORM ipc.return_messages(q.queue);
   END LOOP;
   DELETE FROM ipc.receiver WHERE sid = ANY(v_dead);
   DELETE FROM ipc.reader WHERE sid = ANY(v_dead);
-  FOR q IN SELECT id FROM ipc.sem WHERE idle IS NOT NULL AND opened < now() - idle ORDER BY id LOOP
-    PERFORM ipc.remove_idle(q.id);
-  END LOOP;
   DELETE FROM ipc.session WHERE sid = ANY(v_dead);
   RETURN cardinality(v_dead); END $$;
 

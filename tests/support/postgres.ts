@@ -81,6 +81,22 @@ export class Server {
     return server;
   }
 
+  /** Makes a standby of it, which follows it asynchronously once it is started. */
+  async standby(): Promise<Server> {
+    const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-postgres-"));
+    if (isRoot) chownSync(folder, idOf("-u"), idOf("-g"));
+    const from = ["-h", "127.0.0.1", "-p", `${this.port}`, "-U", "postgres"];
+    const to = ["-D", join(folder, "data"), "-R", "-c", "fast"];
+    const [basebackup, args] = asServer("pg_basebackup", ...from, ...to);
+    execFileSync(basebackup, args, { stdio: "pipe" });
+    return new Server(folder, await freePort(), "127.0.0.1");
+  }
+
+  /** Makes a primary of a standby. */
+  promote(): void {
+    this.#control("promote", "-w");
+  }
+
   /** Starts it, and waits until it answers. */
   start(): void {
     const settings = [
