@@ -8,7 +8,7 @@
  */
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
@@ -44,6 +44,8 @@ const files: string[] = given.length > 0
 const bun = findBun();
 // Whatever a test leaves among the temporary files goes with this folder.
 const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-suite-"));
+// Servers and children that become another user have to get into their own folders in it.
+chmodSync(folder, 0o711);
 // Tests and examples start either runtime by its name.
 const PATH = [dirname(Deno.execPath()), dirname(bun), process.env.PATH].join(delimiter);
 const env = { ...process.env, PATH, TMPDIR: folder };
