@@ -5,8 +5,8 @@
  */
 
 /**
- * The types that a parameter may have: a `buffer` is memory of ours, a `pointer` tells where such
- * memory stands, an `address` is a number.
+ * The types that a parameter may have: a `buffer` is memory of ours, a `pointer` is the address of such
+ * memory, an `address` is a number.
  */
 export type ParameterType = "i32" | "u32" | "i64" | "address" | "buffer" | "pointer";
 
@@ -16,7 +16,7 @@ export type Pointer = { readonly pointer: unique symbol };
 /** The types that a result may have: an `address` is -1 for `(void *) -1`. */
 export type ResultType = "i32" | "address" | "void";
 
-/** One C function as a runtime is told of it. */
+/** One C function, as a runtime binds it. */
 export interface Prototype {
   /** The name in C, where it differs from the one in the table. */
   readonly name?: string;

@@ -107,7 +107,7 @@ function startWorker(text: string, data: unknown, failed: () => void): WorkerHan
 export const bun: Backend = {
   name: "Bun",
   version: () => process.versions.bun,
-  leastVersion: "1.4.0", // which tells the addresses of functions
+  leastVersion: "1.4.0", // which has the addresses of functions
   platform,
   tellsWorkersOfSignals: false,
   handlesSignalsItself: false,

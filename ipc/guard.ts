@@ -37,7 +37,7 @@ interface Guarded {
   readonly object: Guardable;
   /** Where the object stands among all of the kernel. */
   readonly place: Place;
-  /** What the watchdog is told. */
+  /** The line that the watchdog gets. */
   readonly item: string;
   readonly count: UserCount | undefined;
 }
@@ -165,7 +165,7 @@ function letterOf(info: ObjectInfo): ObjectType["letter"] {
   return "messages" in info ? "q" : "s";
 }
 
-/** Whether the watchdog holds an item for somebody. */
+/** Whether the watchdog holds an item for any call. */
 function isHeld({ place, item }: Guarded): boolean {
   return [...guarded.get(place) ?? []].some((other) => other.item === item);
 }
@@ -175,14 +175,14 @@ function hold(made: readonly Guarded[]): void {
   const fresh = new Set(made.filter((one) => !isHeld(one)).map(({ item }) => item));
   for (const one of made) guarded.set(one.place, (guarded.get(one.place) ?? new Set()).add(one));
   if (watchdog !== undefined && [...fresh].every((item) => watchdog!.add(item))) return;
-  // There is none yet, or somebody has killed it.
+  // There is none yet, or it was killed.
   watchdog?.end();
   watchdog = undefined;
   const items = [...guarded.values()].flatMap((all) => [...all]).map(({ item }) => item);
   if (items.length > 0) watchdog = new Watchdog(new Set(items));
 }
 
-/** Forgets what is guarded, and returns whether nobody else here guards the object so. */
+/** Forgets what is guarded, and returns whether no other call here guards the object so. */
 function forget(one: Guarded): boolean {
   const others = guarded.get(one.place);
   others?.delete(one);
@@ -225,7 +225,7 @@ function release(made: readonly Guarded[], wasKept = false): void {
   watchdog = undefined;
 }
 
-/** Removes an object that nobody uses any more, and the count of its users. */
+/** Removes an object that is not used any more, and the count of its users. */
 function removeAll(place: Place, count: UserCount): void {
   const [letter, id] = place.split(" ") as [string, string];
   if (letter === "m") shmctl(Number(id), IPC_RMID, null);

@@ -1,5 +1,5 @@
 /**
- * The watchdog of {@linkcode guard}: a shell that is told in lines what to remove, and does so when
+ * The watchdog of {@linkcode guard}: a shell that reads lines that say what to remove, and does so when
  * its input ends, as it does however this process ends.
  *
  * It runs in a session of its own and ignores what a terminal or an operator sends to everybody; it

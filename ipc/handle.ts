@@ -209,7 +209,7 @@ export class Handle implements Watched {
     }
   }
 
-  /** Removes the object unless somebody else has. */
+  /** Removes the object, unless it is removed already. */
   #removeOwned(): void {
     const { control, syscalls } = this.type;
     const result = control(this.id, IPC_RMID, null);

@@ -100,12 +100,12 @@ export function list<Type extends ObjectType = ObjectType>(
 
 /**
  * Lists the objects that look left behind: all processes that the kernel remembers of them are dead,
- * nobody is attached, waits or holds anything, and nothing about them is hidden from this user.
+ * none is attached, waits or holds anything, and nothing about them is hidden from this user.
  *
  * It is never certain. A queue may be meant to outlive its programs; processes that wait at a queue
- * cannot be seen; and who keeps a plain semaphore without waiting is seen only if nobody operated on
- * it since. What nobody has ever used is not listed, as its creator is not recorded and may be about
- * to use it. The number of a dead process may belong to another by now, which hides an orphan.
+ * cannot be seen; and a process that keeps a plain semaphore without waiting is seen only if no other
+ * operated on it since. An object that was never used is not listed, because its creator is not recorded and may be
+ * about to use it. The number of a dead process may belong to another by now, which hides an orphan.
  *
  * @example
  * ```ts
@@ -127,7 +127,7 @@ export function orphans(options: ListOptions = {}): Orphan[] {
     const { processes, inUse, hidden, lastUse } = object;
     if (inUse || hidden !== undefined || processes.length === 0) return [];
     if (processes.some(({ alive }) => alive)) return [];
-    // The kernel tells whole seconds.
+    // The kernel counts whole seconds.
     const age = Math.max(now - lastUse.getTime(), 0);
     return [Object.freeze({ object, reason: reasonFor(object), age })];
   });

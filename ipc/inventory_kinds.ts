@@ -80,7 +80,7 @@ const readers: Readonly<Record<SetKind, Read>> = {
   },
 };
 
-/** Reads the values of a set; `pidOf` gives the process that operated last on a semaphore. */
+/** Reads the values of a set; `pidOf` returns the process that operated last on a semaphore. */
 export function meaningOf(
   kind: SetKind | undefined,
   values: readonly number[],

@@ -43,7 +43,7 @@ export interface ListedInfo extends ObjectInfo {
   /** The processes that the kernel remembers, none twice in one role. */
   readonly processes: readonly KnownProcess[];
   /**
-   * Whether somebody waits for it, is attached to it, or holds something that the kernel would have
+   * Whether a process waits for it, is attached to it, or holds something that the kernel would have
    * taken back from a dead process. Processes that wait at a queue cannot be seen.
    */
   readonly inUse: boolean;
@@ -59,7 +59,7 @@ export interface ListedSemaphores extends ListedInfo {
   readonly type: "sem";
   /** What this module made it; undefined for another program's set, or if its values are hidden. */
   readonly kind: SetKind | undefined;
-  /** The number of semaphores, without the one that tells the kind. */
+  /** The number of semaphores, without the tag. */
   readonly size: number;
   /** The number of semaphores as the kernel counts them. */
   readonly semaphores: number;
@@ -67,7 +67,7 @@ export interface ListedSemaphores extends ListedInfo {
   readonly values: readonly number[] | undefined;
   /** How many processes wait, for each semaphore; undefined as `values`. */
   readonly waiting: readonly number[] | undefined;
-  /** When somebody operated on it last, undefined for never. */
+  /** The time of the last operation, undefined for never. */
   readonly lastOperation: Date | undefined;
 }
 
@@ -79,11 +79,11 @@ export interface ListedQueue extends ListedInfo {
   readonly messages: number;
   /** The number of their bytes. */
   readonly bytes: number;
-  /** The most bytes that it holds. */
+  /** The maximum number of bytes that it holds. */
   readonly maxBytes: number;
-  /** When somebody sent last, undefined for never. */
+  /** The time of the last send, undefined for never. */
   readonly lastSend: Date | undefined;
-  /** When somebody received last, undefined for never. */
+  /** The time of the last receive, undefined for never. */
   readonly lastReceive: Date | undefined;
 }
 
@@ -95,9 +95,9 @@ export interface ListedMemory extends ListedInfo {
   readonly size: number;
   /** The number of attachments, of which a process can have several. */
   readonly attachments: number;
-  /** When somebody attached last, undefined for never. */
+  /** The time of the last attach, undefined for never. */
   readonly lastAttach: Date | undefined;
-  /** When somebody detached last, undefined for never. */
+  /** The time of the last detach, undefined for never. */
   readonly lastDetach: Date | undefined;
   /** Whether it is removed and goes with its last attachment. */
   readonly removed: boolean;

@@ -22,7 +22,7 @@ export function resumeSingle(id: number): number {
   return resume(() => attemptAgain(id));
 }
 
-/** Performs packed operations, blocking the thread; gives the negative number of what went wrong. */
+/** Performs packed operations, blocking the thread; returns the negative number of an error. */
 export function block(id: number, packed: Packed, timeout: number): number {
   if (timeout === Infinity) {
     const result = attempt(id, packed);
@@ -244,7 +244,7 @@ function isReadOnly({ numbers, count }: Packed): boolean {
   return [...sums.values()].every((sum) => sum === 0);
 }
 
-/** What gives back what operations have taken; undefined if they have added anything. */
+/** The operations that give back what others have taken; undefined if those added anything. */
 function reversed({ numbers, count }: Packed): Packed | undefined {
   const operations: number[] = [];
   for (let i = 0; i < 3 * count; i += 3) {

@@ -69,7 +69,7 @@ export interface SharedMemoryOpenOrCreateOptions extends OpenOrCreateOptions {
 
 /**
  * Detaches what was attached for reading and never detached, when its handle is collected. Only that hands
- * out no live memory, which may be in use though nobody has the handle.
+ * out no live memory, which may be in use although the handle is not.
  */
 const forgotten = new FinalizationRegistry<Attachment>((attachment) => {
   const { memory, address, size } = attachment;

@@ -120,7 +120,7 @@ export class Engine implements Target, Watched {
     try {
       tryLate(this.#found, step, () => "");
     } catch {
-      // It is removed, or nobody may change it any more: the program ends anyway.
+      // It is removed, or this user may not change it any more: the program ends anyway.
     }
   }
 

@@ -59,7 +59,7 @@ export function* tryLate(step: Step): Flow<boolean> {
   return (yield { ask: "try", step, late: true }) === true;
 }
 
-/** Performs a step that is always possible, as it gives back. */
+/** Performs a step that gives back, and so is always possible. */
 export function* giveBack(step: Step): Flow<void> {
   yield { ask: "give back", step };
 }

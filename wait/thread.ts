@@ -79,7 +79,7 @@ export class Thread {
   readonly #integers: Int32Array;
   readonly #floats: Float64Array;
   #interrupting = false;
-  /** Whether nobody takes its answers any more. */
+  /** Whether its answers are not taken any more. */
   #abandoned = false;
 
   /** Makes the owner's side of a thread; a worker that is given the same memory is the other. */

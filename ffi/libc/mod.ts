@@ -1,5 +1,5 @@
 /**
- * The System V calls of libc under their C names, for those who know them: constants and struct
+ * The System V calls of libc under their C names: constants and struct
  * members are spelled as in C, results are plain values, and a call that fails throws
  * {@linkcode IpcError}. Nothing is hidden and nothing cleaned up. A call that waits blocks the thread.
  *
