@@ -262,8 +262,11 @@ test("guard() says which program is missing", async () => {
   using folder = temporaryFolder();
   const program = `
     const { guard } = ipc;
-    using queue = MessageQueue.create();
-    try { guard(queue); } catch (error) { say([error.code, error.syscall, error.message].join("|")); }
+    const queue = MessageQueue.create();
+    let said;
+    try { guard(queue); } catch (error) { said = [error.code, error.syscall, error.message].join("|"); }
+    queue.remove();
+    say(said);
   `;
   const path = process.env.PATH!;
   const missing = async () => {
