@@ -31,7 +31,7 @@ import {
   type Rules,
   type Shape,
 } from "./pair.ts";
-import { BUSY, DONE, Ring } from "./ring.ts";
+import { BUSY, DONE, NOT_NOW, Ring } from "./ring.ts";
 import { consumers, producers, ringSize } from "./ring_flows.ts";
 import { readableOf, writableOf } from "./streams.ts";
 import { SharedStructure } from "./structure.ts";
@@ -279,7 +279,8 @@ export class Channel<Item = unknown> extends SharedStructure {
   }
 
   /**
-   * Sends a message if there is room for it.
+   * Sends a message if there is room for it. Where there is none it looks once more, some microseconds
+   * later.
    *
    * @param item The message.
    * @returns Whether it was sent.
@@ -289,7 +290,11 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   trySend(item: Item): boolean {
     const bytes = this.#encode(item);
-    const outcome = this.#ring.trySend(bytes);
+    let outcome = this.#ring.trySend(bytes);
+    if (outcome === NOT_NOW) {
+      this.#ring.sending.once();
+      outcome = this.#ring.trySend(bytes);
+    }
     return outcome === DONE || (outcome === BUSY && this.#producer.trySend(bytes));
   }
 
@@ -386,13 +391,17 @@ export class Channel<Item = unknown> extends SharedStructure {
   }
 
   /**
-   * Receives a message if there is one.
+   * Receives a message if there is one. Where there is none it looks once more, some microseconds later.
    *
    * @returns The message, or undefined.
    * @throws {IpcError} EIDRM if it is removed, ENOSPC if all places are taken.
    */
   tryReceive(): Item | undefined {
-    const got = this.#ring.tryReceive();
+    let got = this.#ring.tryReceive();
+    if (got === NOT_NOW) {
+      this.#ring.receiving.once();
+      got = this.#ring.tryReceive();
+    }
     if (typeof got !== "number") return this.#codec.decode(got);
     if (got !== BUSY) return undefined;
     const bytes = this.#consumer.tryReceive(this.#consumer.fresh);
@@ -409,7 +418,11 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   tryReceiveInto(buffer: ArrayBuffer | ArrayBufferView): number | undefined {
     const bytes = this.#target(buffer);
-    const length = this.#ring.tryReceiveInto(bytes);
+    let length = this.#ring.tryReceiveInto(bytes);
+    if (length === NOT_NOW) {
+      this.#ring.receiving.once();
+      length = this.#ring.tryReceiveInto(bytes);
+    }
     if (length === BUSY) return this.#consumer.tryReceive(this.#consumer.into(bytes));
     return length < 0 ? undefined : length;
   }

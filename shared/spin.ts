@@ -61,6 +61,13 @@ export class Pace {
     return true;
   }
 
+  /** Pauses once: one that only tries, again and again, would slow the other side by each look. */
+  once(): void {
+    if (PATIENCE === 0) return;
+    this.paused = true;
+    pass(this.#pause);
+  }
+
   /** Learns how many could be moved at once after a pause, of as many as there can be. */
   found(count: number, most: number): void {
     this.paused = false;
