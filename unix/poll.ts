@@ -17,6 +17,7 @@ import { poll as pollCall } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
 import { limitsOf } from "./limits.ts";
 import { watch } from "./readiness.ts";
+import { sleep } from "./sleep.ts";
 
 /** An event to wait for. */
 export type PollInterest = "readable" | "writable" | "priority";
@@ -238,8 +239,7 @@ export function pollSyncUntil(
   deadline: number,
 ): PollResult[] | undefined {
   const descriptors = new PollDescriptors(requests);
-  const { bytes, count } = descriptors;
-  const call = () => pollCall(bytes, count, restOf(deadline));
+  const call = () => sleep(descriptors, restOf(deadline));
   for (;;) {
     const result = call();
     const results = descriptors.results(result === -errors.EINTR ? resume(call) : result);
