@@ -40,6 +40,10 @@ export class Host implements Disposable {
     this.network = `${net}.2.0/24`;
     this.within = ["ip", "netns", "exec", host];
     const [outside, inside, near, far] = ["a", "b", "c", "d"].map((end) => `svi${end}${pid}`);
+    // A test may be filtered out while this is at work.
+    const end = () => this[Symbol.dispose]();
+    process.on("exit", end);
+    globalThis.addEventListener?.("unload", end);
     this.#run("netns", "add", router);
     this.#run("netns", "add", host);
     this.#run("link", "add", outside!, "type", "veth", "peer", "name", inside!, "netns", router);

@@ -62,6 +62,10 @@ export class Server {
   private constructor(folder: string, port: number, addresses: string) {
     this.folder = folder;
     this.#addresses = addresses;
+    // With a filter Deno does not run what is to be run after all tests, and it fires the second alone.
+    const end = () => this.end();
+    process.on("exit", end);
+    globalThis.addEventListener?.("unload", end);
     this.port = port;
     this.options = { host: "127.0.0.1", port, user: "postgres", database: "postgres" };
   }
@@ -135,8 +139,9 @@ export class Server {
     return output.split("\n").filter((line) => line !== "");
   }
 
-  /** Stops it, and removes all that it wrote. */
+  /** Stops it, and removes all that it wrote. Does nothing the second time. */
   end(): void {
+    if (!existsSync(this.folder)) return;
     if (existsSync(join(this.folder, "data/postmaster.pid"))) this.stop();
     rmSync(this.folder, { recursive: true });
   }
