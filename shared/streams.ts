@@ -30,6 +30,10 @@ export function writableOf<Item>(
   send: (item: Item, options: { signal: AbortSignal }) => Promise<void>,
 ): WritableStream<Item> {
   return new WritableStream<Item>({
-    write: (item, { signal }) => send(item, { signal }),
+    write(item, controller) {
+      // Not all types of runtimes know the signal.
+      const { signal } = controller as object as { readonly signal: AbortSignal };
+      return send(item, { signal });
+    },
   });
 }
