@@ -13,7 +13,7 @@ import { Child, command, projectFile, run } from "./support/child.ts";
 import { ipc, ipcCommand, ipcOutput } from "./support/cli.ts";
 import { temporaryFolder } from "./support/folder.ts";
 import { Name, testWhere } from "./support/peer.ts";
-import { onlyRoot, privileges } from "./support/privilege.ts";
+import { onlyAlone, onlyRoot, privileges } from "./support/privilege.ts";
 import { until } from "./support/time.ts";
 import { noTmux, Tmux } from "./support/tmux.ts";
 
@@ -162,31 +162,35 @@ test("ipc ls lists as a table, as JSON and for Prometheus", () => {
   for (const line of metrics.trim().split("\n")) assertMatch(line, form);
 });
 
-test("ipc reap removes what is left, asks first, and leaves alone what is used", async () => {
-  await using child = run(`
+test(
+  "ipc reap removes what is left, asks first, and leaves alone what is used",
+  onlyAlone,
+  async () => {
+    await using child = run(`
     const left = MessageQueue.create({ owner: false });
     const used = SharedMemory.create({ size: 10, owner: false });
     left.trySend("x");
     say([left.id, used.id].join());
     await hear();
   `);
-  const [left, used] = (await child.hear()).split(",").map(Number) as [number, number];
-  using memory = SharedMemory.fromId(used);
-  await child.kill();
-  const isLeft = () => list({ type: "queue" }).some(({ id }) => id === left);
-  assertMatch(
-    ipcOutput("reap", "--dry-run", "--type", "queue"),
-    new RegExp(`^queue +${left} .*its last sender, pid ${child.pid}, is gone$`, "m"),
-  );
-  assertEquals(ipcOutput("reap", "--older", "1h", "--yes", "--type", "queue"), "");
-  assertFailsQuietly(["reap", "--type", "queue"], 2, /nobody to ask: add --yes, or --dry-run/);
-  assert(isLeft());
-  assertMatch(ipcOutput("reap", "--yes", "--type", "queue"), /^Removed \d+ of \d+\n$/m);
-  assert(!isLeft());
-  ipc(["reap", "--yes", "--type", "memory"]);
-  assert(list({ type: "memory" }).some(({ id }) => id === used));
-  memory.remove();
-});
+    const [left, used] = (await child.hear()).split(",").map(Number) as [number, number];
+    using memory = SharedMemory.fromId(used);
+    await child.kill();
+    const isLeft = () => list({ type: "queue" }).some(({ id }) => id === left);
+    assertMatch(
+      ipcOutput("reap", "--dry-run", "--type", "queue"),
+      new RegExp(`^queue +${left} .*its last sender, pid ${child.pid}, is gone$`, "m"),
+    );
+    assertEquals(ipcOutput("reap", "--older", "1h", "--yes", "--type", "queue"), "");
+    assertFailsQuietly(["reap", "--type", "queue"], 2, /nobody to ask: add --yes, or --dry-run/);
+    assert(isLeft());
+    assertMatch(ipcOutput("reap", "--yes", "--type", "queue"), /^Removed \d+ of \d+\n$/m);
+    assert(!isLeft());
+    ipc(["reap", "--yes", "--type", "memory"]);
+    assert(list({ type: "memory" }).some(({ id }) => id === used));
+    memory.remove();
+  },
+);
 
 /** Asserts that a command fails after it has printed something. */
 function assertFailsQuietly(args: readonly string[], code: number, says: RegExp): void {
@@ -195,7 +199,8 @@ function assertFailsQuietly(args: readonly string[], code: number, says: RegExp)
   assertMatch(stderr, says);
 }
 
-testWhere(noTmux, "ipc reap asks on a terminal, and colours are there alone", async () => {
+const reapTest = noTmux ?? (onlyAlone.skip || undefined);
+testWhere(reapTest, "ipc reap asks on a terminal, and colours are there alone", async () => {
   await using child = run(`
     const left = MessageQueue.create({ owner: false });
     left.trySend("x");
@@ -205,10 +210,11 @@ testWhere(noTmux, "ipc reap asks on a terminal, and colours are there alone", as
   const left = Number(await child.hear());
   await child.kill();
   const isLeft = () => list({ type: "queue" }).some(({ id }) => id === left);
+  const reap = [...ipcCommand(), "reap", "--type", "queue"].join(" ");
   using terminal = new Tmux(150, 20);
   for (const [answer, stays, code] of [["n", true, 1], ["y", false, 0]] as const) {
     terminal.type(
-      `clear; ${[...ipcCommand(), "reap", "--type", "queue"].join(" ")}; echo "code $?"`,
+      `clear; unset NO_COLOR; ${reap}; echo "code $?"`,
     );
     terminal.press("Enter");
     await terminal.shows(/^Remove .*\? \[y\/N\]/m);

@@ -76,8 +76,8 @@ testWhere(missing, "list() tells the truth of a PostgreSQL server, alive and kil
   assertEquals(creator, { pid, role: "creator", alive: true });
   assert(!isOrphan());
   // It is in use, so that reaping leaves it alone.
-  ipc(["reap", "--yes", "--type", "memory"]);
-  assert(segment() !== undefined);
+  const { stdout } = ipc(["reap", "--dry-run", "--type", "memory"]);
+  assert(!new RegExp(`^memory +${alive.id} `, "m").test(stdout));
 
   process.kill(pid, "SIGKILL");
   await exit;

@@ -23,6 +23,13 @@ export const onlyUnshared = {
     : "this user may not have an IPC namespace of its own",
 };
 
+/** For tests that reap: elsewhere other programs have objects that they may come back to. */
+export const onlyAlone: { readonly skip: string | false } = {
+  skip: process.env.IPC_TEST_NAMESPACE === "own"
+    ? false
+    : "only where the whole suite has an IPC namespace of its own",
+};
+
 /**
  * The start of a program with these functions. It needs `--allow-ffi`, and all permissions for limits.
  *
