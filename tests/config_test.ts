@@ -151,6 +151,14 @@ test("no module has more than 500 lines but for documentation", () => {
   }
 });
 
+test("no file of tests has more than 500 lines", () => {
+  const names = readdirSync(projectFile("tests"), { recursive: true, encoding: "utf8" });
+  for (const name of names.filter((name) => name.endsWith(".ts"))) {
+    const lines = read(join("tests", name)).trimEnd().split("\n").length;
+    assert(lines <= 500, `${name} has ${lines} lines`);
+  }
+});
+
 test("the root holds no module but mod.ts", () => {
   const found = readdirSync(projectFile(".")).filter((name) => name.endsWith(".ts"));
   assertEquals(found, ["mod.ts"]);

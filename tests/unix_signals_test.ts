@@ -6,35 +6,20 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import process from "node:process";
 import { test } from "node:test";
-import type { IpcError } from "@sysv/ipc";
-import { alarm, kill, type SignalName, signals, sigwait } from "@sysv/ipc/unix";
-import { assertIpcError, assertTimesOut, wrong } from "./support/assert.ts";
-import { type Child, projectFile, run, type Runtime, runtime, runtimes } from "./support/child.ts";
+import { kill, type SignalName, signals, sigwait } from "@sysv/ipc/unix";
+import { assertTimesOut, wrong } from "./support/assert.ts";
+import { projectFile, runtime, runtimes } from "./support/child.ts";
 import { runWorkers } from "./support/observe.ts";
-import { onlyRoot } from "./support/privilege.ts";
+import { assertHears, start } from "./support/signals.ts";
 import { passed, until } from "./support/time.ts";
 
 const soak = process.env.IPC_TEST_SOAK === "1";
 
-const prelude = `
-  const { alarm, kill, pipe, signals, sigwait } = await import(${
-  JSON.stringify(projectFile("unix/mod.ts"))
-});
-`;
-const start = (program: string, runs: Runtime = runtime, args: readonly (string | number)[] = []) =>
-  run(prelude + program, { runtime: runs, args });
-
 /** Sends this process a signal; it comes when the event loop goes on. */
 const toSelf = (signal: SignalName) => kill(process.pid, signal);
-
-/** Fails with what a child complained of, if it says something else. */
-async function assertHears(child: Child, line: string): Promise<void> {
-  assertEquals(await child.hear(), line, child.stderr);
-}
 
 test("SignalWatcher.next() gives the signals that came, and waits for those to come", async () => {
   using watcher = signals("SIGUSR1", "SIGUSR2");
@@ -426,98 +411,3 @@ for (const runs of runtimes) {
     assertEquals(await child.exit, { code: null, signal: "SIGALRM" });
   });
 }
-
-test("alarm() sends SIGALRM once, after fractions of a second", async () => {
-  using watcher = signals("SIGALRM");
-  const start = performance.now();
-  assertEquals(alarm(0.0505), 0);
-  assertEquals(await watcher.next({ timeout: 5000 }), "SIGALRM");
-  const elapsed = performance.now() - start;
-  assert(elapsed >= 50, `after ${elapsed} ms`);
-  assertEquals(alarm(0), 0);
-  alarm(1e-9);
-  assertEquals(await watcher.next({ timeout: 5000 }), "SIGALRM");
-  await assertTimesOut(() => watcher.next({ timeout: 30 }));
-});
-
-test("alarm() replaces the one before, tells what was left of it, and calls it off", async () => {
-  using watcher = signals("SIGALRM");
-  assertEquals(alarm(100.25), 0);
-  const left = alarm(0.02);
-  assert(left > 99 && left <= 100.25, `${left}`);
-  assertEquals(await watcher.next({ timeout: 5000 }), "SIGALRM");
-  alarm(0.05);
-  const rest = alarm(0);
-  assert(rest > 0 && rest <= 0.05, `${rest}`);
-  await assertTimesOut(() => watcher.next({ timeout: 80 }));
-  assertEquals(alarm(0x7fffffff), 0);
-  assert(alarm(0) > 0x7ffffff0);
-});
-
-test("alarm() refuses what is no time", () => {
-  try {
-    for (const seconds of [-1, -1e-9, NaN, Infinity, 2 ** 31]) {
-      assertThrows(() => alarm(seconds), RangeError);
-    }
-    for (const seconds of wrong("5", null, undefined, {})) assertThrows(() => alarm(seconds));
-  } finally {
-    alarm(0);
-  }
-});
-
-test("kill() ends a process with SIGTERM by default, and tells with 0 whether it exists", async () => {
-  await using child = start(`say("here"); setInterval(() => {}, 1000);`);
-  await assertHears(child, "here");
-  kill(child.pid, 0);
-  kill(child.pid);
-  assertEquals(await child.exit, { code: null, signal: "SIGTERM" });
-  assertIpcError(() => kill(child.pid, 0), "ESRCH", "kill");
-  assertIpcError(() => kill(child.pid, "SIGUSR1"), "ESRCH", "kill");
-});
-
-test("kill() signals a group of processes by its negative number", async () => {
-  const leader = spawn("setsid", ["sleep", "100"], { stdio: "ignore" });
-  const pid = leader.pid!;
-  const exit = new Promise((resolve) => leader.on("close", (_, signal) => resolve(signal)));
-  await until(() => {
-    try {
-      kill(-pid, 0);
-      return true;
-    } catch (error) {
-      assertEquals((error as IpcError).code, "ESRCH");
-      return false;
-    }
-  });
-  kill(-pid, "SIGKILL");
-  assertEquals(await exit, "SIGKILL");
-  assertIpcError(() => kill(-pid, 0), "ESRCH", "kill");
-});
-
-test("kill() refuses all processes at once, and what is no process", () => {
-  assertThrows(() => kill(-1, 0), RangeError);
-  assertThrows(() => kill(-1, "SIGUSR1"), RangeError);
-  for (const pid of [1.5, NaN, Infinity, 2 ** 31, -(2 ** 31)]) {
-    assertThrows(() => kill(pid, 0), RangeError);
-  }
-  for (const pid of wrong("1", null, undefined, "-1")) assertThrows(() => kill(pid, 0), TypeError);
-  assertIpcError(() => kill(0x7fffffff, 0), "ESRCH", "kill");
-});
-
-test("kill() fails with EPERM on a process of another user", onlyRoot, async () => {
-  await using child = start(
-    `const { openLibc } = await import(${JSON.stringify(projectFile("ffi/calls.ts"))});
-    const { setresuid } = openLibc({ setresuid: { parameters: ["u32", "u32", "u32"], result: "i32" } });
-    if (setresuid(65534, 65534, 65534) !== 0) throw new Error("Cannot become another user");
-    for (const signal of [0, "SIGUSR1"]) {
-      try {
-        kill(Number(args[0]), signal);
-      } catch (error) {
-        say(error.code + " " + error.syscall);
-      }
-    }`,
-    runtime,
-    [process.pid],
-  );
-  await assertHears(child, "EPERM kill");
-  await assertHears(child, "EPERM kill");
-});

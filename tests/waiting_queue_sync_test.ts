@@ -1,16 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { MessageQueue } from "@sysv/ipc";
+import type { MessageQueue } from "@sysv/ipc";
 import { assertTimeout } from "./support/assert.ts";
 import { run } from "./support/child.ts";
+import { create, fill } from "./support/queue_waits.ts";
 import { until } from "./support/time.ts";
-
-const ROOM = 64;
-
-/** Has room for `ROOM` bytes, and is filled by one message of as many. */
-const create = () => MessageQueue.create({ maxBytes: ROOM });
-const fill = (queue: MessageQueue) => assert(queue.trySend("f".repeat(ROOM), { type: 99 }));
 
 /** Waits until the main thread of a process waits in a call. */
 async function untilBlocked(pid: number, call: "msgrcv" | "msgsnd"): Promise<void> {
