@@ -190,6 +190,9 @@ test("Waits end early and time out in a program that was started with SIGURG blo
   for (const line of ["left", "TimeoutError", "TimeoutError"]) {
     assertEquals(await child.hear(), line);
   }
+  child.end();
+  // Its objects go as it ends.
+  await child.exit;
   assertEquals((await child.exit).code, 0);
 });
 

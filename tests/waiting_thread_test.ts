@@ -402,6 +402,8 @@ test("SIGURG has a handler once something has waited, which stays", async () => 
     assertEquals(await child.hear(), "TimeoutError");
     assertEquals(await child.hear(), "true");
   }
+  // Its semaphore goes as it ends.
+  await child.exit;
 });
 
 test("A wait keeps its place in the line of the kernel while threads are started for others", async () => {
