@@ -17,7 +17,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { keyOf, MessageQueue, removeOnExit, SemaphoreSet } from "../mod.ts";
 import { Child } from "../tests/support/child.ts";
 import type { Numbers } from "./bench/contender.ts";
-import { findBun } from "./bun.ts";
+import { findBun } from "./runtimes.ts";
 
 /** What is measured, and what of it is promised. */
 interface Row {

@@ -13,7 +13,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { freePort, missingServer, Server } from "../tests/support/postgres.ts";
-import { findBun } from "./bun.ts";
+import { findBun } from "./runtimes.ts";
 
 const { quick } = parseArgs(Deno.args, { boolean: ["quick"] });
 const folder = join(import.meta.dirname!, "bench/peers");

@@ -15,7 +15,7 @@ import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { SharedMemory } from "@sysv/ipc";
 import { bytes, Channel, SharedMutex } from "@sysv/ipc/shared";
-import { findBun } from "./bun.ts";
+import { findBun } from "./runtimes.ts";
 
 const { seconds } = parseArgs(Deno.args, { string: ["seconds"], default: { seconds: "1" } });
 const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-bench-"));

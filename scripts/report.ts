@@ -8,27 +8,27 @@
 export interface Report {
   passed: number;
   skipped: number;
-  /** The names of those that failed, with their files. */
+  /** The names of those that failed. */
   failed: string[];
 }
 
-const attribute = (tag: string, name: string) =>
-  unescape(new RegExp(`\\b${name}="([^"]*)"`).exec(tag)?.[1] ?? "");
-
-/** Reads a report of JUnit, as both runtimes write it. */
+/** Reads a report of JUnit, as all three runtimes write it. */
 export function reportOf(xml: string): Report {
   const report: Report = { passed: 0, skipped: 0, failed: [] };
-  let file = "";
-  for (const [, suite, test, end, body] of xml.matchAll(elements)) {
-    if (suite !== undefined) file = attribute(suite, "name").replace(/^\.\//, "");
-    else if (end === "/" || !/^\s*<(?:failure|error|skipped)/.test(body!)) report.passed++;
+  for (const [, attributes, end, body] of xml.matchAll(tests)) {
+    if (end === "/" || !/^\s*<(?:failure|error|skipped)/.test(body!)) report.passed++;
     else if (/^\s*<skipped/.test(body!)) report.skipped++;
-    else report.failed.push(`${file}: ${attribute(test!, "name")}`);
+    else report.failed.push(nameIn(attributes!));
   }
   return report;
 }
 
-const elements = /<testsuite (.*?)>|<testcase (.*?)(?:(\/)>|>(.*?)<\/testcase>)/gs;
+// An attribute may have a ">" in it.
+const tests = /<testcase ((?:[^">/]|"[^"]*")*)(?:(\/)>|>(.*?)<\/testcase>)/gs;
+
+function nameIn(attributes: string): string {
+  return unescape(/\bname="([^"]*)"/.exec(attributes)?.[1] ?? "");
+}
 
 const entities: Readonly<Record<string, string>> = {
   lt: "<",

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import process from "node:process";
 import { test } from "node:test";
 import { ClusterSetupError, connect, SessionLostError } from "@sysv/ipc/cluster";
-import { type Child, run, runtimes } from "./support/child.ts";
+import { type Child, run, type Runtime, runtimes } from "./support/child.ts";
 import { Host, missingNetwork } from "./support/network.ts";
 import { testWhere } from "./support/peer.ts";
 import { connected, missingServer, nameIn, Server, server } from "./support/postgres.ts";
@@ -14,8 +14,7 @@ const module = JSON.stringify(new URL("../cluster/mod.ts", import.meta.url).href
 /** A program that is connected, in a process of its own. */
 async function runConnected(
   program: string,
-  options: { runtime?: "deno" | "bun"; within?: readonly string[]; at?: Server; host?: string } =
-    {},
+  options: { runtime?: Runtime; within?: readonly string[]; at?: Server; host?: string } = {},
 ): Promise<Child> {
   const { runtime, within = [], at = await server(), host } = options;
   const given = { ...at.options, ...(host === undefined ? {} : { host }) };

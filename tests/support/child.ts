@@ -8,22 +8,38 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { fetchedNode } from "../../scripts/runtimes.ts";
 import { type Folder, temporaryFolder } from "./folder.ts";
 
 /** The runtimes of the suite. */
-export type Runtime = "deno" | "bun";
+export type Runtime = "deno" | "bun" | "node";
 
-/** The runtime that runs this test, and the other one. */
-export const runtime: Runtime = "Bun" in globalThis ? "bun" : "deno";
+/** The runtime that runs this test, and another one. */
+export const runtime: Runtime = "Bun" in globalThis
+  ? "bun"
+  : "Deno" in globalThis
+  ? "deno"
+  : "node";
 export const otherRuntime: Runtime = runtime === "bun" ? "deno" : "bun";
 export const runtimes: readonly [Runtime, Runtime] = [runtime, otherRuntime];
 
-const paths: Record<Runtime, string> = { deno: "deno", bun: "bun", [runtime]: process.execPath };
+const paths: Record<Runtime, string> = {
+  deno: "deno",
+  bun: "bun",
+  node: fetchedNode() ?? "node",
+  [runtime]: process.execPath,
+};
 
 const root = new URL("../../", import.meta.url);
 /** Where programs are written, once there is one. */
 let programs: Folder | undefined;
 let files = 0;
+
+/** The options of Node: it says nothing of its own, and finds what the project imports from npm. */
+export const nodeOptions: readonly string[] = [
+  "--disable-warning=ExperimentalWarning",
+  `--import=${new URL("scripts/node/resolve.mjs", root).href}`,
+];
 
 /** The command that runs a TypeScript file with no permission but `--allow-ffi`. */
 export function command(
@@ -32,7 +48,9 @@ export function command(
   permissions: readonly string[] = ["--allow-ffi"],
   config = `--config=${new URL("deno.json", root).pathname}`,
 ) {
-  return runs === "bun" ? [paths.bun, file] : [
+  if (runs === "bun") return [paths.bun, file];
+  if (runs === "node") return [paths.node, ...nodeOptions, file];
+  return [
     paths.deno,
     "run",
     "--quiet",
