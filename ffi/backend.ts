@@ -73,6 +73,16 @@ export interface Backend {
   readonly tellsWorkersOfSignals: boolean;
   /** Whether the runtime handles SIGTERM and its like for itself, so that they end blocking calls. */
   readonly handlesSignalsItself: boolean;
+  /**
+   * Whether the program listens to signals on this thread: for a runtime whose own handlers stand all the time,
+   * so that those in the kernel say nothing.
+   */
+  listensToSignals?(): boolean;
+  /**
+   * Whether the runtime waits for its threads when the program or a Worker ends: for ever if one is in a call
+   * that blocks.
+   */
+  readonly joinsThreads: boolean;
   /** Opens the first of the libraries that exists and binds the functions of the table. */
   open<Table extends Prototypes>(libraries: readonly string[], table: Table): Calls<Table>;
   /** Starts a worker that runs a function, given as its text, on the data; says if it fails. */

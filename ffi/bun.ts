@@ -111,6 +111,7 @@ export const bun: Backend = {
   platform,
   tellsWorkersOfSignals: false,
   handlesSignalsItself: false,
+  joinsThreads: false,
   open,
   startWorker,
   view,

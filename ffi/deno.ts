@@ -119,6 +119,7 @@ export const deno: Backend = {
   platform,
   tellsWorkersOfSignals: true,
   handlesSignalsItself: true,
+  joinsThreads: false,
   open,
   startWorker,
   view,

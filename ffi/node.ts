@@ -22,8 +22,10 @@ declare const process: {
   platform: string;
   arch: string;
   version: string;
+  eventNames(): readonly (string | symbol)[];
   getBuiltinModule(name: "node:ffi"): NodeFfi;
   getBuiltinModule(name: "node:worker_threads"): {
+    readonly isMainThread: boolean;
     Worker: new (url: URL, options: object) => WorkerHandle & {
       on(event: "error", listener: () => void): void;
     };
@@ -151,6 +153,15 @@ function startWorker(text: string, data: unknown, failed: () => void): WorkerHan
   return worker;
 }
 
+/** Node tells no Worker of signals, and listens itself to the size of a terminal. */
+function listensToSignals(): boolean {
+  const { isMainThread } = process.getBuiltinModule("node:worker_threads");
+  return isMainThread &&
+    process.eventNames().some((name) =>
+      typeof name === "string" && name.startsWith("SIG") && name !== "SIGWINCH"
+    );
+}
+
 /** The seam in Node. */
 export const node: Backend = {
   name: "Node",
@@ -159,6 +170,8 @@ export const node: Backend = {
   platform,
   tellsWorkersOfSignals: false,
   handlesSignalsItself: false,
+  listensToSignals,
+  joinsThreads: true,
   open,
   startWorker,
   view,

@@ -7,7 +7,7 @@ import { errors } from "../ffi/constants.ts";
 import { addressOf, runtime } from "../ffi/memory.ts";
 import { abi } from "../ffi/platforms.ts";
 import { threadNumber } from "../wait/interrupt.ts";
-import { mailbox, MAX_ARGUMENTS, orders, STARTED } from "../wait/mailbox.ts";
+import { cancels, mailbox, MAX_ARGUMENTS, orders, STARTED } from "../wait/mailbox.ts";
 import { textOfThreads } from "../wait/pool.ts";
 import { giveBack, isGone } from "../wait/reversal.ts";
 import { Thread } from "../wait/thread.ts";
@@ -56,6 +56,7 @@ test("The text of a thread names nothing outside itself, and does all it is aske
     callNames,
     mailbox,
     orders,
+    cancels,
     eintr: errors.EINTR,
     esrch: errors.ESRCH,
     tgkill: abi.tgkill,

@@ -12,6 +12,7 @@ import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import type { Calls } from "../ffi/backend.ts";
 import { getpid, openLibc, signal } from "../ffi/calls.ts";
+import { runtime } from "../ffi/memory.ts";
 import { interruptPrototypes, timerPrototypes } from "../ffi/symbols.ts";
 
 const { SIGURG } = abi.signals;
@@ -80,7 +81,8 @@ export function interrupt(pthread: number): void {
  * through. What a runtime handles for itself alone, to suspend threads or on crashes, does not count.
  */
 export function handlesSignals(): boolean {
-  return abi.programSignals.some((signal) => handlerOf(signal) > SIG_IGN);
+  return runtime().listensToSignals?.() ??
+    abi.programSignals.some((signal) => handlerOf(signal) > SIG_IGN);
 }
 
 let timers: Calls<typeof timerPrototypes> | undefined;

@@ -22,7 +22,7 @@ export const mailbox = {
     /** Owner: which call to make, or one of {@linkcode orders}; and how many arguments it has. */
     call: 3,
     count: 4,
-    /** Owner: not 0 if the call is to end. */
+    /** Owner: one of {@linkcode cancels} if the call is to end, otherwise 0. */
     cancel: 5,
     /** Owner: how many waits have joined the line, so far, for which the call is made. */
     joined: 6,
@@ -52,6 +52,9 @@ export const mailbox = {
 
 /** What stands in place of the number of a call: that there is none, or that the thread is to end. */
 export const orders = { none: -1, leave: -2 } as const;
+
+/** What is to end: the call, or even the one that gives back, where the program cannot wait for it. */
+export const cancels = { call: 1, reversal: 2 } as const;
 
 /** What a thread was asked for first: to start. */
 export const STARTED = 1;

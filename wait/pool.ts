@@ -16,8 +16,8 @@ import { runtime } from "../ffi/memory.ts";
 import { errnoPrototypes } from "../ffi/symbols.ts";
 import { close, pipe } from "../ffi/unix_calls.ts";
 import { threadNumber, unblock } from "./interrupt.ts";
-import { mailbox, orders } from "./mailbox.ts";
-import { onUnload } from "./unload.ts";
+import { cancels, mailbox, orders } from "./mailbox.ts";
+import { beforeThreadsJoin, onUnload } from "./unload.ts";
 import { Thread } from "./thread.ts";
 import {
   blockingCalls,
@@ -54,6 +54,7 @@ export function textOfThreads(): string {
     callNames,
     mailbox,
     orders,
+    cancels,
     eintr: errors.EINTR,
     esrch: errors.ESRCH,
     tgkill: abi.tgkill,
@@ -152,8 +153,7 @@ export class Pool {
   /** Starts one more thread if there is room; `ready` is called when it has started. */
   start(): void {
     if (!this.hasRoom) return;
-    if (!this.#listening) onUnload(this.#abandon);
-    this.#listening = true;
+    if (!this.#listening) this.#listen();
     const thread = startThread();
     thread.worker?.unref();
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -169,6 +169,12 @@ export class Pool {
       resolve();
       this.#ready();
     });
+  }
+
+  #listen(): void {
+    this.#listening = true;
+    onUnload(this.#abandon);
+    beforeThreadsJoin(this.#abandon);
   }
 
   /** Ends the idle threads, and starts no more. */

@@ -29,7 +29,7 @@ export function isGone(owner: number, pid: number, { calls, errno, settings }: I
 
 /** Gives back what the last call took, unless its owner has it. */
 export function giveBack({ calls, errno, integers, floats, settings }: Insides): void {
-  const { mailbox, orders, callNames, eintr } = settings;
+  const { mailbox, orders, cancels, callNames, eintr } = settings;
   const at = mailbox.integers;
   // The owner's last act may have been to take it.
   const reversal = Atomics.load(integers, at.reversal);
@@ -37,5 +37,7 @@ export function giveBack({ calls, errno, integers, floats, settings }: Insides):
   const first = mailbox.floats.reversal;
   const given = [...floats.subarray(first, first + integers[at.reversalCount]!)];
   const passed = given.map((value) => Number.isNaN(value) ? integers[at.result]! : value);
-  while (calls[callNames[reversal]!]!(...passed) === -1 && errno[0] === eintr);
+  while (calls[callNames[reversal]!]!(...passed) === -1 && errno[0] === eintr) {
+    if (Atomics.load(integers, at.cancel) === cancels.reversal) return;
+  }
 }

@@ -7,10 +7,10 @@
 import { errors } from "../ffi/constants.ts";
 import type { Calls, WorkerHandle } from "../ffi/backend.ts";
 import { openLibc } from "../ffi/calls.ts";
-import { view } from "../ffi/memory.ts";
+import { runtime, view } from "../ffi/memory.ts";
 import { allocationPrototypes } from "../ffi/symbols.ts";
 import { enable, interrupt } from "./interrupt.ts";
-import { mailbox, orders, STARTED } from "./mailbox.ts";
+import { cancels, mailbox, orders, STARTED } from "./mailbox.ts";
 import { type blockingCalls, callNames } from "./worker.ts";
 
 /** The calls that a thread can make. */
@@ -32,7 +32,7 @@ export interface ThreadRequest {
 
 const { integers: at, floats: floatAt } = mailbox;
 
-/** How long the end of a program may wait for a thread, in milliseconds. */
+/** How long the end of a program may wait for a thread that could go on without it, in milliseconds. */
 const MAX_END = 50;
 
 /** Enough for a message of usual length. */
@@ -168,7 +168,7 @@ export class Thread {
 
   /** Ends the call with EINTR, unless it ends by itself first: either way it is answered. */
   cancel(): void {
-    Atomics.store(this.#integers, at.cancel, 1);
+    Atomics.store(this.#integers, at.cancel, cancels.call);
     this.#interrupt();
   }
 
@@ -209,21 +209,27 @@ export class Thread {
    */
   abandon(): void {
     this.#abandoned = true;
-    Atomics.store(this.#integers, at.cancel, 1);
-    this.#blockUntilAnswered(() => {
-      enable();
-      interrupt(this.#floats[floatAt.pthread]!);
-    });
-    if (this.failed || this.#answered !== this.#asked) return;
+    const limit = runtime().joinsThreads ? Infinity : MAX_END;
+    Atomics.store(this.#integers, at.cancel, cancels.call);
+    if (!this.#blockUntilAnswered(true, limit)) return;
     this.leave();
-    this.#blockUntilAnswered(() => {});
+    if (this.#blockUntilAnswered(false, MAX_END) || limit === MAX_END) return;
+    Atomics.store(this.#integers, at.cancel, cancels.reversal);
+    this.#blockUntilAnswered(true, limit);
   }
 
-  #blockUntilAnswered(urge: () => void): void {
-    const deadline = performance.now() + MAX_END;
-    while (!this.failed && this.#answered !== this.#asked && performance.now() < deadline) {
-      urge();
-      Atomics.wait(this.#integers, at.answered, this.#answered, 1);
+  /** Returns whether it has answered within so many milliseconds. */
+  #blockUntilAnswered(interrupting: boolean, limit: number): boolean {
+    const deadline = performance.now() + limit;
+    for (;;) {
+      const answered = this.#answered;
+      if (this.failed || answered === this.#asked) return !this.failed;
+      if (performance.now() >= deadline) return false;
+      if (interrupting) {
+        enable();
+        interrupt(this.#floats[floatAt.pthread]!);
+      }
+      Atomics.wait(this.#integers, at.answered, answered, 1);
     }
   }
 }

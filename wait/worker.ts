@@ -10,7 +10,7 @@
  */
 
 import type { Backend, Prototypes } from "../ffi/backend.ts";
-import type { mailbox, orders } from "./mailbox.ts";
+import type { cancels, mailbox, orders } from "./mailbox.ts";
 import { giveBack, type Insides, isGone } from "./reversal.ts";
 
 /** The calls that a waiter thread can make, with buffers by their address. */
@@ -88,6 +88,7 @@ export interface ThreadSettings {
   callNames: readonly string[];
   mailbox: typeof mailbox;
   orders: typeof orders;
+  cancels: typeof cancels;
   eintr: number;
   esrch: number;
   /** The number of the system call tgkill, where there is one. */
