@@ -10,6 +10,7 @@ import { isRemoved } from "../ffi/error.ts";
 import type { Slot } from "../ffi/msgbuf.ts";
 import { bytesOf } from "../ffi/bytes.ts";
 import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { Iteration } from "../wait/iteration.ts";
 import { anyWaiting, equalWait, wait } from "../wait/line.ts";
 import {
   checkSignal,
@@ -18,6 +19,7 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
+import { readableOf, writableOf } from "../wait/streams.ts";
 import { turn } from "../wait/turn.ts";
 import { fromId, open } from "./get.ts";
 import type { Handle } from "./handle.ts";
@@ -36,7 +38,7 @@ import {
   tryReceive,
   trySend,
 } from "./message_calls.ts";
-import { type MessageChunk, MessageIterator, readableOf, writableOf } from "./message_streams.ts";
+import { type MessageChunk, sendChunk } from "./message_streams.ts";
 import {
   receiveLine,
   ReceiveWait,
@@ -414,7 +416,8 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     const { type, signal } = options ?? {};
     checkSignal(signal);
     select({ type }, this.#handle); // Wrong ones throw here, not at the first message.
-    return new MessageIterator((ending) => this.receive({ type, ...ending }), signal);
+    const next = (ending: { readonly signal: AbortSignal }) => this.receive({ type, ...ending });
+    return new Iteration({ next, isEnd: isRemoved }, signal);
   }
 
   /**
@@ -425,8 +428,12 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    */
   get readable(): ReadableStream<Message> {
     return this.#readable ??= readableOf(
-      (options) => this.receive(options),
-      (message) => this.#giveBack(message),
+      async ({ signal, hand }) => {
+        const message = await this.receive({ signal });
+        if (signal.aborted) await this.#giveBack(message);
+        else hand(message);
+      },
+      isRemoved,
       () => this.#readable = undefined,
     );
   }
@@ -438,7 +445,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
    */
   get writable(): WritableStream<MessageChunk> {
     return this.#writable ??= writableOf(
-      (data, options) => this.send(data, options),
+      (chunk, options) => sendChunk((...given) => this.send(...given), chunk, options),
       () => this.#writable = undefined,
     );
   }

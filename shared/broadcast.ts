@@ -5,6 +5,7 @@
  */
 
 import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { isRemoved } from "../ffi/error.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
@@ -15,6 +16,7 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
+import { Iteration } from "../wait/iteration.ts";
 import { turn } from "../wait/turn.ts";
 import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
 import { remaining } from "./flow.ts";
@@ -357,16 +359,7 @@ export class BroadcastSubscription<Item = unknown> {
   }
 
   /** Receives message after message, until the broadcast is removed. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<BroadcastMessage<Item>, void, void> {
-    for (;;) {
-      let message: BroadcastMessage<Item>;
-      try {
-        message = await this.receive();
-      } catch (error) {
-        if (error instanceof Error && "code" in error && error.code === "EIDRM") return;
-        throw error;
-      }
-      yield message;
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<BroadcastMessage<Item>, void, void> {
+    return new Iteration({ next: (options) => this.receive(options), isEnd: isRemoved });
   }
 }

@@ -104,11 +104,11 @@ export class Cells {
     return whole(low, high);
   }
 
-  /** Sleeps until there may be a newer version. */
-  *awaitNewer(version: number, me: number): Flow<void> {
+  /** Sleeps until there may be another version than one that was seen. */
+  *awaitChange(version: number, me: number): Flow<void> {
     const low = version | 0;
     yield* this.#members.protocol.awaitGate(writers, changed, me, function* () {
-      return (((yield* load(VERSION)) - low) | 0) > 0 || (yield* load(header.state)) !== 0;
+      return (yield* load(VERSION)) !== low || (yield* load(header.state)) !== 0;
     });
   }
 }

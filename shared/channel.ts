@@ -16,6 +16,8 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
+import { Iteration } from "../wait/iteration.ts";
+import { type Demand, readableOf, writableOf } from "../wait/streams.ts";
 import { turn } from "../wait/turn.ts";
 import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
 import { Consumer, isEnd, Producer } from "./ends.ts";
@@ -33,7 +35,6 @@ import {
 } from "./pair.ts";
 import { BUSY, DONE, NOT_NOW, Ring } from "./ring.ts";
 import { consumers, producers, ringSize } from "./ring_flows.ts";
-import { readableOf, writableOf } from "./streams.ts";
 import { SharedStructure } from "./structure.ts";
 
 /** How much a channel holds. */
@@ -134,6 +135,8 @@ export class Channel<Item = unknown> extends SharedStructure {
   readonly #producer: Producer;
   readonly #consumer: Consumer;
   readonly #codec: Codec<Item>;
+  #readable: ReadableStream<Item> | undefined;
+  #writable: WritableStream<Item> | undefined;
 
   static {
     showAs<Channel>("Channel", this.prototype, (channel) => ({
@@ -428,30 +431,33 @@ export class Channel<Item = unknown> extends SharedStructure {
   }
 
   /** Receives message after message, until the channel is closed and empty, or removed. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, void> {
-    for (;;) {
-      let item: Item;
-      try {
-        item = await this.receive();
-      } catch (error) {
-        if (isEnd(error)) return;
-        throw error;
-      }
-      yield item;
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<Item, void, void> {
+    return new Iteration({ next: (options) => this.receive(options), isEnd });
   }
 
   /**
-   * A stream of what is received, which takes nothing before somebody reads, and ends as the iteration
-   * does.
+   * A stream of what is received, the same until it is cancelled or broken, then a new one. It takes a
+   * message only while somebody reads it: what comes as it is cancelled, or as its reader is released,
+   * stays in the channel. It ends as the iteration does.
    */
   get readable(): ReadableStream<Item> {
-    return readableOf((options) => this.receive(options), isEnd);
+    const ended = () => this.#readable = undefined;
+    return this.#readable ??= readableOf((demand) => this.#hand(demand), isEnd, ended);
   }
 
-  /** A stream of what is to be sent. While the channel is full, the writer waits. */
+  async #hand({ signal, isRead, hand }: Demand<Item>): Promise<void> {
+    const taking = this.#consumer.handing(isRead, (bytes) => hand(this.#codec.decode(bytes)));
+    await this.#consumer.receive(taking, { signal });
+    await turn();
+  }
+
+  /**
+   * A stream of what is to be sent, the same until it is closed, aborted or broken, then a new one. While
+   * the channel is full, the writer waits; aborting the stream ends that wait, and nothing was sent.
+   */
   get writable(): WritableStream<Item> {
-    return writableOf((item, options) => this.send(item, options));
+    const ended = () => this.#writable = undefined;
+    return this.#writable ??= writableOf((item, options) => this.send(item, options), ended);
   }
 
   /**

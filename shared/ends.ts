@@ -133,6 +133,23 @@ export class Consumer extends End {
     };
   }
 
+  /** Takes messages as long as they are wanted, and hands each on before anything can come between. */
+  handing(
+    isWanted: () => boolean,
+    hand: (bytes: Uint8Array<ArrayBuffer>) => void,
+  ): Taking<boolean> {
+    const pass = (got: Uint8Array<ArrayBuffer> | number) => {
+      if (isFailure(got)) return got;
+      hand(got as Uint8Array<ArrayBuffer>);
+      return true;
+    };
+    return {
+      attempt: () => isWanted() && pass(this.ring.tryReceive()),
+      withLock: (deaths) =>
+        isWanted() ? pass(this.ring.receiveLocked(deaths)) : this.ring.decline(deaths),
+    };
+  }
+
   /** Takes a message with the lock as soon as it has it. */
   *#lockAndTake<Got>(taking: Taking<Got>): Flow<Got | number> {
     const { protocol, seat } = this.members;
@@ -149,6 +166,8 @@ export class Consumer extends End {
     try {
       await members.enter(rest());
       for (;;) {
+        // Who has given up takes nothing.
+        options.signal?.throwIfAborted();
         let got = taking.attempt();
         if (got === BUSY) {
           got = await members.drive(() => this.#lockAndTake(taking), RECEIVE, rest());

@@ -175,6 +175,13 @@ export class Ring {
     return this.#accept(deaths) ? this.#receive() : NOT_NOW;
   }
 
+  /** Gives the lock of consumers back, as the message is not wanted any more. */
+  decline(deaths: number): false {
+    if (deaths > 0) Atomics.add(this.#words, DEATHS + 1, deaths);
+    this.#unlock(consumers);
+    return false;
+  }
+
   /** The same into a buffer. */
   receiveLockedInto(buffer: Uint8Array, deaths: number): number {
     return this.#accept(deaths) ? this.#receiveInto(buffer) : NOT_NOW;

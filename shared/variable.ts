@@ -5,16 +5,19 @@
  */
 
 import { checkFunction, checkInteger, checkOptions } from "../ffi/check.ts";
+import { isRemoved } from "../ffi/error.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import {
+  checkSignal,
   checkTimeout,
   readWaitOptions,
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
+import { Iteration } from "../wait/iteration.ts";
 import { turn } from "../wait/turn.ts";
 import { Cells, cellsSize, type Snapshot, writers } from "./cells.ts";
 import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
@@ -349,15 +352,16 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
   async wait(options: WaitOptions & NewerOptions = {}): Promise<Versioned<Item>> {
     readWaitOptions(options).signal?.throwIfAborted();
     const members = this.#members;
-    const { newerThan = this.version } = options;
+    const newerThan = checkVersion(options.newerThan ?? this.version);
     const rest = remaining(options);
     for (;;) {
       const due = turn();
       if (due !== undefined) await due;
-      const newer = this.#newer(newerThan);
+      const { version } = this;
+      const newer = this.#newer(version, newerThan);
       if (newer !== undefined) return newer;
       await members.enter(rest());
-      const flow = () => this.#cells.awaitNewer(newerThan, members.promises.place);
+      const flow = () => this.#cells.awaitChange(version, members.promises.place);
       await members.drive(flow, WAIT, rest());
     }
   }
@@ -375,18 +379,19 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
     checkOptions(options);
     checkTimeout(options.timeout);
     const members = this.#members;
-    const { newerThan = this.version } = options;
+    const newerThan = checkVersion(options.newerThan ?? this.version);
     const rest = remaining(options);
     for (;;) {
-      const newer = this.#newer(newerThan);
+      const { version } = this;
+      const newer = this.#newer(version, newerThan);
       if (newer !== undefined) return newer;
       members.enterSync(rest());
-      members.driveSync(this.#cells.awaitNewer(newerThan, members.seat.place), WAIT, rest());
+      members.driveSync(this.#cells.awaitChange(version, members.seat.place), WAIT, rest());
     }
   }
 
-  #newer(version: number): Versioned<Item> | undefined {
-    if (this.version > version) return this.read();
+  #newer(version: number, newerThan: number): Versioned<Item> | undefined {
+    if (version > newerThan) return this.read();
     this.#members.refuseRemoved(WAIT);
     return undefined;
   }
@@ -398,27 +403,41 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * @param options Than which version the first is newer, if that is known already, and the signal.
    * @returns What `for await` takes.
    */
-  async *changes(
+  changes(
     options: { signal?: AbortSignal | undefined } & NewerOptions = {},
   ): AsyncGenerator<Versioned<Item>, void, void> {
-    let { newerThan = 0 } = options;
-    for (;;) {
-      let next: Versioned<Item>;
-      try {
-        next = await this.wait({ ...options, newerThan });
-      } catch (error) {
-        if (error instanceof Error && "code" in error && error.code === "EIDRM") return;
-        throw error;
-      }
-      newerThan = next.version;
-      yield next;
-    }
+    return this.#iterate(options, (change) => change);
   }
 
   /** The value, and each change from then on. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, void> {
-    for await (const { value } of this.changes()) yield value;
+  [Symbol.asyncIterator](): AsyncGenerator<Item, void, void> {
+    return this.#iterate({}, ({ value }) => value);
+  }
+
+  #iterate<Step>(
+    options: { signal?: AbortSignal | undefined } & NewerOptions,
+    stepOf: (change: Versioned<Item>) => Step,
+  ): AsyncGenerator<Step, void, void> {
+    checkOptions(options);
+    const { signal, newerThan = 0 } = options;
+    checkSignal(signal);
+    let last = checkVersion(newerThan);
+    const next = async ({ signal }: { readonly signal: AbortSignal }) => {
+      for (;;) {
+        const change = await this.wait({ signal, newerThan: last });
+        // Another step of this iteration can have had it meanwhile.
+        if (change.version <= last) continue;
+        last = change.version;
+        return stepOf(change);
+      }
+    };
+    return new Iteration({ next, isEnd: isRemoved }, signal);
   }
 }
 
 const WAIT = "wait for a change of";
+
+function checkVersion(version: number): number {
+  checkInteger(version, 0, Number.MAX_SAFE_INTEGER, `wait for a version newer than ${version}`);
+  return version;
+}

@@ -16,6 +16,7 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
+import { Iteration } from "../wait/iteration.ts";
 import { turn } from "../wait/turn.ts";
 import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
 import { type Flow, remaining } from "./flow.ts";
@@ -337,17 +338,12 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   }
 
   /** Receives job after job, until the queue is removed. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Job<Item>, void, void> {
-    for (;;) {
-      let job: Job<Item>;
-      try {
-        job = await this.receive();
-      } catch (error) {
-        if (isRemoved(error)) return;
-        throw error;
-      }
-      yield job;
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<Job<Item>, void, void> {
+    return new Iteration({
+      next: (options) => this.receive(options),
+      isEnd: isRemoved,
+      giveBack: (job) => job.release(),
+    });
   }
 
   /** Takes a job with the lock: where there is none, one of the dead. */

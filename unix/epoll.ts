@@ -16,6 +16,7 @@ import {
   EpollEvents,
 } from "../ffi/epoll_events.ts";
 import { resume } from "../wait/interrupt.ts";
+import { Iteration } from "../wait/iteration.ts";
 import { turn } from "../wait/turn.ts";
 import { close, epollControl, epollCreate, epollWait } from "../ffi/unix_calls.ts";
 import { checkFd, done } from "./errors.ts";
@@ -153,8 +154,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
     const { timeout, deadline, signal } = limitsOf(options);
     const max = maxOf(options);
     signal?.throwIfAborted();
-    const closing = this.#closing.signal;
-    const ends = signal === undefined ? closing : AbortSignal.any([signal, closing]);
+    let ends: AbortSignal | undefined;
     for (;;) {
       const results = this.tryWait(max);
       if (results !== undefined) {
@@ -162,6 +162,9 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
         return results;
       }
       if (performance.now() >= deadline) this.#timeIsUp(timeout);
+      ends ??= signal === undefined
+        ? this.#closing.signal
+        : AbortSignal.any([signal, this.#closing.signal]);
       await pollUntil([{ fd: this.fd }], deadline, ends);
     }
   }
@@ -199,17 +202,11 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
    * Iterates over the descriptors as they become ready, until the set is closed. Each step asks the kernel
    * for one: leaving the loop loses nothing, and a descriptor that was removed is not reported.
    */
-  async *[Symbol.asyncIterator](): AsyncIterableIterator<PollResult> {
-    while (!this.#closing.signal.aborted) {
-      let results;
-      try {
-        results = await this.wait({ max: 1 });
-      } catch (error) {
-        if (this.#closing.signal.aborted) return;
-        throw error;
-      }
-      yield results[0]!;
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<PollResult> {
+    return new Iteration({
+      next: async (options) => (await this.wait({ max: 1, ...options }))[0]!,
+      isEnd: () => this.#closing.signal.aborted,
+    });
   }
 
   /** Closes the set, but not its descriptors. Pending waits reject. Does nothing the second time. */

@@ -8,6 +8,7 @@
 import { checkArray, checkInteger, described, numberError } from "../ffi/check.ts";
 import { timeoutError, type WaitOptions } from "../wait/options.ts";
 import { follow, unfollow } from "../wait/cancel.ts";
+import { Iteration } from "../wait/iteration.ts";
 import { at } from "../wait/timer.ts";
 import { kill as killCall } from "../ffi/calls.ts";
 import { runtime } from "../ffi/memory.ts";
@@ -187,17 +188,11 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
   }
 
   /** Iterates over the signals as they arrive, until the watcher is disposed. */
-  async *[Symbol.asyncIterator](): AsyncIterableIterator<SignalName> {
-    while (!this.#closing.signal.aborted) {
-      let signal;
-      try {
-        signal = await this.next();
-      } catch (error) {
-        if (this.#closing.signal.aborted) return;
-        throw error;
-      }
-      yield signal;
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<SignalName> {
+    return new Iteration({
+      next: (options) => this.next(options),
+      isEnd: () => this.#closing.signal.aborted,
+    });
   }
 
   /** Stops listening: the signals do what they did before. Does nothing the second time. */
