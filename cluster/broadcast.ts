@@ -4,6 +4,7 @@
  * @module
  */
 
+import { isRemoved } from "../ffi/error.ts";
 import { showAs } from "../ipc/inspect.ts";
 import type {
   Broadcast,
@@ -11,6 +12,7 @@ import type {
   BroadcastSubscription,
   CodecOptions,
 } from "../shared/mod.ts";
+import { Iteration } from "../wait/iteration.ts";
 import { readWaitOptions, type WaitOptions } from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
 import type { Remote } from "./remote.ts";
@@ -52,6 +54,10 @@ class RemoteSubscription<Item> implements Remote<BroadcastSubscription<Item>> {
     if (this.#fetched.length === 0) {
       this.#fetched.push(...await this.#topic.after(this.#position));
     }
+    // Another receive can have fetched the same meanwhile.
+    while (this.#fetched.length > 0 && this.#fetched[0]!.number <= this.#position) {
+      this.#fetched.shift();
+    }
     const next = this.#fetched.shift();
     if (next === undefined) return undefined;
     const missed = next.number - this.#position - 1;
@@ -59,11 +65,12 @@ class RemoteSubscription<Item> implements Remote<BroadcastSubscription<Item>> {
     return { value: next.item, missed };
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<BroadcastMessage<Item>, void, void> {
-    for (;;) {
-      yield await this.receive();
+  [Symbol.asyncIterator](): AsyncGenerator<BroadcastMessage<Item>, void, void> {
+    const next = async (options: WaitOptions) => {
       await turn();
-    }
+      return await this.receive(options);
+    };
+    return new Iteration({ next, isEnd: isRemoved });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

@@ -6,8 +6,10 @@
 
 import { encode } from "../ffi/bytes.ts";
 import { checkFlag, checkInteger, checkOptions } from "../ffi/check.ts";
+import { isRemoved } from "../ffi/error.ts";
 import { showAs } from "../ipc/inspect.ts";
 import { Message, type MessageTypeSelector } from "../ipc/message.ts";
+import { Iteration } from "../wait/iteration.ts";
 import { checkSignal, checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
 import { codes, ignoreGone, serverError } from "./errors.ts";
@@ -259,12 +261,20 @@ export class ClusterQueue implements AsyncIterable<Message> {
     return row.code === "0" ? this.#message(row, options.hold ?? false) : undefined;
   }
 
-  /** Receives messages one after the other, as `receive` does, until the loop ends. */
-  async *messages(options: QueueReceiveOptions = {}): AsyncIterableIterator<Message> {
-    for (;;) {
-      yield await this.receive(options);
+  /**
+   * Receives messages one after the other, as `receive` does, until the queue is removed. `return()` of
+   * the iterator ends a wait of it.
+   */
+  messages(options: QueueReceiveOptions = {}): AsyncIterableIterator<Message> {
+    checkOptions(options);
+    const next = async ({ signal }: { readonly signal: AbortSignal }) => {
       await turn();
-    }
+      return await this.receive({ ...options, signal });
+    };
+    const giveBack = (message: Message) => {
+      if (message instanceof HeldMessage) void message.release();
+    };
+    return new Iteration({ next, isEnd: isRemoved, giveBack }, checkSignal(options.signal));
   }
 
   /** Receives messages one after the other. */

@@ -4,10 +4,16 @@
  * @module
  */
 
-import { checkFunction, checkInteger } from "../ffi/check.ts";
-import { isRemoved } from "../ffi/error.ts";
+import { checkFunction } from "../ffi/check.ts";
 import { showAs } from "../ipc/inspect.ts";
-import type { CodecOptions, NewerOptions, SharedVariable, Versioned } from "../shared/mod.ts";
+import {
+  changesOf,
+  type ChangesOptions,
+  checkVersion,
+  type NewerOptions,
+  type Versioned,
+} from "../shared/changes.ts";
+import type { CodecOptions, SharedVariable } from "../shared/mod.ts";
 import { readWaitOptions, type WaitOptions } from "../wait/options.ts";
 import type { Remote } from "./remote.ts";
 import type { Topic } from "./topic.ts";
@@ -81,30 +87,17 @@ export class RemoteVariable<Value> implements Omit<Remote<SharedVariable<Value>>
   async wait(
     { newerThan, ...options }: WaitOptions & NewerOptions = {},
   ): Promise<Versioned<Value>> {
-    const known = newerThan ?? await this.version;
-    checkInteger(known, 0, Number.MAX_SAFE_INTEGER, `wait for what is newer than ${known}`);
+    const known = checkVersion(newerThan ?? await this.version);
     await this.#topic.waitAfter(known, options);
     return (await this.read())!;
   }
 
-  async *changes(
-    { newerThan = 0, signal }: { signal?: AbortSignal | undefined } & NewerOptions = {},
-  ): AsyncGenerator<Versioned<Value>, void, void> {
-    for (let known = newerThan;;) {
-      let next: Versioned<Value>;
-      try {
-        next = await this.wait({ newerThan: known, signal });
-      } catch (error) {
-        if (isRemoved(error)) return;
-        throw error;
-      }
-      known = next.version;
-      yield next;
-    }
+  changes(options: ChangesOptions = {}): AsyncGenerator<Versioned<Value>, void, void> {
+    return changesOf((newer) => this.wait(newer), options, (change) => change);
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Value, void, void> {
-    for await (const { value } of this.changes()) yield value;
+  [Symbol.asyncIterator](): AsyncGenerator<Value, void, void> {
+    return changesOf((newer) => this.wait(newer), {}, ({ value }) => value);
   }
 
   async remove(): Promise<void> {

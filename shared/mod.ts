@@ -21,14 +21,13 @@ export {
 } from "./channel.ts";
 export { bytes, type Codec, type CodecOptions, json, text } from "./codec.ts";
 export {
-  type NewerOptions,
   SharedVariable,
   type SharedVariableCreateOptions,
   type SharedVariableOpenOptions,
   type SharedVariableOpenOrCreateOptions,
   type VariableSizeOptions,
-  type Versioned,
 } from "./variable.ts";
+export type { ChangesOptions, NewerOptions, Versioned } from "./changes.ts";
 export {
   Broadcast,
   type BroadcastCreateOptions,

@@ -5,20 +5,24 @@
  */
 
 import { checkFunction, checkInteger, checkOptions } from "../ffi/check.ts";
-import { isRemoved } from "../ffi/error.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import {
-  checkSignal,
   checkTimeout,
   readWaitOptions,
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
-import { Iteration } from "../wait/iteration.ts";
 import { turn } from "../wait/turn.ts";
+import {
+  changesOf,
+  type ChangesOptions,
+  checkVersion,
+  type NewerOptions,
+  type Versioned,
+} from "./changes.ts";
 import { Cells, cellsSize, type Snapshot, writers } from "./cells.ts";
 import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
 import { remaining } from "./flow.ts";
@@ -58,24 +62,6 @@ export interface SharedVariableCreateOptions<Item>
 /** Options of {@linkcode SharedVariable.openOrCreate}. */
 export interface SharedVariableOpenOrCreateOptions<Item>
   extends OpenOrCreateOptions, MembersOptions, VariableSizeOptions, CodecOptions<Item> {}
-
-/** Than what a value has to be newer. */
-export interface NewerOptions {
-  /**
-   * The version that is known already.
-   *
-   * @default {undefined} The version at the time of the call.
-   */
-  newerThan?: number | undefined;
-}
-
-/** A value, and the how-manieth it is. */
-export interface Versioned<Item> {
-  /** The value. */
-  readonly value: Item;
-  /** Its version: 1 for the first that was set. */
-  readonly version: number;
-}
 
 const rules: Rules = {
   kind: "variable",
@@ -403,41 +389,14 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * @param options Than which version the first is newer, if that is known already, and the signal.
    * @returns What `for await` takes.
    */
-  changes(
-    options: { signal?: AbortSignal | undefined } & NewerOptions = {},
-  ): AsyncGenerator<Versioned<Item>, void, void> {
-    return this.#iterate(options, (change) => change);
+  changes(options: ChangesOptions = {}): AsyncGenerator<Versioned<Item>, void, void> {
+    return changesOf((newer) => this.wait(newer), options, (change) => change);
   }
 
   /** The value, and each change from then on. */
   [Symbol.asyncIterator](): AsyncGenerator<Item, void, void> {
-    return this.#iterate({}, ({ value }) => value);
-  }
-
-  #iterate<Step>(
-    options: { signal?: AbortSignal | undefined } & NewerOptions,
-    stepOf: (change: Versioned<Item>) => Step,
-  ): AsyncGenerator<Step, void, void> {
-    checkOptions(options);
-    const { signal, newerThan = 0 } = options;
-    checkSignal(signal);
-    let last = checkVersion(newerThan);
-    const next = async ({ signal }: { readonly signal: AbortSignal }) => {
-      for (;;) {
-        const change = await this.wait({ signal, newerThan: last });
-        // Another step of this iteration can have had it meanwhile.
-        if (change.version <= last) continue;
-        last = change.version;
-        return stepOf(change);
-      }
-    };
-    return new Iteration({ next, isEnd: isRemoved }, signal);
+    return changesOf((newer) => this.wait(newer), {}, ({ value }) => value);
   }
 }
 
 const WAIT = "wait for a change of";
-
-function checkVersion(version: number): number {
-  checkInteger(version, 0, Number.MAX_SAFE_INTEGER, `wait for a version newer than ${version}`);
-  return version;
-}

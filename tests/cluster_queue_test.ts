@@ -144,6 +144,35 @@ testWhere(missingServer, "Messages outlive a crash of the server, and are given 
   assertEquals([texts, await after.tryReceive()], [["1", "2", "3", "4"], undefined]);
 });
 
+testWhere(missingServer, "return() ends a wait of an iteration, and takes nothing", async () => {
+  const cluster = await connected();
+  const queue = await cluster.queue(nameIn("queue"));
+  const variable = await cluster.variable<number>(nameIn("variable"));
+  const news = await cluster.broadcast<number>(nameIn("broadcast"));
+  const subscription = await news.subscribe();
+  const iterations = [
+    queue.messages(),
+    queue.messages({ hold: true }),
+    variable.changes(),
+    variable[Symbol.asyncIterator](),
+    subscription[Symbol.asyncIterator](),
+  ];
+  const done = { value: undefined, done: true };
+  for (const iteration of iterations) {
+    const waits = [iteration.next(), iteration.next()];
+    await passed(30);
+    assertEquals(await iteration.return!(), done);
+    assertEquals(await Promise.all(waits), [done, done]);
+  }
+  await Promise.all([queue.send("kept"), variable.set(1), news.publish(1)]);
+  assertEquals((await queue.receive()).text(), "kept");
+  assertEquals(await Promise.all(iterations.map((one) => one.next())), iterations.map(() => done));
+  const receives = [subscription.receive(), subscription.receive()];
+  await news.publish(2);
+  const values = (await Promise.all(receives)).map(({ value }) => value);
+  assertEquals(values.sort(), [1, 2]);
+});
+
 testWhere(missingServer, "A queue is iterated, and its removal ends all", async () => {
   const queue = await (await connected()).queue(nameIn("queue"));
   await Promise.all(["a", "b", "c"].map((text) => queue.trySend(text)));
