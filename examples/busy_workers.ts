@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/busy_workers.ts
  *     bun examples/busy_workers.ts
+ *     node examples/busy_workers.ts
  *
  * Eight worker processes add 1 to a semaphore while they work on a job. Some are killed with SIGKILL
  * in the middle of one, some crash, some finish and leave. Whenever no worker is between two states,
@@ -46,7 +47,7 @@ interface Worker {
 }
 
 async function start(id: number, fate: Fate, jobs: number): Promise<Worker> {
-  const run = "Bun" in globalThis ? [] : ["run", "--allow-ffi"];
+  const run = "Deno" in globalThis ? ["run", "--allow-ffi"] : [];
   const child = spawn(process.execPath, [...run, import.meta.filename!, String(id)], {
     stdio: ["pipe", "pipe", "ignore"],
   });

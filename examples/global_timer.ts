@@ -4,8 +4,9 @@
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/global_timer.ts
  *     bun examples/global_timer.ts
+ *     node examples/global_timer.ts
  *
- * Five candidates wait for the timer, two of them in the other runtime if it is installed. The owner
+ * Five candidates wait for the timer, in all runtimes that are installed. The owner
  * is killed with SIGKILL again and again. Every tick is a message in one queue, so the kernel puts them
  * in order, and their terms show whether two processes ever owned the timer at once.
  *
@@ -13,13 +14,14 @@
  */
 
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MessageQueue, removeOnExit } from "@sysv/ipc";
 import { GETNCNT, semctl } from "@sysv/ipc/libc";
 import { Leader } from "@sysv/ipc/sync";
+import { findRuntimes, type Runtime } from "./runtimes.ts";
 
 const INTERVAL = 10; // milliseconds
 const KILLS = 9;
@@ -42,26 +44,17 @@ async function compete(timer: Leader, ticks: MessageQueue): Promise<void> {
   await assert.rejects(timer.every(INTERVAL, tick, { immediate: true }), { code: "EIDRM" });
 }
 
-type Runtime = "Deno" | "Bun";
-const here: Runtime = "Bun" in globalThis ? "Bun" : "Deno";
-
-function command(runtime: Runtime): readonly string[] {
-  const path = runtime === here ? process.execPath : runtime.toLowerCase();
-  return runtime === "Deno" ? [path, "run", "--allow-ffi"] : [path];
-}
-
-function isInstalled(runtime: Runtime): boolean {
-  return spawnSync(command(runtime)[0]!, ["--version"]).status === 0;
-}
-
 interface Candidate {
   readonly runtime: Runtime;
   readonly child: ChildProcess;
 }
 
-function start(runtime: Runtime, timer: Leader, ticks: MessageQueue): Candidate {
-  const [path, ...args] = command(runtime);
-  args.push(import.meta.filename!, String(timer.id), String(ticks.id));
+function start(
+  [runtime, command]: readonly [Runtime, readonly string[]],
+  timer: Leader,
+  ticks: MessageQueue,
+): Candidate {
+  const [path, ...args] = [...command, import.meta.filename!, timer.id, ticks.id].map(String);
   const child = spawn(path!, args, { stdio: ["ignore", "ignore", "inherit"] });
   child.on("exit", (code) => assert(!code, `A candidate failed with ${code}`));
   return { runtime, child };
@@ -73,12 +66,12 @@ async function inLine(timer: Leader, count: number): Promise<void> {
 }
 
 async function watch(timer: Leader, ticks: MessageQueue): Promise<void> {
-  const other = here === "Deno" ? "Bun" : "Deno";
-  const second = isInstalled(other) ? other : here;
-  const runtimes: Runtime[] = [here, here, here, second, second];
+  const commands = findRuntimes(["--allow-ffi"]);
+  const installed = [...commands.keys()];
+  const runtimes = [0, 1, 2, 3, 4].map((n) => installed[n % installed.length]!);
   const candidates = new Map<number, Candidate>();
   const join = (runtime: Runtime) => {
-    const candidate = start(runtime, timer, ticks);
+    const candidate = start([runtime, commands.get(runtime)!], timer, ticks);
     candidates.set(candidate.child.pid!, candidate);
   };
   runtimes.forEach(join);

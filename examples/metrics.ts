@@ -1,19 +1,21 @@
 /**
- * Workers of both runtimes count their requests in shared memory, and a reader draws the counts. One
+ * Workers of all runtimes count their requests in shared memory, and a reader draws the counts. One
  * worker is killed in the middle: what it has counted stays, and nobody waits for it.
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/metrics.ts
  *     bun examples/metrics.ts
+ *     node examples/metrics.ts
  *
  * @module
  */
 
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { f64, SharedCounters, SharedVariable, struct, u32, utf8 } from "@sysv/ipc/shared";
+import { findRuntimes } from "./runtimes.ts";
 
 const WORKERS = 4;
 const REQUESTS = 400;
@@ -26,21 +28,9 @@ const counters = Object.fromEntries(
 /** What was served last, always read as a whole. */
 const last = struct({ worker: u32, milliseconds: f64, path: utf8(32) });
 
-type Runtime = "deno" | "bun";
-const own: Runtime = "Bun" in globalThis ? "bun" : "deno";
-const isHere = (runtime: Runtime) =>
-  runtime === own || spawnSync(runtime, ["--version"]).status === 0;
-
-function start(worker: number, ...ids: number[]): ChildProcess {
-  const other: Runtime = own === "bun" ? "deno" : "bun";
-  const runtime = worker % 2 === 1 && isHere(other) ? other : own;
-  const file = process.argv[1]!;
-  const args = [file, "worker", String(worker), ...ids.map(String)];
-  const flags = ["run", "--quiet", "--allow-ffi", "--allow-env", "--allow-run"];
-  const path = runtime === own ? process.execPath : runtime;
-  return spawn(path, runtime === "deno" ? [...flags, ...args] : args, {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
+function start(command: readonly string[], worker: number, ...ids: number[]): ChildProcess {
+  const [path, ...args] = [...command, process.argv[1]!, "worker", ...[worker, ...ids].map(String)];
+  return spawn(path!, args, { stdio: ["ignore", "ignore", "inherit"] });
 }
 
 async function work(worker: number, countersId: number, lastId: number): Promise<void> {
@@ -56,14 +46,16 @@ async function work(worker: number, countersId: number, lastId: number): Promise
 async function main(): Promise<void> {
   using requests = SharedCounters.create({ counters });
   using served = SharedVariable.create({ codec: last, maxBytes: last.size });
+  const commands = [...findRuntimes(["--allow-ffi", "--allow-env"]).values()];
   const workers = Array.from(
     { length: WORKERS },
-    (_, worker) => start(worker, requests.id, served.id),
+    (_, worker) => start(commands[worker % commands.length]!, worker, requests.id, served.id),
   );
   const ended = Promise.all(workers.map((worker) => once(worker, "exit")));
   const countOf = (worker: number) => Number(requests.load(`requests ${worker}`));
   const isLive = process.stdout.isTTY;
-  for (let round = 0; countOf(0) < REQUESTS; round++) {
+  let killed = false;
+  for (let round = 0; countOf(0) < REQUESTS || !killed; round++) {
     if (isLive) {
       const bars = workers.map((_, worker) => {
         const bar = "█".repeat(Math.ceil(countOf(worker) / REQUESTS * 40)).padEnd(40, "·");
@@ -71,7 +63,7 @@ async function main(): Promise<void> {
       });
       process.stdout.write(`${round > 0 ? `\x1b[${WORKERS}A` : ""}${bars.join("")}`);
     }
-    if (countOf(VICTIM) > REQUESTS / 4) workers[VICTIM]!.kill("SIGKILL");
+    if (countOf(VICTIM) > REQUESTS / 4) killed = workers[VICTIM]!.kill("SIGKILL") || killed;
     await sleep(20);
   }
   await ended;

@@ -29,7 +29,7 @@ function send(id: number, count: number): void {
 
 async function main(count: number): Promise<void> {
   using channel = Channel.create({ codec: bytes, capacity: 1 << 18 });
-  const flags = "Bun" in globalThis ? [] : ["run", "--quiet", "--allow-ffi", "--allow-env"];
+  const flags = "Deno" in globalThis ? ["run", "--quiet", "--allow-ffi", "--allow-env"] : [];
   const args = [...flags, process.argv[1]!, "send", String(channel.id), String(count)];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
   const ended = once(child, "exit");

@@ -1,9 +1,10 @@
 /**
- * A queue of tasks that loses none when a consumer is killed. Deno and Bun produce and consume
- * together if both are installed.
+ * A queue of tasks that loses none when a consumer is killed. Deno, Bun and Node produce and
+ * consume together if they are installed.
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/task_queue.ts
  *     bun examples/task_queue.ts
+ *     node examples/task_queue.ts
  *
  * A message is received by one consumer, and dies with it. So each task also has a semaphore: 1 while
  * the task is to be done and no consumer works on it. A consumer that received the message subtracts
@@ -15,11 +16,12 @@
  */
 
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MessageQueue, removeOnExit, Semaphore, SemaphoreSet } from "@sysv/ipc";
+import { findRuntimes, here, type Runtime } from "./runtimes.ts";
 
 const TASKS = 60;
 const CONSUMERS = 4;
@@ -45,9 +47,6 @@ interface Shared {
   readonly started: Semaphore;
 }
 
-type Runtime = "deno" | "bun";
-const own: Runtime = "Bun" in globalThis ? "bun" : "deno";
-
 /** Sends every second task. */
 async function produce({ tasks, todo, started }: Shared, first: number): Promise<void> {
   await started.waitForAtLeast(CONSUMERS);
@@ -70,7 +69,7 @@ async function consume({ tasks, answers, todo, started }: Shared): Promise<void>
       await mine.decrement(); // waits for ever: this process has the 1 itself
     }
     await sleep(20 * Math.random());
-    const answer: Answer = { number, square: number ** 2, by: own };
+    const answer: Answer = { number, square: number ** 2, by: here };
     await answers.send(JSON.stringify(answer));
     // The value stays 0, and the kernel has nothing left to reverse.
     await todo.operate([{ index: number, delta: +1, undo: true }, { index: number, delta: -1 }]);
@@ -91,21 +90,14 @@ async function* inOrder({ answers }: Shared): AsyncGenerator<Answer> {
   }
 }
 
-/** Finds the commands of this runtime and of the other one, if that is installed. */
-function findRuntimes(): Map<Runtime, string> {
-  const commands = { deno: "deno", bun: "bun", [own]: process.execPath };
-  const found = Object.entries(commands) as [Runtime, string][];
-  return new Map(found.filter(([, command]) => spawnSync(command, ["--version"]).status === 0));
-}
-
 async function manage(shared: Shared): Promise<void> {
   const { tasks, answers, todo, started } = shared;
-  const commands = findRuntimes();
+  const commands = findRuntimes(["--allow-ffi"]);
   const runtimes = [...commands.keys()];
   const start = (runtime: Runtime, role: string, first = 0) => {
-    const run = runtime === "deno" ? ["run", "--quiet", "--allow-ffi"] : [];
+    const [path, ...run] = commands.get(runtime)!;
     const given = [role, tasks.id, answers.id, todo.id, started.id, first].map(String);
-    return spawn(commands.get(runtime)!, [...run, import.meta.filename!, ...given], {
+    return spawn(path!, [...run, import.meta.filename!, ...given], {
       stdio: ["ignore", "pipe", "inherit"],
     });
   };
@@ -148,7 +140,7 @@ async function manage(shared: Shared): Promise<void> {
   assert.equal(answers.tryReceive(), undefined);
   assert.ok(todo.values.every((value) => value === 0));
   const shares = Object.entries(done).sort().map(([runtime, tasks]) => `${tasks} by ${runtime}`);
-  console.log(`All ${TASKS} tasks are done, ${shares.join(" and ")}, and each answer came once.`);
+  console.log(`All ${TASKS} tasks are done, ${shares.join(", ")}, and each answer came once.`);
 }
 
 const [role, tasks, answers, todo, started, first] = process.argv.slice(2);

@@ -18,6 +18,9 @@ const encode = (text: string) => new TextEncoder().encode(`${text}\0`);
 /** Signals that runtimes ignore, which a program that expects to be ended by them would inherit. */
 const IGNORED_BY_RUNTIMES = [13, 25]; // SIGPIPE, SIGXFSZ
 const SIG_DFL = 0, SIG_IGN = 1;
+/** Standard input, output and error, which Node has closed in what it becomes. */
+const STANDARD = [0, 1, 2];
+const F_SETFD = 2;
 
 /**
  * Becomes another program, which is looked for in PATH: same process, same descriptors, same undo. All
@@ -29,7 +32,9 @@ export function execute(command: readonly string[], ignored: readonly number[]):
   const pointers = new BigUint64Array([...words.map((word) => BigInt(addressOf(word))), 0n]);
   for (const number of IGNORED_BY_RUNTIMES) signal(number, SIG_DFL);
   for (const number of ignored) signal(number, SIG_IGN);
-  return answer((libc ?? load()).execvp(words[0]!, new Uint8Array(pointers.buffer)));
+  const { execvp, fcntl } = libc ?? load();
+  for (const fd of STANDARD) fcntl(fd, F_SETFD, 0);
+  return answer(execvp(words[0]!, new Uint8Array(pointers.buffer)));
 }
 
 /** Reads a variable of the environment. */

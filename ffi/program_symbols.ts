@@ -69,6 +69,7 @@ export const spawnedPrototypes = {
 
 /** Becoming another program, the environment, and the names of users. */
 export const programPrototypes = {
+  fcntl: descriptorPrototypes.fcntl,
   execvp: {
     parameters: [
       "buffer", // const char *file

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import process from "node:process";
 import { type SemaphoreOperation, SemaphoreSet } from "@sysv/ipc";
 import type { Cluster, ClusterSemaphores } from "@sysv/ipc/cluster";
-import { type Child, run } from "./support/child.ts";
+import { type Child, otherRuntime, run } from "./support/child.ts";
 import { testWhere } from "./support/peer.ts";
 import { connected, missingServer, nameIn, server } from "./support/postgres.ts";
 import { until } from "./support/time.ts";
@@ -76,7 +76,7 @@ class KernelClient implements Client {
             .then(() => say("done"), (error) => say(outcomeOf(error)));
         }
       }`,
-      { runtime: "bun", args: [id] },
+      { runtime: otherRuntime, args: [id] },
     );
   }
 

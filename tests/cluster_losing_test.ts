@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import process from "node:process";
 import { test } from "node:test";
 import { ClusterSetupError, connect, SessionLostError } from "@sysv/ipc/cluster";
-import { type Child, run, type Runtime, runtimes } from "./support/child.ts";
+import { type Child, nthRuntime, run, type Runtime } from "./support/child.ts";
 import { Host, missingNetwork } from "./support/network.ts";
 import { testWhere } from "./support/peer.ts";
 import { connected, missingServer, nameIn, Server, server } from "./support/postgres.ts";
@@ -52,7 +52,7 @@ async function cutOff(): Promise<void> {
     say("held");
     await hear();
     `,
-      { at: own, host: host.server, within: host.within, runtime: runtimes[n % 2]! },
+      { at: own, host: host.server, within: host.within, runtime: nthRuntime(n) },
     );
     await holder.hear();
     await using cluster = await connect(own.options);
@@ -167,7 +167,7 @@ testWhere(
     await using cluster = await connect(own.options);
     const set = await cluster.semaphores("storm", [20, 20, 0, 5]);
     const mutex = await cluster.mutex("behind");
-    const start = (n: number) => runConnected(operating, { at: own, runtime: runtimes[n % 2]! });
+    const start = (n: number) => runConnected(operating, { at: own, runtime: nthRuntime(n) });
     const children: Child[] = [];
     for (let n = 0; n < 4; n++) children.push(await start(n));
     for (const child of children) await child.hear();
@@ -187,7 +187,7 @@ testWhere(
           // A waiter behind a holder that is killed.
           await using holder = await runConnected(
             `await (await cluster.mutex("behind")).lock(); say("held"); await hear();`,
-            { at: own, runtime: runtimes[(kill >> 1) % 2]! },
+            { at: own, runtime: nthRuntime(kill >> 1) },
           );
           await holder.hear();
           const next = mutex.lock();

@@ -59,6 +59,10 @@ test("deno.json and tsconfig.json name the same aliases and files, as each runti
   assertEquals(tsconfig.compilerOptions.paths, here);
 });
 
+test("package.json names the same exports, by which Node finds them in a clone", () => {
+  assertEquals(JSON.parse(read("package.json")).exports, deno.exports);
+});
+
 test("the aliases of deno.json name files that exist", () => {
   for (const [path] of Object.values(tsconfig.compilerOptions.paths)) {
     assert(existsSync(projectFile(path!)), path);

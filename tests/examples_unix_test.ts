@@ -1,10 +1,9 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { execFile } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import process from "node:process";
 import { test } from "node:test";
 import { promisify } from "node:util";
-import { projectFile, runtime } from "./support/child.ts";
+import { command, projectFile, runtime } from "./support/child.ts";
 
 const folder = "examples/unix";
 
@@ -27,11 +26,9 @@ const claims: Readonly<Record<string, RegExp>> = {
 async function run(name: string): Promise<string> {
   const file = projectFile(`${folder}/${name}`);
   const [, permissions] = readFileSync(file, "utf8").match(/deno run (.*) examples/)!;
-  const args = runtime === "bun"
-    ? []
-    : ["run", "--quiet", "--no-prompt", ...permissions!.split(" ")];
+  const [program, ...args] = command(file, runtime, permissions!.split(" "));
   // It ends when all have ended to whom the program gave its output, its children too.
-  const { stdout, stderr } = await promisify(execFile)(process.execPath, [...args, file]);
+  const { stdout, stderr } = await promisify(execFile)(program!, args);
   assertEquals(stderr, "");
   return stdout.trimEnd().split("\n").at(-1)!;
 }

@@ -10,9 +10,11 @@ import { assertIpcError, wrong } from "./support/assert.ts";
 import {
   type Child,
   ending,
+  otherRuntime,
   projectFile,
   run,
   type Runtime,
+  runtime,
   runtimes,
   told,
 } from "./support/child.ts";
@@ -335,7 +337,8 @@ const counts = () => list({ type: "sem" }).filter(({ kind }) => kind === "guard"
 test("guard(object, { shared }) removes it when the last user is gone, however it went", async () => {
   for (const last of ["SIGKILL", "end", "leave"]) {
     const name = freshName();
-    const children = runtimes.map((runtime) => run(sharer, { runtime, args: [name] }));
+    const pair = [runtime, otherRuntime];
+    const children = pair.map((runtime) => run(sharer, { runtime, args: [name] }));
     await using _children = ending(...children);
     const ids = [];
     for (const child of children) ids.push(Number(await child.hear()));

@@ -58,7 +58,7 @@ test("keyOf() throws for an empty name and what is none", () => {
   }
 });
 
-test("programs of both runtimes meet at a name", async () => {
+test("programs of two runtimes meet at a name", async () => {
   const name = freshName();
   using queue = MessageQueue.create({ key: name });
   await using child = run(`say(ipc.keyOf(args[0]) + " " + MessageQueue.open(args[0]).id);`, {

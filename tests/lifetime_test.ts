@@ -51,7 +51,7 @@ const ends: Record<string, End> = {
   "by a listener of the end that throws": {
     program: `process.exit(3);`,
     before: `process.on("exit", () => { throw new Error("a reason to crash"); });`,
-    exit: { code: 1, signal: null },
+    exit: { code: runtime === "node" ? 3 : 1, signal: null },
     says: "a reason to crash",
   },
 };

@@ -2,13 +2,13 @@ import { assertEquals } from "@std/assert";
 import process from "node:process";
 import { test } from "node:test";
 import { MessageQueue } from "@sysv/ipc";
-import { otherRuntime, run } from "./support/child.ts";
+import { ending, otherRuntime, run, runtimes } from "./support/child.ts";
 import { removing } from "./support/objects.ts";
 import { untilIn } from "./support/privilege.ts";
 import { drain } from "./support/queues.ts";
 import { until } from "./support/time.ts";
 
-for (const runtime of ["deno", "bun"] as const) {
+for (const runtime of runtimes) {
   test(`MessageQueue.receiveSync() waits for a message of its type, in a process of ${runtime}`, async () => {
     using queue = MessageQueue.create();
     await using child = run(
@@ -117,7 +117,7 @@ test("MessageQueue.receiveIntoSync() that waits fails when too long a message co
   assertEquals(queue.receiveSync().text(), "12345");
 });
 
-test("MessageQueue gives each message to one receiver, whole, between processes of both runtimes", async () => {
+test("MessageQueue gives each message to one receiver, whole, between processes of all runtimes", async () => {
   using queue = MessageQueue.create();
   const program = `
     const queue = MessageQueue.fromId(Number(args[0]));
@@ -130,8 +130,8 @@ test("MessageQueue gives each message to one receiver, whole, between processes 
     }
     say(seen.join());
   `;
-  await using deno = run(program, { runtime: "deno", args: [queue.id] });
-  await using bun = run(program, { runtime: "bun", args: [queue.id] });
+  const children = runtimes.map((runtime) => run(program, { runtime, args: [queue.id] }));
+  await using _ = ending(...children);
   const numbers = Array.from({ length: 600 }, (_, index) => index);
   for (const number of numbers) {
     const message = new Uint8Array(2 + number).fill(number % 256, 2);
@@ -139,10 +139,8 @@ test("MessageQueue gives each message to one receiver, whole, between processes 
     queue.sendSync(message);
   }
   await until(() => queue.stat().messages === 0);
-  queue.sendSync("", { type: 2 });
-  queue.sendSync("", { type: 2 });
-  const seen = [await deno.hear(), await bun.hear()].flatMap((line) =>
-    line === "" ? [] : line.split(",").map(Number)
-  );
+  for (const _ of children) queue.sendSync("", { type: 2 });
+  const lines = await Promise.all(children.map((child) => child.hear()));
+  const seen = lines.flatMap((line) => line === "" ? [] : line.split(",").map(Number));
   assertEquals(seen.sort((a, b) => a - b), numbers);
 });

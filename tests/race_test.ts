@@ -4,7 +4,7 @@ import process from "node:process";
 import { keyOf, MessageQueue, Semaphore, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import * as libc from "@sysv/ipc/libc";
 import { assertIpcError } from "./support/assert.ts";
-import { type Child, run, runtimes } from "./support/child.ts";
+import { type Child, nthRuntime, run, runtimes } from "./support/child.ts";
 import { freshName, removing } from "./support/objects.ts";
 import { onlyRoot, privileges } from "./support/privilege.ts";
 import { passed, until } from "./support/time.ts";
@@ -42,11 +42,11 @@ const racer = `
   say(removals);
 `;
 
-test("24 processes of both runtimes race with openOrCreate() while some are killed and the set is removed", async () => {
+test("24 processes of all runtimes race with openOrCreate() while some are killed and the set is removed", async () => {
   const name = freshName();
   await using racers = started(
     24,
-    (i) => run(racer, { args: [name, 1000], runtime: runtimes[i % 2]! }),
+    (i) => run(racer, { args: [name, 1000], runtime: nthRuntime(i) }),
   );
   const { children } = racers;
   for (const child of children) assertEquals(await child.hear(), "ready");

@@ -3,14 +3,14 @@ import { test } from "node:test";
 import { IpcError, SharedMemory } from "@sysv/ipc";
 import { bytes, Channel, text } from "@sysv/ipc/shared";
 import { assertRejectsWith, assertTimeout, assertTimesOut } from "./support/assert.ts";
-import { run, runtimes } from "./support/child.ts";
+import { otherRuntime, run } from "./support/child.ts";
 import { passed } from "./support/time.ts";
 
 const shared = JSON.stringify(new URL("../shared/mod.ts", import.meta.url).href);
 
 function start(program: string, ...args: (string | number)[]) {
   const names = "import { bytes, Channel, text } from " + shared + "; void [bytes, text];";
-  return run(names + program, { args, runtime: runtimes[1] });
+  return run(names + program, { args, runtime: otherRuntime });
 }
 
 function assertCode(run: () => unknown, code: string): void {

@@ -3,7 +3,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { SharedMemory } from "@sysv/ipc";
 import { wrong } from "./support/assert.ts";
-import { run } from "./support/child.ts";
+import { ending, nthRuntime, run, runtimes } from "./support/child.ts";
 import { freshName } from "./support/objects.ts";
 import { text } from "./support/segments.ts";
 
@@ -27,7 +27,7 @@ test("SharedMemory gives the same buffer and bytes each time", () => {
   assertEquals(memory.bytes.byteOffset, 0);
 });
 
-for (const there of ["deno", "bun"] as const) {
+for (const there of runtimes) {
   test(`SharedMemory is one memory here and in a process of ${there}, both ways`, async () => {
     using memory = SharedMemory.create({ size: 1000 });
     memory.write("from the parent");
@@ -60,7 +60,7 @@ for (const there of ["deno", "bun"] as const) {
   });
 }
 
-test("SharedMemory counts exactly with Atomics.add in two processes of Deno and two of Bun", async () => {
+test("SharedMemory counts exactly with Atomics.add in four processes of all runtimes", async () => {
   const each = 200_000;
   using memory = SharedMemory.create({ size: 64 });
   const program = `
@@ -75,13 +75,11 @@ test("SharedMemory counts exactly with Atomics.add in two processes of Deno and 
     }
     say("done");
   `;
-  const start = (there: "deno" | "bun") =>
-    run(program, { runtime: there, args: [memory.id, each] });
-  await using a = start("deno");
-  await using b = start("bun");
-  await using c = start("deno");
-  await using d = start("bun");
-  for (const child of [a, b, c, d]) assertEquals(await child.hear(), "done");
+  const children = [0, 1, 2, 3].map((n) =>
+    run(program, { runtime: nthRuntime(n), args: [memory.id, each] })
+  );
+  await using _ = ending(...children);
+  for (const child of children) assertEquals(await child.hear(), "done");
   assertEquals(new Int32Array(memory.buffer)[1], 4 * each);
   assertEquals(new BigInt64Array(memory.buffer)[1], BigInt(4 * each / 100) * 0x1_0000_0001n);
 });

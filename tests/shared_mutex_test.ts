@@ -13,7 +13,7 @@ import { inspect } from "node:util";
 import { IpcError, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import { Channel, SharedMutex, WorkQueue } from "@sysv/ipc/shared";
 import { assertRejectsWith, assertTimesOut, wrong } from "./support/assert.ts";
-import { run, runtimes } from "./support/child.ts";
+import { otherRuntime, run } from "./support/child.ts";
 import { freshName, removing } from "./support/objects.ts";
 import { passed, until } from "./support/time.ts";
 
@@ -25,7 +25,7 @@ function start(program: string, ...args: (string | number)[]) {
     `import { Channel, SharedMutex, bytes } from ${shared}; void [Channel, SharedMutex, bytes];${program}`,
     {
       args,
-      runtime: runtimes[1],
+      runtime: otherRuntime,
     },
   );
 }

@@ -4,7 +4,7 @@ import { bytes, Channel, SharedMutex, SharedVariable, text, WorkQueue } from "@s
 import { killsOf, Ledger, storm } from "./support/storm.ts";
 import { until } from "./support/time.ts";
 
-// Real processes of both runtimes, killed at random moments. Each test is short here, and long with
+// Real processes of all runtimes, killed at random moments. Each test is short here, and long with
 // IPC_TEST_SOAK=1.
 
 /** Takes the lock in every way, and adds to a counter in two steps that nobody must come between. */
@@ -29,7 +29,7 @@ const locking = `
       else if (how < 0.6) section(mutex.lockSync({ timeout: 1000 * Math.random() }));
       else if (how < 0.7) { const guard = mutex.tryLock(); if (guard) section(guard); }
       else if (how < 0.9) section(await mutex.lock());
-      else section(await mutex.lock({ signal: AbortSignal.timeout(Math.random() * 3) }));
+      else section(await mutex.lock({ signal: AbortSignal.timeout(Math.floor(Math.random() * 4)) }));
     } catch (error) { expected(error, "TimeoutError"); }
   }
 `;
@@ -74,7 +74,7 @@ const sending = `
     else if (how < 0.8) { while (!channel.trySend(data)); }
     else for (;;) {
       try {
-        await channel.send(data, how < 0.9 ? { signal: AbortSignal.timeout(Math.random() * 3) } : {});
+        await channel.send(data, how < 0.9 ? { signal: AbortSignal.timeout(Math.floor(Math.random() * 4)) } : {});
         break;
       } catch (error) { expected(error, "TimeoutError"); }
     }
@@ -95,7 +95,7 @@ const receiving = `
       if (how < 0.4) data = channel.receiveSync({ timeout: 50 });
       else if (how < 0.6) data = target.slice(0, channel.receiveIntoSync(target, { timeout: 50 }));
       else if (how < 0.7) data = channel.tryReceive();
-      else data = await channel.receive({ signal: AbortSignal.timeout(Math.random() * 9) });
+      else data = await channel.receive({ signal: AbortSignal.timeout(Math.floor(Math.random() * 10)) });
     } catch (error) { expected(error, "TimeoutError"); }
     // Who has nothing to do goes on, too.
     if (data === undefined) { count(); continue; }
@@ -158,7 +158,7 @@ const working = `
     try {
       if (how < 0.5) job = queue.receiveSync({ timeout: 50 });
       else if (how < 0.6) job = queue.tryReceive();
-      else job = await queue.receive({ signal: AbortSignal.timeout(Math.random() * 9) });
+      else job = await queue.receive({ signal: AbortSignal.timeout(Math.floor(Math.random() * 10)) });
     } catch (error) { expected(error, "TimeoutError"); }
     count();
     if (job === undefined) continue;

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { IpcError, SharedMemory } from "@sysv/ipc";
 import { Broadcast, bytes, SharedVariable, text, WorkQueue } from "@sysv/ipc/shared";
 import { assertRejectsWith, assertTimeout, assertTimesOut } from "./support/assert.ts";
-import { run, runtimes } from "./support/child.ts";
+import { otherRuntime, run } from "./support/child.ts";
 import { passed } from "./support/time.ts";
 
 const shared = JSON.stringify(new URL("../shared/mod.ts", import.meta.url).href);
@@ -11,7 +11,7 @@ const shared = JSON.stringify(new URL("../shared/mod.ts", import.meta.url).href)
 function start(program: string, ...args: (string | number)[]) {
   const names = `import { Broadcast, bytes, SharedVariable, text, WorkQueue } from ${shared};`;
   const used = "void [Broadcast, bytes, SharedVariable, text, WorkQueue];";
-  return run(names + used + program, { args, runtime: runtimes[1] });
+  return run(names + used + program, { args, runtime: otherRuntime });
 }
 
 function assertCode(run: () => unknown, code: string): void {

@@ -4,7 +4,7 @@ import { SemaphoreSet } from "@sysv/ipc";
 import { Barrier } from "@sysv/ipc/sync";
 import { barrier as protocol } from "../sync/protocols.ts";
 import { assertIpcError } from "./support/assert.ts";
-import { ending, runtimes } from "./support/child.ts";
+import { ending, otherRuntime, runtime, runtimes } from "./support/child.ts";
 import { freshName, removing } from "./support/objects.ts";
 import { runSync, semaphoresOf, valuesOf } from "./support/sync.ts";
 import { until } from "./support/time.ts";
@@ -74,7 +74,7 @@ for (const onDeath of rules) {
 
   test(`Barrier.join(): of two processes that begin anew at once both are in one run (${onDeath})`, async () => {
     using barrier = Barrier.create({ parties: 2, onDeath });
-    const children = runtimes.map((runs) =>
+    const children = [runtime, otherRuntime].map((runs) =>
       runSync(
         `const barrier = Barrier.fromId(Number(args[0]), { onDeath: args[1] });
         let runs = 0;

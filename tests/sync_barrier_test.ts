@@ -10,7 +10,7 @@ import {
   assertTimesOut,
   wrong,
 } from "./support/assert.ts";
-import { type Child, ending, otherRuntime, runtimes } from "./support/child.ts";
+import { type Child, ending, nthRuntime, otherRuntime, runtimes } from "./support/child.ts";
 import { freshName } from "./support/objects.ts";
 import {
   runSync,
@@ -147,8 +147,8 @@ for (const onDeath of rules) {
     using barrier = Barrier.create({ parties: 4, onDeath });
     using one = barrier.join();
     const waiting = one.wait();
-    const second = await party(barrier, runtimes[0]);
-    const third = await party(barrier, runtimes[1]);
+    const second = await party(barrier, nthRuntime(1));
+    const third = await party(barrier, nthRuntime(2));
     await using _ = ending(second, third);
     second.say("wait");
     third.say("waitSync");
@@ -229,13 +229,13 @@ for (const onDeath of rules) {
   });
 
   test(`BarrierParty.wait() gives EIDRM when the barrier is removed, in all forms and runtimes (${onDeath})`, async () => {
-    using barrier = Barrier.create({ parties: 4, onDeath });
+    using barrier = Barrier.create({ parties: 2 + runtimes.length, onDeath });
     using one = barrier.join();
     const waiting = assertRejectsWith("EIDRM", one.wait());
     const children = await Promise.all(runtimes.map((runtime) => party(barrier, runtime)));
     await using _ = ending(...children);
     for (const [i, child] of children.entries()) child.say(i === 0 ? "wait" : "waitSync");
-    await untilWaiting(barrier, 3);
+    await untilWaiting(barrier, 1 + runtimes.length);
     barrier.remove();
     await waiting;
     for (const child of children) assertEquals(await child.hear(), "IpcError");
@@ -359,7 +359,7 @@ for (const onDeath of rules) {
     one.waitSync({ timeout: 0 });
   });
 
-  test(`Barrier: 4 processes of both runtimes never mix 200 rounds (${onDeath})`, async () => {
+  test(`Barrier: 4 processes of all runtimes never mix 200 rounds (${onDeath})`, async () => {
     using barrier = Barrier.create({ parties: 4, onDeath });
     using memory = SharedMemory.create({ size: 4 * 4 });
     const children = Array.from(
@@ -401,7 +401,7 @@ for (const onDeath of rules) {
           }
         }
         say("done");`,
-          { args: [barrier.id, onDeath, memory.id, i], runtime: runtimes[i % 2]! },
+          { args: [barrier.id, onDeath, memory.id, i], runtime: nthRuntime(i) },
         ),
     );
     await using _ = ending(...children);

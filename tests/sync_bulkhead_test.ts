@@ -372,7 +372,7 @@ test("Bulkhead.resize(): of several processes that resize at once one is last", 
   for (const child of resizers) child.end();
   await Promise.all(resizers.map((child) => child.exit));
   const { tickets, inUse } = bulkhead.state();
-  assert([8, 9].includes(tickets), `${tickets}`);
+  assert(tickets >= 8 && tickets < 8 + runtimes.length, `${tickets}`);
   assertEquals(inUse, 1);
   await one.kill();
   assertEquals(valuesOf(bulkhead), [16383 + tickets, tickets, 0]);

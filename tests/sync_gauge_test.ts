@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { Gauge } from "@sysv/ipc/sync";
-import { type Child, otherRuntime, runtimes } from "./support/child.ts";
+import { type Child, nthRuntime, otherRuntime, runtimes } from "./support/child.ts";
 import { runSync, testOpening, testWaits, untilWaiting, valuesOf } from "./support/sync.ts";
 import { until } from "./support/time.ts";
 
@@ -210,7 +210,7 @@ test("Gauge never drifts, however many processes are killed at whatever moment",
         }
         await new Promise((resolve) => setTimeout(resolve));
       }`,
-        { args: [gauge.id], runtime: runtimes[i % 2]! },
+        { args: [gauge.id], runtime: nthRuntime(i) },
       ),
   );
   await Promise.all(children.map(async (child) => {

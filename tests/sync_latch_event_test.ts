@@ -2,7 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { Event, Latch } from "@sysv/ipc/sync";
 import { assertIpcError } from "./support/assert.ts";
-import { otherRuntime, runtimes } from "./support/child.ts";
+import { nthRuntime, otherRuntime, runtimes } from "./support/child.ts";
 import { freshName } from "./support/objects.ts";
 import {
   runSync,
@@ -90,7 +90,7 @@ test("Latch.wait() waits for nobody once the count is 0, as it may be from the b
 });
 
 test("Latch.wait() goes on, in all forms and runtimes, when processes have counted down", async () => {
-  using latch = Latch.create({ count: 4 });
+  using latch = Latch.create({ count: 2 * runtimes.length });
   await using blocked = runSync(`Latch.fromId(Number(args[0])).waitSync(); say("on")`, {
     args: [latch.id],
     runtime: otherRuntime,
@@ -110,7 +110,7 @@ test("Latch.wait() goes on, in all forms and runtimes, when processes have count
 });
 
 test("Latch: what a process has counted down stays so when it is killed", async () => {
-  using latch = Latch.create({ count: 2 });
+  using latch = Latch.create({ count: runtimes.length });
   for (const runtime of runtimes) {
     await using child = runSync(
       `Latch.fromId(Number(args[0])).countDown(); say("down"); await hear();`,
@@ -141,11 +141,11 @@ test("Event.set() lets all go on who wait, in all forms and runtimes", async () 
   using event = Event.create();
   await using one = runSync(`Event.fromId(Number(args[0])).waitSync(); say("on")`, {
     args: [event.id],
-    runtime: runtimes[0],
+    runtime: nthRuntime(1),
   });
   await using other = runSync(`await Event.fromId(Number(args[0])).wait(); say("on")`, {
     args: [event.id],
-    runtime: runtimes[1],
+    runtime: nthRuntime(2),
   });
   const waiting = [event.wait(), event.wait(), event.wait()];
   await untilWaiting(event, 3);

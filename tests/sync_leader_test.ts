@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { SemaphoreSet } from "@sysv/ipc";
 import { Leader, type Leadership } from "@sysv/ipc/sync";
 import { assertRejectsWith, wrong } from "./support/assert.ts";
-import { type Child, ending, otherRuntime, runtimes } from "./support/child.ts";
+import { type Child, ending, nthRuntime, otherRuntime, runtimes } from "./support/child.ts";
 import {
   runSync,
   testOpening,
@@ -147,7 +147,7 @@ test("Leader: the candidate that has waited longest leads next, whoever is kille
   const candidates: Child[] = [];
   for (let i = 0; i < 4; i++) {
     const form = i < 2 ? "campaignSync()" : "campaign()";
-    candidates.push(candidate(leader, runtimes[i % 2], form));
+    candidates.push(candidate(leader, nthRuntime(i), form));
     await untilWaiting(leader, i + 1);
   }
   await using _ = ending(...candidates);
@@ -165,7 +165,7 @@ test("Leader: exactly one of 12 processes leads, and each in its term, as all ar
   using leader = Leader.create();
   const candidates = Array.from(
     { length: 12 },
-    (_, i) => candidate(leader, runtimes[i % 2], i % 4 < 2 ? "campaign()" : "campaignSync()"),
+    (_, i) => candidate(leader, nthRuntime(i), i % 4 < 2 ? "campaign()" : "campaignSync()"),
   );
   await using _ = ending(...candidates);
   const byPid = new Map(candidates.map((candidate) => [candidate.pid, candidate]));
@@ -185,7 +185,7 @@ test("Leader: candidates that wait when the low digit is full all lead in the en
   const first = leader.campaignSync();
   assertEquals(first.term, 32767);
   const candidates = [0, 1, 2].map((i) =>
-    candidate(leader, runtimes[i % 2], i === 0 ? "campaign()" : "campaignSync()")
+    candidate(leader, nthRuntime(i), i === 0 ? "campaign()" : "campaignSync()")
   );
   await using _ = ending(...candidates);
   await untilWaiting(leader, 3);
@@ -301,7 +301,7 @@ test("Leader.every() does it in exactly one process, and in another as soon as t
     runSync(
       `say("ready");
       await Leader.fromId(Number(args[0])).every(5, ({ term }) => say(term));`,
-      { args: [leader.id], runtime: runtimes[i % 2]! },
+      { args: [leader.id], runtime: nthRuntime(i) },
     ));
   await using _ = ending(...children);
   for (const child of children) assertEquals(await child.hear(), "ready");

@@ -4,7 +4,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { SharedMemory } from "@sysv/ipc";
 import { Barrier, Bulkhead, Event, Gauge, Latch, Leader, Mutex, RwLock } from "@sysv/ipc/sync";
-import { type Child, ending, runtimes } from "./support/child.ts";
+import { type Child, ending, nthRuntime } from "./support/child.ts";
 import { freshName, removing } from "./support/objects.ts";
 import { passed } from "./support/time.ts";
 import { type Primitive, runSync, valuesOf, waitersOf } from "./support/sync.ts";
@@ -56,7 +56,7 @@ async function storm(
   const start = () => {
     const me = started++;
     const args = [primitive.id, memory.id, me, other];
-    const child = runSync(tells + program, { args, runtime: runtimes[me % 2]! });
+    const child = runSync(tells + program, { args, runtime: nthRuntime(me) });
     alive.push({ child, me });
     return child.hear();
   };
@@ -292,7 +292,7 @@ test("openOrCreate() of 24 racing processes, some killed, gives all of them the 
       for (let round = 0; round < ${rounds}; round++) ids.push(${opens.join(", ")});
       say(ids.join());
       await hear();`,
-      { args: [key], runtime: runtimes[i % 2]! },
+      { args: [key], runtime: nthRuntime(i) },
     ));
   await using _ = ending(...children);
   for (const child of children) assertEquals(await child.hear(), "ready");

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import { test } from "node:test";
 import { pipe } from "@sysv/ipc/unix";
-import { runtimes } from "./support/child.ts";
+import { nthRuntime, runtimes } from "./support/child.ts";
 import { CAPACITY, fill, readAll, runWith, sequence, text } from "./support/pipe_ends.ts";
 import { settles } from "./support/time.ts";
 
@@ -143,8 +143,8 @@ test("Up to 4,096 bytes are never mixed with what other processes write", async 
   const program = (mark: number) => `
     const writer = new PipeWriter(3);
     for (let i = 0; i < 300; i++) await writer.write(new Uint8Array(4096).fill(${mark}));`;
-  await using first = runWith([ends.writer.fd], program(1), "deno");
-  await using second = runWith([ends.writer.fd], program(2), "bun");
+  await using first = runWith([ends.writer.fd], program(1), nthRuntime(1));
+  await using second = runWith([ends.writer.fd], program(2), nthRuntime(2));
   ends.writer.close();
   const all = await readAll(ends.reader);
   const sums = [0, 0, 0];

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { prepare, Semaphore, SemaphoreSet } from "@sysv/ipc";
 import { assertTimesOut } from "./support/assert.ts";
-import { otherRuntime, run, runtime } from "./support/child.ts";
+import { run, runtimes } from "./support/child.ts";
 import { runObserved, runWorkers } from "./support/observe.ts";
 import { passed, until } from "./support/time.ts";
 
@@ -113,7 +113,7 @@ test("A wait for enough is not told of an older moment while others wait for mor
   assertEquals(await more, "EIDRM");
 });
 
-for (const runs of [runtime, otherRuntime]) {
+for (const runs of runtimes) {
   test(`Equal operations that change nothing but what is undone all happen, in ${runs}`, async () => {
     using set = SemaphoreSet.create({ values: [0, 1] });
     await using child = run(

@@ -8,7 +8,7 @@ import {
 import { test } from "node:test";
 import { MessageQueue, type SendWaitOptions, type WaitOptions } from "@sysv/ipc";
 import { assertTimesOut } from "./support/assert.ts";
-import { run, type Runtime } from "./support/child.ts";
+import { run, runtimes } from "./support/child.ts";
 import {
   assertFailed,
   assertMessage,
@@ -218,7 +218,7 @@ for (const [name, form] of Object.entries(forms)) {
   });
 }
 
-for (const runtime of ["deno", "bun"] satisfies Runtime[]) {
+for (const runtime of runtimes) {
   test(`Every form goes on when a process of ${runtime} makes it possible, and ends with EIDRM when it removes the queue`, async () => {
     const create = (form: Form) => {
       const queue = MessageQueue.create({ maxBytes: ROOM });

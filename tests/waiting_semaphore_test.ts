@@ -8,7 +8,7 @@ import {
 import { test } from "node:test";
 import { IpcError, Semaphore, SemaphoreSet, type WaitOptions } from "@sysv/ipc";
 import { assertTimesOut } from "./support/assert.ts";
-import { run, type Runtime } from "./support/child.ts";
+import { run, runtimes } from "./support/child.ts";
 import { until } from "./support/time.ts";
 
 /** A form of waiting, on the first semaphore of a set of two. */
@@ -222,7 +222,7 @@ for (const [name, form] of Object.entries(forms)) {
   });
 }
 
-for (const runtime of ["deno", "bun"] satisfies Runtime[]) {
+for (const runtime of runtimes) {
   test(`Every form goes on when a process of ${runtime} makes it possible, and ends with EIDRM when it removes the set`, async () => {
     const sets = Object.values(forms).map(create);
     const removed = Object.values(forms).map(create);

@@ -87,7 +87,7 @@ const inWorker: Record<string, string> = {
 };
 
 /** Whether the thread of such a Worker ends with it. If not, it gives back what it gets in its call. */
-const endsAtOnce = runtime === "bun";
+const endsAtOnce = runtime !== "deno";
 
 for (const [what, statement] of Object.entries(inWorker)) {
   const terminating = `

@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run --allow-env --allow-net=127.0.0.1 examples/gunicorn/watch.ts
  *     bun examples/gunicorn/watch.ts
+ *     node examples/gunicorn/watch.ts
  *
  * Gunicorn's hooks add 1 to a semaphore when a request begins and subtract it when it ends. Workers
  * are killed with SIGKILL in between, and Gunicorn replaces them. Whenever no request begins or ends, the

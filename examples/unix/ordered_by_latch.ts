@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/unix/ordered_by_latch.ts
  *     bun examples/unix/ordered_by_latch.ts
+ *     node examples/unix/ordered_by_latch.ts
  *
  * The latch of a child stays open once it has printed its result, so any number of other processes
  * could wait for it, or come late.
@@ -30,7 +31,7 @@ async function work(number: number, shown: Latch, before: Latch | undefined): Pr
 
 async function manage(latches: readonly Latch[]): Promise<void> {
   using results = pipe();
-  const run = "Bun" in globalThis ? [] : ["run", "--quiet", "--allow-ffi"];
+  const run = "Deno" in globalThis ? ["run", "--quiet", "--allow-ffi"] : [];
   const exits = latches.map(({ id }, number) => {
     const before = number > 0 ? [latches[number - 1]!.id] : [];
     const given = [number, id, ...before].map(String);

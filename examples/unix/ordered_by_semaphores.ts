@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/unix/ordered_by_semaphores.ts
  *     bun examples/unix/ordered_by_semaphores.ts
+ *     node examples/unix/ordered_by_semaphores.ts
  *
  * Semaphore i is 1 while it is the turn of child i. A semaphore keeps its value until the child asks;
  * a signal to a child that does not listen yet is lost.
@@ -29,7 +30,7 @@ async function work(turns: SemaphoreSet, number: number): Promise<void> {
 
 async function manage(turns: SemaphoreSet): Promise<void> {
   using results = pipe();
-  const run = "Bun" in globalThis ? [] : ["run", "--quiet", "--allow-ffi"];
+  const run = "Deno" in globalThis ? ["run", "--quiet", "--allow-ffi"] : [];
   const exits = turns.values.map((_, number) => {
     const child = spawn(process.execPath, [
       ...run,

@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/unix/ordered_by_signals.ts
  *     bun examples/unix/ordered_by_signals.ts
+ *     node examples/unix/ordered_by_signals.ts
  *
  * A signal to a child that does not listen yet is lost, and equal signals that arrive together are
  * merged. So each child sends SIGUSR2 when it listens, and only then the parent starts the next one.
@@ -33,7 +34,7 @@ async function work(number: number, parent: number): Promise<void> {
 async function manage(): Promise<void> {
   using news = signals("SIGUSR2", "SIGCHLD"); // before any child can send one
   using results = pipe();
-  const run = "Bun" in globalThis ? [] : ["run", "--quiet", "--allow-ffi"];
+  const run = "Deno" in globalThis ? ["run", "--quiet", "--allow-ffi"] : [];
   const children = [];
   for (let number = 0; number < CHILDREN; number++) {
     const given = [number, process.pid].map(String);

@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_blocking.ts
  *     bun examples/unix/pipe_blocking.ts
+ *     node examples/unix/pipe_blocking.ts
  *
  * @module
  */

@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_epoll.ts
  *     bun examples/unix/pipe_epoll.ts
+ *     node examples/unix/pipe_epoll.ts
  *
  * The kernel learns all descriptors once, so silent ones cost nothing (Linux).
  *

@@ -4,6 +4,7 @@
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_nonblocking.ts
  *     bun examples/unix/pipe_nonblocking.ts
+ *     node examples/unix/pipe_nonblocking.ts
  *
  * @module
  */

@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_poll.ts
  *     bun examples/unix/pipe_poll.ts
+ *     node examples/unix/pipe_poll.ts
  *
  * The kernel is asked about all descriptors each time. It reports more than `select` does: that there is
  * something to read, and that no writer is left.

@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run=sh --allow-env examples/unix/pipe_select.ts
  *     bun examples/unix/pipe_select.ts
+ *     node examples/unix/pipe_select.ts
  *
  * The kernel is asked about all descriptors each time. C's `select` has a limit of 1024; this has none.
  *

@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run=sleep --allow-env examples/unix/slow_child.ts
  *     bun examples/unix/slow_child.ts
+ *     node examples/unix/slow_child.ts
  *
  * A C program blocks SIGALRM and SIGCHLD, starts the child, and calls sigwait for both. Here `signals`
  * keeps what arrives until it is asked for. `sigwait(["SIGALRM", "SIGCHLD"])` would listen for the first

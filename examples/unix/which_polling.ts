@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi examples/unix/which_polling.ts
  *     bun examples/unix/which_polling.ts
+ *     node examples/unix/which_polling.ts
  *
  * @module
  */

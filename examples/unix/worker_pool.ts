@@ -3,6 +3,7 @@
  *
  *     deno run --allow-ffi --allow-run --allow-env examples/unix/worker_pool.ts
  *     bun examples/unix/worker_pool.ts
+ *     node examples/unix/worker_pool.ts
  *
  * A job is lost with the worker that received it, and then this program ends with an error. For a queue
  * that loses none, see task_queue.ts in the folder above.
@@ -57,7 +58,7 @@ async function collect(results: MessageQueue): Promise<Result[]> {
 }
 
 async function manage(jobs: MessageQueue, results: MessageQueue): Promise<void> {
-  const run = "Bun" in globalThis ? [] : ["run", "--quiet", "--allow-ffi"];
+  const run = "Deno" in globalThis ? ["run", "--quiet", "--allow-ffi"] : [];
   const workers = Array.from({ length: WORKERS }, async (_, number) => {
     const given = [jobs.id, results.id, number].map(String);
     const worker = spawn(process.execPath, [...run, import.meta.filename!, ...given], {

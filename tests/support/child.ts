@@ -6,7 +6,7 @@
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import process from "node:process";
 import { fetchedNode } from "../../scripts/runtimes.ts";
 import { type Folder, temporaryFolder } from "./folder.ts";
@@ -14,14 +14,25 @@ import { type Folder, temporaryFolder } from "./folder.ts";
 /** The runtimes of the suite. */
 export type Runtime = "deno" | "bun" | "node";
 
-/** The runtime that runs this test, and another one. */
+const all: readonly Runtime[] = ["deno", "bun", "node"];
+
+/** The runtime that runs this test. */
 export const runtime: Runtime = "Bun" in globalThis
   ? "bun"
   : "Deno" in globalThis
   ? "deno"
   : "node";
-export const otherRuntime: Runtime = runtime === "bun" ? "deno" : "bun";
-export const runtimes: readonly [Runtime, Runtime] = [runtime, otherRuntime];
+
+/** All runtimes, this one first, in an order in which each comes second somewhere. */
+export const runtimes: readonly Runtime[] = all.map((_, i) =>
+  all[(all.indexOf(runtime) + i) % all.length]!
+);
+
+/** The runtime of the nth of several processes: they take turns. */
+export const nthRuntime = (n: number): Runtime => runtimes[n % runtimes.length]!;
+
+/** Another runtime: in the suite, each pair meets. */
+export const otherRuntime: Runtime = nthRuntime(1);
 
 const paths: Record<Runtime, string> = {
   deno: "deno",
@@ -35,11 +46,13 @@ const root = new URL("../../", import.meta.url);
 let programs: Folder | undefined;
 let files = 0;
 
-/** The options of Node: it says nothing of its own, and finds what the project imports from npm. */
-export const nodeOptions: readonly string[] = [
-  "--disable-warning=ExperimentalWarning",
-  `--import=${new URL("scripts/node/resolve.mjs", root).href}`,
-];
+// Programs start each runtime by its name, and Node is not to warn of node:ffi on what they print.
+if (fetchedNode() !== undefined) {
+  process.env.PATH = [dirname(fetchedNode()!), process.env.PATH].join(delimiter);
+}
+process.env.NODE_OPTIONS = "--disable-warning=ExperimentalWarning";
+/** Has Node find what the project imports from npm. */
+const resolving = `--import=${new URL("scripts/node/resolve.mjs", root).href}`;
 
 /** The command that runs a TypeScript file with no permission but `--allow-ffi`. */
 export function command(
@@ -49,7 +62,7 @@ export function command(
   config = `--config=${new URL("deno.json", root).pathname}`,
 ) {
   if (runs === "bun") return [paths.bun, file];
-  if (runs === "node") return [paths.node, ...nodeOptions, file];
+  if (runs === "node") return [paths.node, resolving, file];
   return [
     paths.deno,
     "run",

@@ -13,7 +13,7 @@ export function runObserved(program: string, options: RunOptions = {}): Child {
   return run(
     `
     import { readdirSync, readFileSync, writeSync } from "node:fs";
-    /** The threads that are Workers, as both runtimes name them. */
+    /** The threads that are Workers, as all runtimes name them. */
     const workers = () => readdirSync("/proc/self/task").filter((task) => {
       try { return /^worker/i.test(readFileSync("/proc/self/task/" + task + "/comm", "utf8")); }
       catch { return false; }

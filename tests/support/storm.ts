@@ -6,7 +6,7 @@
 
 import process from "node:process";
 import { SharedMemory } from "@sysv/ipc";
-import { type Child, run, type Runtime, runtimes } from "./child.ts";
+import { type Child, nthRuntime, run } from "./child.ts";
 import { passed } from "./time.ts";
 
 /** What all programs of a storm begin with: the structures, and a ledger in which they count. */
@@ -86,7 +86,7 @@ export async function storm(
   const countOf = (lane: number) => ledger.at(16 + 16 * lane);
   const start = (lane: number) => {
     const options = {
-      runtime: runtimes[(lane + starts[lane]!) % 2] as Runtime,
+      runtime: nthRuntime(lane + starts[lane]!),
       args: [structure, ledger.memory.id, lane, starts[lane]!],
     };
     starts[lane]!++;
