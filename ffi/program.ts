@@ -8,7 +8,9 @@
 import type { Calls } from "./backend.ts";
 import { answer, bind, signal } from "./calls.ts";
 import { addressOf, view } from "./memory.ts";
+import { abi } from "./platforms.ts";
 import { programPrototypes } from "./program_symbols.ts";
+import { getFlags, setFlags } from "./unix_calls.ts";
 
 let libc: Calls<typeof programPrototypes> | undefined;
 const load = () => libc = bind(programPrototypes);
@@ -18,8 +20,6 @@ const encode = (text: string) => new TextEncoder().encode(`${text}\0`);
 /** Signals that runtimes ignore, which a program that expects to be ended by them would inherit. */
 const IGNORED_BY_RUNTIMES = [13, 25]; // SIGPIPE, SIGXFSZ
 const SIG_DFL = 0, SIG_IGN = 1;
-/** Standard input, output and error, which Node has closed in what it becomes. */
-const STANDARD = [0, 1, 2];
 const F_SETFD = 2;
 
 /**
@@ -32,9 +32,18 @@ export function execute(command: readonly string[], ignored: readonly number[]):
   const pointers = new BigUint64Array([...words.map((word) => BigInt(addressOf(word))), 0n]);
   for (const number of IGNORED_BY_RUNTIMES) signal(number, SIG_DFL);
   for (const number of ignored) signal(number, SIG_IGN);
-  const { execvp, fcntl } = libc ?? load();
-  for (const fd of STANDARD) fcntl(fd, F_SETFD, 0);
-  return answer(execvp(words[0]!, new Uint8Array(pointers.buffer)));
+  handOverStandardFiles();
+  return answer((libc ?? load()).execvp(words[0]!, new Uint8Array(pointers.buffer)));
+}
+
+/** Node has its standard input, output and error closed in what it becomes, and blocks on no pipe there. */
+function handOverStandardFiles(): void {
+  const { fcntl } = libc ?? load();
+  for (const fd of [0, 1, 2]) {
+    fcntl(fd, F_SETFD, 0);
+    const flags = getFlags(fd);
+    if (flags >= 0 && flags & abi.flags.O_NONBLOCK) setFlags(fd, flags & ~abi.flags.O_NONBLOCK);
+  }
 }
 
 /** Reads a variable of the environment. */

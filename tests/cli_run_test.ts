@@ -6,7 +6,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { list } from "@sysv/ipc/inventory";
 import { Bulkhead } from "@sysv/ipc/sync";
-import { Child, ending, type Runtime, runtimes } from "./support/child.ts";
+import { Child, ending, type Runtime, runtime, runtimes } from "./support/child.ts";
 import { ipc, ipcCommand } from "./support/cli.ts";
 import { temporaryFolder } from "./support/folder.ts";
 import { Name } from "./support/peer.ts";
@@ -66,7 +66,8 @@ test("ipc run hands over which signals to ignore, however long it waits", async 
   await passed(800);
   ticket.release();
   const ignored = Number(`0x${(await child.hear()).split("\t")[1]}`);
-  assertEquals(ignored & 0x7fff, 3);
+  // Node itself forgets at its start what it was to ignore.
+  assertEquals(ignored & 0x7fff, runtime === "node" ? 0 : 3);
 });
 
 test("ipc run waits for a slot, for some time or not at all", async () => {
