@@ -42,6 +42,13 @@ export function stepsIn(text: string): Step[] {
 
 const MARK = "@@ end of a command @@";
 
+/** Waits until `ipc` in the background has become the command behind `--`. */
+function untilBegun(command: string): string {
+  const [, program] = / -- (\S+).*&$/.exec(command) ?? [];
+  if (program === undefined) return ":";
+  return `while kill -0 $! && ! grep -qx ${program} /proc/$!/comm; do sleep 0.01; done`;
+}
+
 /** Runs commands one after the other, and returns them with what they print. */
 export function runSteps(steps: readonly Step[], ipc: readonly string[]): Step[] {
   const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-console-"));
@@ -49,10 +56,7 @@ export function runSteps(steps: readonly Step[], ipc: readonly string[]): Step[]
   writeFileSync(program, `#!/bin/sh\nexec ${ipc.join(" ")} "$@"\n`);
   chmodSync(program, 0o755);
   const script = [
-    // Background commands are given the time to begin.
-    ...steps.map(({ command }) =>
-      `${command}\n${command.endsWith("&") ? "sleep 0.5" : ":"}; echo '${MARK}'`
-    ),
+    ...steps.map(({ command }) => `${command}\n${untilBegun(command)}; echo '${MARK}'`),
     "kill $(jobs -p) 2>/dev/null",
   ].join("\n");
   const { stdout, stderr, status } = spawnSync("unshare", ["--ipc", "bash"], {

@@ -4,17 +4,19 @@
  *
  *     deno run --allow-ffi --allow-run --allow-env scripts/killed.ts
  *     bun scripts/killed.ts
+ *     node scripts/killed.ts
  *
- * The second process runs under the other runtime if that is installed. tests/docs_test.ts compares what
+ * The second process runs under another runtime if that is installed. tests/docs_test.ts compares what
  * this prints with the README.
  *
  * @module
  */
 
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import process from "node:process";
 import { Semaphore } from "@sysv/ipc";
+import { findRuntimes, type Runtime } from "../examples/runtimes.ts";
 
 /** Takes a permit and keeps it until the parent kills this process or closes its input. */
 async function work(connections: Semaphore): Promise<void> {
@@ -23,13 +25,9 @@ async function work(connections: Semaphore): Promise<void> {
   await once(process.stdin.resume(), "end");
 }
 
-const here = "Bun" in globalThis ? "bun" : "deno";
-const isInstalled = (runtime: string) => spawnSync(runtime, ["--version"]).status === 0;
-
-async function start(runtime: "deno" | "bun", { id }: Semaphore) {
-  const command = runtime === here ? process.execPath : runtime;
-  const args = runtime === "deno" ? ["run", "--allow-ffi"] : [];
-  const child = spawn(command, [...args, import.meta.filename!, String(id)], {
+async function start([runtime, command]: [Runtime, readonly string[]], { id }: Semaphore) {
+  const [path, ...args] = [...command, import.meta.filename!, String(id)];
+  const child = spawn(path!, args, {
     stdio: ["pipe", "pipe", "inherit"],
   });
   await once(child.stdout, "data");
@@ -39,9 +37,10 @@ async function start(runtime: "deno" | "bun", { id }: Semaphore) {
 async function show(connections: Semaphore): Promise<void> {
   const say = (event: string) => console.log(`${connections.value}   ${event}`);
   say("permits are free");
-  const first = await start(isInstalled("deno") ? "deno" : "bun", connections);
+  const runtimes = [...findRuntimes(["--allow-ffi"])];
+  const first = await start(runtimes[0]!, connections);
   say(`after ${first.name} acquired one`);
-  const second = await start(isInstalled("bun") ? "bun" : "deno", connections);
+  const second = await start(runtimes[1] ?? runtimes[0]!, connections);
   say(`after ${second.name} acquired one`);
 
   first.child.kill("SIGKILL");

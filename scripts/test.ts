@@ -55,9 +55,9 @@ async function runLane(): Promise<void> {
 /** Prints the results in the order of the plan, whatever ended first. */
 function print(index: number): void {
   const { runtime, file } = plan[index]!;
-  const { output, passed, skipped, failed } = results[index]!;
+  const { output, seconds, passed, skipped, failed } = results[index]!;
   if (plan[index - 1]?.runtime !== runtime) console.log(`\nThe suite under ${runtime}:`);
-  console.log(`\n== ${file} under ${runtime}\n${output.trim()}`);
+  console.log(`\n== ${file} under ${runtime}, ${seconds.toFixed(1)} s\n${output.trim()}`);
   const total = totals.get(runtime)!;
   total.passed += passed;
   total.skipped += skipped;

@@ -20,6 +20,8 @@ export type Runtime = typeof runtimes[number];
 export interface Result extends Report {
   /** All that it printed. */
   readonly output: string;
+  /** How long it took. */
+  readonly seconds: number;
 }
 
 const root = join(import.meta.dirname!, "..");
@@ -53,11 +55,13 @@ export async function runFile(runtime: Runtime, file: string, folder: string): P
   chmodSync(folder, 0o711);
   const paths = { report: join(folder, "report"), left: join(folder, "left") };
   const before = isAlone ? undefined : objects(true);
+  const start = performance.now();
   const command = commandOf(runtime, file, paths.report);
   const all = isAlone
     ? ["unshare", "--ipc", "sh", "-c", within, "sh", paths.left, ...command]
     : command;
   const { ended, output } = await perform(all, folder);
+  const seconds = (performance.now() - start) / 1000;
   const report = reportOf(read(paths.report));
   // A run that crashes may have failed at no test, and reported nothing.
   if (ended !== "status 0" && report.failed.length === 0) report.failed.push(`ended with ${ended}`);
@@ -66,7 +70,7 @@ export async function runFile(runtime: Runtime, file: string, folder: string): P
     : newSince(before);
   report.failed.push(...left.map((line) => `left in the kernel: ${line}`));
   rmSync(folder, { recursive: true, force: true });
-  return { ...report, output };
+  return { ...report, output, seconds };
 }
 
 function commandOf(runtime: Runtime, file: string, report: string): string[] {

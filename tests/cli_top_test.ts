@@ -198,9 +198,9 @@ testWhere(noTmux, "ipc top gives the terminal back at an error", async () => {
     "new Terminal().draw(['ipc top  here']);",
     "setTimeout(() => { throw new Error('expected'); }, 500);",
   ].join(" ");
-  const code = runtime === "bun"
-    ? `${program} -e "${broken}"`
-    : `${program} eval --quiet ${args.find((arg) => arg.startsWith("--config"))} "${broken}"`;
+  const code = runtime === "deno"
+    ? `${program} eval --quiet ${args.find((arg) => arg.startsWith("--config"))} "${broken}"`
+    : `${program} -e "${broken}"`;
   terminal.type(
     `clear; before=$(stty -g); ${code} 2>/dev/null; [ "$before" = "$(stty -g)" ] && echo "same 0"`,
   );
