@@ -1,11 +1,20 @@
 /**
- * PostgreSQL servers for tests, each in a folder of its own.
+ * PostgreSQL servers for tests, each in a folder of its own: the newest that Debian has installed, or the
+ * one whose programs stand in the folder that IPC_TEST_POSTGRES names.
  *
  * @module
  */
 
 import { execFileSync } from "node:child_process";
-import { appendFileSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import {
+  appendFileSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,8 +24,10 @@ import { type Cluster, connect, type ConnectOptions } from "@sysv/ipc/cluster";
 
 const versions = "/usr/lib/postgresql";
 
-/** The newest server that Debian has installed. */
+/** The folder of the server's programs. */
 function findPrograms(): string | undefined {
+  const given = process.env.IPC_TEST_POSTGRES;
+  if (given !== undefined) return given;
   if (!existsSync(versions)) return undefined;
   const found = readdirSync(versions)
     .filter((version) => existsSync(join(versions, version, "bin/initdb")))
@@ -25,6 +36,10 @@ function findPrograms(): string | undefined {
 }
 
 const programs = findPrograms();
+/** The client, which not every distribution of the server has. */
+const psql = programs !== undefined && existsSync(join(programs, "psql"))
+  ? join(programs, "psql")
+  : "psql";
 const isRoot = process.getuid?.() === 0;
 
 /** Why there is no server, if there is none. */
@@ -72,8 +87,7 @@ export class Server {
 
   /** Makes a database and starts its server; `network` is one from which everybody may connect. */
   static async start(network?: string): Promise<Server> {
-    const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-postgres-"));
-    if (isRoot) chownSync(folder, idOf("-u"), idOf("-g"));
+    const folder = ownFolder();
     const data = join(folder, "data");
     const [initdb, args] = asServer("initdb", "-D", data, "-A", "trust", "-U", "postgres", "-N");
     execFileSync(initdb, args, { stdio: "pipe" });
@@ -85,14 +99,16 @@ export class Server {
     return server;
   }
 
-  /** Makes a standby of it, which follows it asynchronously once it is started. */
+  /** Makes a standby of it, which follows it asynchronously once it is started. Its sessions end by that. */
   async standby(): Promise<Server> {
-    const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-postgres-"));
-    if (isRoot) chownSync(folder, idOf("-u"), idOf("-g"));
-    const from = ["-h", "127.0.0.1", "-p", `${this.port}`, "-U", "postgres"];
-    const to = ["-D", join(folder, "data"), "-R", "-c", "fast"];
-    const [basebackup, args] = asServer("pg_basebackup", ...from, ...to);
-    execFileSync(basebackup, args, { stdio: "pipe" });
+    const folder = ownFolder();
+    const data = join(folder, "data");
+    this.stop("fast");
+    execFileSync("cp", ["-a", join(this.folder, "data"), data]);
+    this.start();
+    writeFileSync(join(data, "standby.signal"), "");
+    const from = `host=127.0.0.1 port=${this.port} user=postgres`;
+    appendFileSync(join(data, "postgresql.auto.conf"), `primary_conninfo = '${from}'\n`);
     return new Server(folder, await freePort(), "127.0.0.1");
   }
 
@@ -128,7 +144,7 @@ export class Server {
   query(sql: string, options: { user?: string; database?: string } = {}): string[] {
     const { user = "postgres", database = "postgres" } = options;
     const args = ["-h", "127.0.0.1", "-p", `${this.port}`, "-U", user, "-d", database];
-    const output = execFileSync(join(programs!, "psql"), [
+    const output = execFileSync(psql, [
       ...args,
       "-XAtq",
       "-v",
@@ -151,6 +167,13 @@ export class Server {
     // The server keeps what it is given as standard output.
     execFileSync(program, all, { stdio: "ignore" });
   }
+}
+
+/** A folder that belongs to the server. */
+function ownFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-postgres-"));
+  if (isRoot) chownSync(folder, idOf("-u"), idOf("-g"));
+  return folder;
 }
 
 function idOf(which: "-u" | "-g"): number {
