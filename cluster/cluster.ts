@@ -38,10 +38,11 @@ import { RemoteLeader } from "./primitives/leader.ts";
 import { onDeathOf, RemoteMutex } from "./primitives/mutex.ts";
 import { preferOf, RemoteRwLock } from "./primitives/rwlock.ts";
 import { RemoteSemaphore } from "./primitives/semaphore.ts";
-import { ClusterQueue } from "./queue.ts";
+import { checkMaxBytes, ClusterQueue } from "./queue.ts";
 import type { Remote } from "./remote.ts";
 import { checkValues, ClusterSemaphores, type Found } from "./semaphores.ts";
 import type { Session } from "./session.ts";
+import { checkName } from "./sizes.ts";
 import { Topic } from "./topic.ts";
 import { type ClusterVariableOptions, RemoteVariable } from "./variable.ts";
 
@@ -77,8 +78,19 @@ export interface ClusterSemaphoreOptions extends IdleOptions {
   value?: number | undefined;
 }
 
+/** Options of {@linkcode Cluster.queue}. */
+export interface ClusterQueueOptions {
+  /**
+   * The maximum number of bytes that the queue holds, and of messages, if it is made: a full queue makes
+   * senders wait. With 0 it is closed for now.
+   *
+   * @default {undefined} It has no limit.
+   */
+  maxBytes?: number | undefined;
+}
+
 const open = call("open", "text text int[] interval", true);
-const openQueue = call("open_queue", "text", true);
+const openQueue = call("open_queue", "text bigint", true);
 const openTopic = call("open_topic", "text text text int bytea", true);
 const detach = call("detach", "int");
 const sweep = call("sweep", "");
@@ -229,11 +241,32 @@ export class Cluster implements AsyncDisposable {
     return new RemoteLeader(await this.#open(name, "leader", leader.values, options));
   }
 
-  /** Opens a queue of messages, or makes it. */
-  async queue(name: string): Promise<ClusterQueue> {
+  /**
+   * Opens a queue of messages, or makes it.
+   *
+   * @example
+   * ```ts
+   * import { connect } from "@sysv/ipc/cluster";
+   * import { assertEquals } from "@std/assert";
+   *
+   * await using cluster = await connect();
+   * const pages = await cluster.queue("my-app/pages", { maxBytes: 10_000_000 });
+   * await pages.send("https://example.com/1"); // waits while the queue is full
+   * for await (const page of pages) {
+   *   assertEquals(page.text(), "https://example.com/1");
+   *   break;
+   * }
+   * ```
+   */
+  async queue(name: string, options: ClusterQueueOptions = {}): Promise<ClusterQueue> {
+    checkOptions(options);
     checkName(name);
-    const [row] = await this.#session.link.ask<{ id: number }>(openQueue, [name]);
-    return new ClusterQueue(this.#session, row!.id, name);
+    const { maxBytes } = options;
+    checkMaxBytes(maxBytes);
+    type Row = { id: number; made: boolean };
+    const [row] = await this.#session.link.ask<Row>(openQueue, [name, maxBytes ?? null]);
+    const { id, made: created } = row!;
+    return new ClusterQueue(this.#session, { id, name, created });
   }
 
   /**
@@ -359,9 +392,4 @@ export class Cluster implements AsyncDisposable {
     }
     return (idle ? tickets.rest() : undefined) ?? removals.look();
   }
-}
-
-function checkName(name: string): void {
-  if (typeof name === "string" && name !== "") return;
-  throw new TypeError("Cannot open this: expected a name");
 }

@@ -8,11 +8,12 @@ import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { Cluster } from "./cluster.ts";
 import { Link, type Statement } from "./link.ts";
 import { Removals } from "./removals.ts";
-import { openClient, type ServerOptions } from "./setup.ts";
+import { newClient, prepare, type ServerOptions, within } from "./setup.ts";
 import { Tickets } from "./tickets.ts";
+import { readWaitOptions, type WaitOptions } from "../wait/options.ts";
 
 /** Options of {@linkcode connect}. What is left out is as the environment says: PGHOST and its like. */
-export interface ConnectOptions extends ServerOptions {
+export interface ConnectOptions extends ServerOptions, WaitOptions {
   /**
    * What the session is called in `pg_stat_activity` and in `ipc.session`.
    *
@@ -26,6 +27,11 @@ export interface ConnectOptions extends ServerOptions {
    * @default {6000}
    */
   lostAfter?: number | undefined;
+}
+
+interface Started {
+  readonly sid: number;
+  readonly timeline: number;
 }
 
 const start: Statement = {
@@ -60,14 +66,19 @@ const start: Statement = {
  */
 export async function connect(options: ConnectOptions = {}): Promise<Cluster> {
   checkOptions(options);
-  const { label = "ipc", lostAfter = 6000, ...server } = options;
+  const { label = "ipc", lostAfter = 6000, timeout, signal, ...server } = options;
   checkInteger(lostAfter, 100, 8000, `take a session for lost after ${lostAfter} milliseconds`);
-  const client = await openClient(server, label);
-  const { rows } = await client.query<{ sid: number; timeline: number }>({
-    ...start,
-    values: [label],
+  const limits = readWaitOptions({ timeout, signal });
+  signal?.throwIfAborted();
+  const client = newClient(server, label);
+  const { sid, timeline } = await within(client, {
+    timeout: limits.timeout,
+    signals: [limits.signal],
+  }, async () => {
+    await prepare(client);
+    const { rows } = await client.query<Started>({ ...start, values: [label] });
+    return rows[0]!;
   });
-  const { sid, timeline } = rows[0]!;
   const link = new Link(client, sid, lostAfter);
   const tickets = new Tickets(link, sid);
   const removals = new Removals(link);

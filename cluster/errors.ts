@@ -60,17 +60,24 @@ export class ClusterSetupError extends Error {
 }
 
 /** What the functions of the schema return instead of a result. */
-export const codes = { again: -11, range: -34, removed: -43 } as const;
+export const codes = { again: -11, invalid: -22, range: -34, removed: -43, tooLong: -7 } as const;
 
 const names: Readonly<Record<number, ErrorCode>> = {
   [codes.again]: "EAGAIN",
+  [codes.invalid]: "EINVAL",
   [codes.range]: "ERANGE",
   [codes.removed]: "EIDRM",
+  [codes.tooLong]: "E2BIG",
 };
 
 /** Makes the error of such a code. `action` says what was tried, as in "lock mutex \"jobs\"". */
 export function serverError(code: number, action: string, syscall = "semop"): Error {
   return ipcError(names[code] ?? "EINVAL", action, { syscall });
+}
+
+/** What is asked of a handle that is disposed rejects with this. */
+export function disposedError(title: string): ReferenceError {
+  return new ReferenceError(`Cannot use ${title}: the handle is disposed`);
 }
 
 /** Whether an error says that the session is lost, or that what is asked for is removed. */

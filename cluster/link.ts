@@ -7,6 +7,7 @@
 // @ts-types="@types/pg"
 import type pg from "pg";
 import { SessionLostError } from "./errors.ts";
+import { hangUp } from "./setup.ts";
 
 /** A query that is prepared once. */
 export interface Statement {
@@ -222,11 +223,8 @@ export class Link {
     clearInterval(this.#beats);
     this.#lost.abort(error);
     for (const job of this.#jobs.splice(0)) job.reject(error);
-    // Whatever the server still sends comes too late. It cannot be told, so the socket just ends.
-    const { connection } = this.#client as unknown as {
-      connection: { stream: { destroy(): void } };
-    };
-    connection.stream.destroy();
+    // Whatever the server still sends comes too late.
+    hangUp(this.#client);
   }
 }
 

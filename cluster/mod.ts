@@ -21,18 +21,20 @@
 export type { ClusterBroadcastOptions } from "./broadcast.ts";
 export {
   Cluster,
+  type ClusterQueueOptions,
   type ClusterSemaphoreOptions,
   type ClusterSemaphoresOptions,
   type IdleOptions,
 } from "./cluster.ts";
 export { connect, type ConnectOptions } from "./connect.ts";
 export { ClusterSetupError, SessionLostError } from "./errors.ts";
+export { HeldMessage } from "./held_message.ts";
 export {
   ClusterQueue,
-  HeldMessage,
+  type QueueMessagesOptions,
   type QueueReceiveOptions,
-  type QueueSendOptions,
   type QueueState,
+  type QueueTryReceiveOptions,
 } from "./queue.ts";
 export type {
   Answered,

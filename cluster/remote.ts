@@ -42,7 +42,9 @@ export type Settled =
   | "parties"
   | "prefer"
   | "quota"
-  | "signal";
+  | "readable"
+  | "signal"
+  | "writable";
 
 /**
  * A number that only grows from holder to holder, whatever happens to the server: by it, what a mutex
@@ -80,7 +82,12 @@ export type Remote<Primitive> =
   & AsyncDisposable;
 
 /** What answers in promises anyway, to a function that it is given or to a loop. */
-export type Promising = `run${string}` | "every" | "changes" | typeof Symbol.asyncIterator;
+export type Promising =
+  | `run${string}`
+  | "every"
+  | "changes"
+  | "messages"
+  | typeof Symbol.asyncIterator;
 
 /** What a member of a primitive is on a server. */
 export type Answered<Primitive, Member, Name> = Name extends Settled | Promising ? Member

@@ -8,7 +8,7 @@ import { checkInteger } from "../ffi/check.ts";
 import { ipcError } from "../ffi/error.ts";
 import type { SemaphoreOperation } from "../ipc/semop.ts";
 import type { SemaphoreArray } from "../sync/array.ts";
-import { checkSignal, checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
+import { readWaitOptions, timeoutError, type WaitOptions } from "../wait/options.ts";
 import { codes, ignoreGone, serverError } from "./errors.ts";
 import { call } from "./link.ts";
 import { type Session, waitFor } from "./session.ts";
@@ -165,25 +165,24 @@ export class ClusterSemaphores implements SemaphoreArray {
     throw ipcError("EAGAIN", action, { syscall: "semop", reason });
   }
 
-  /** @ignore What `operate` does, with the answer. */
+  /** @ignore What `operate` does, with the answer. `disposed` ends a wait, too. */
   async perform(
     operations: readonly SemaphoreOperation[],
     action: string,
-    options: WaitOptions = {},
+    options?: WaitOptions,
+    disposed?: AbortSignal,
   ): Promise<Told> {
-    const { signal } = options;
-    const timeout = checkTimeout(options.timeout);
-    checkSignal(signal)?.throwIfAborted();
+    const { timeout, signal } = readWaitOptions(options);
+    signal?.throwIfAborted();
     const ops = this.#pack(operations);
     const since = performance.now();
     const answer = await this.#ask(ops, timeout > 0, action);
-    const told = typeof answer !== "string"
-      ? answer
-      : await waitFor(this.session, answer, action, { timeout, signal }, since, {
-        cancel,
-        undo: () => this.#reverse(operations),
-        watched: true,
-      });
+    const told = typeof answer !== "string" ? answer : await waitFor(
+      this.session,
+      answer,
+      { action, since, timeout, signals: [signal, disposed] },
+      { cancel, undo: () => this.#reverse(operations), watched: true },
+    );
     if (told.code === 0) return told;
     if (told.code === codes.again) throw timeoutError(action, timeout);
     if (told.code === codes.removed) this.session.removals.removed(this.#id);

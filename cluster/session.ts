@@ -8,7 +8,7 @@ import type { Link, Statement } from "./link.ts";
 import type { Removals } from "./removals.ts";
 import type { Tickets } from "./tickets.ts";
 import type { Told } from "./told.ts";
-import { timeoutError, type WaitOptions } from "../wait/options.ts";
+import { endOf, type Ends } from "./ending.ts";
 
 /** A session, which is to a server what a process is to the kernel. */
 export interface Session {
@@ -31,18 +31,21 @@ export interface WaitKind {
   readonly watched: boolean;
 }
 
-/** Waits for a ticket, until the signal or the time ends it. `since` is when the wait began. */
+/** When a wait began, what it is called in messages, and how it may end before it is over. */
+export interface Waiting extends Ends {
+  readonly action: string;
+  readonly since: number;
+}
+
+/** Waits for a ticket, until a signal or the time ends it. */
 export async function waitFor(
   { tickets }: Session,
   ticket: string,
-  action: string,
-  { timeout = Infinity, signal }: WaitOptions,
-  since: number,
+  { action, since, ...ends }: Waiting,
   { cancel, undo, watched }: WaitKind,
 ): Promise<Told> {
   const over = tickets.wait(ticket, watched);
-  if (timeout === Infinity && signal === undefined) return await over;
-  const ending = endOf(timeout, signal, action, since);
+  const ending = endOf(ends, action, since);
   try {
     const first = await Promise.race([over, ending.ended]);
     if (!("reason" in first)) return first;
@@ -54,38 +57,4 @@ export async function waitFor(
   } finally {
     ending.forget();
   }
-}
-
-interface Ending {
-  readonly ended: Promise<{ readonly reason: unknown }>;
-  forget(): void;
-}
-
-/** The longest time of a timer, in milliseconds. */
-const MAX_TIMER = 0x7fffffff;
-
-function endOf(
-  timeout: number,
-  signal: AbortSignal | undefined,
-  action: string,
-  since: number,
-): Ending {
-  const { promise, resolve } = Promise.withResolvers<{ readonly reason: unknown }>();
-  const end = () => resolve({ reason: signal!.reason });
-  signal?.addEventListener("abort", end);
-  if (signal?.aborted) end();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const rest = () => {
-    const left = timeout - (performance.now() - since);
-    if (left <= 0) resolve({ reason: timeoutError(action, timeout) });
-    else timer = setTimeout(rest, Math.min(Math.ceil(left), MAX_TIMER));
-  };
-  if (timeout !== Infinity) rest();
-  return {
-    ended: promise,
-    forget() {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-    },
-  };
 }

@@ -7,6 +7,7 @@
 // @ts-types="@types/pg"
 import pg from "pg";
 import { ClusterSetupError } from "./errors.ts";
+import { endOf, type Ends } from "./ending.ts";
 import { grantsTo, migrationFrom, version } from "./schema/mod.ts";
 
 /** Where the server is. */
@@ -37,55 +38,98 @@ export interface ServerOptions {
 
 /** The oldest PostgreSQL that has all settings. */
 const OLDEST = 14;
+/** What PostgreSQL says to a role that may not, and to one of two that wait for each other. */
+const DENIED = "42501";
+const DEADLOCK = "40P01";
 /** Has those who set the schema up wait for each other. */
 const SETUP_LOCK = "SELECT pg_advisory_xact_lock(1769235302, 3)";
 
-/** What the session is told at its start, whatever the role is set to. */
-const settings = [
+/** What the session is told at its start, whatever the role, the database or a URL says. */
+const settings: Readonly<Record<string, string>> = {
   // A host that is gone is known after 10 to 11 s, which is later than its holder knows.
-  "tcp_keepalives_idle=5",
-  "tcp_keepalives_interval=2",
-  "tcp_keepalives_count=3",
-  "tcp_user_timeout=10000",
-  "client_connection_check_interval=1000",
+  tcp_keepalives_idle: "5",
+  tcp_keepalives_interval: "2",
+  tcp_keepalives_count: "3",
+  tcp_user_timeout: "10000",
+  client_connection_check_interval: "1000",
   // A session lives as long as its process, and waits as long as it likes.
-  "statement_timeout=0",
-  "idle_session_timeout=0",
-  "idle_in_transaction_session_timeout=0",
+  statement_timeout: "0",
+  idle_session_timeout: "0",
+  idle_in_transaction_session_timeout: "0",
   // Nobody waits for a lock so long that the server seems to be gone.
-  "lock_timeout=1000",
-  "default_transaction_isolation=read\\ committed",
-  "default_transaction_read_only=off",
+  lock_timeout: "1000",
+  default_transaction_isolation: "read committed",
+  default_transaction_read_only: "off",
   // What has to outlive a crash of the server asks for it.
-  "synchronous_commit=off",
+  synchronous_commit: "off",
   // The newest version of a row is found from the end of an index. Compiling a plan would take a second.
-  "enable_seqscan=off",
-  "enable_bitmapscan=off",
-  "jit=off",
-].map((setting) => `-c ${setting}`).join(" ");
+  enable_seqscan: "off",
+  enable_bitmapscan: "off",
+  jit: "off",
+  // No function or operator of somebody else is meant.
+  search_path: "pg_catalog",
+};
 
-/** Connects, and makes sure that a session means what it has to. */
-export async function openClient(server: ServerOptions, label: string): Promise<pg.Client> {
+const startup = Object.entries(settings)
+  .map(([name, value]) => `-c ${name}=${value.replaceAll(" ", "\\ ")}`).join(" ");
+
+/** What cannot be said at the start where a URL has options of its own. */
+const setAll = Object.entries(settings)
+  .map(([name, value]) => `set_config('${name}', '${value}', false)`).join(", ");
+
+/** Makes a client that is not connected yet. */
+export function newClient(server: ServerOptions, label: string): pg.Client {
   const given = Object.entries(server).filter(([, value]) => value !== undefined);
   const client = new pg.Client({
     ...Object.fromEntries(given),
     application_name: label,
     keepAlive: true,
     keepAliveInitialDelayMillis: 5000,
-    options: settings,
+    options: startup,
   });
   // The link listens too; without a listener the error would end the program.
   client.on("error", () => {});
+  return client;
+}
+
+/** Connects, and makes sure that a session means what it has to. */
+export async function prepare(client: pg.Client): Promise<void> {
+  await client.connect();
+  await refusePooler(client);
+  await refuseOld(client);
+  await prepareSchema(client);
+}
+
+/** Does something first with a client, which ends with it if that fails, or is ended from outside. */
+export async function within<Result>(
+  client: pg.Client,
+  ends: Ends,
+  first: () => Promise<Result>,
+): Promise<Result> {
+  const ending = endOf(ends, "connect to the server", performance.now());
+  const result = first();
+  const ended = ending.ended.then(({ reason }) => {
+    hangUp(client);
+    throw reason;
+  });
   try {
-    await client.connect();
-    await refusePooler(client);
-    await refuseOld(client);
-    await prepareSchema(client);
-    return client;
+    return await Promise.race([result, ended]);
   } catch (error) {
     await client.end().catch(() => {});
     throw explained(error);
+  } finally {
+    // Whichever came second.
+    result.catch(() => {});
+    ending.forget();
   }
+}
+
+/** Ends a connection at once, whatever the server is at. It cannot be told, so the socket just ends. */
+export function hangUp(client: pg.Client): void {
+  const { connection } = client as unknown as {
+    connection: { stream: { destroy(): void } };
+  };
+  connection.stream.destroy();
 }
 
 /** Behind a pooler another backend answers than the one that said hello. */
@@ -102,7 +146,7 @@ const pooled = "a pooler stands between, and may give each transaction another s
 async function refuseOld(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ number: number; name: string; standby: boolean }>(
     "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS name, " +
-      "pg_is_in_recovery() AS standby",
+      `pg_is_in_recovery() AS standby, ${setAll}`,
   );
   const { number, name, standby } = rows[0]!;
   if (number < OLDEST * 10000) {
@@ -115,9 +159,22 @@ async function refuseOld(client: pg.Client): Promise<void> {
 
 /** Makes or migrates the schema. Several processes may come at once. */
 async function prepareSchema(client: pg.Client): Promise<void> {
-  if (await versionOf(client) === version) return;
-  // One process makes the schema, in one transaction; others wait for it.
-  await client.query("SET lock_timeout = 0");
+  while (await versionOf(client) !== version) {
+    try {
+      await client.query("SET lock_timeout = 0");
+      await migrate(client);
+    } catch (error) {
+      if (codeOf(error) !== DEADLOCK) throw error;
+      // Sessions that go on meanwhile lock tables in another order. It is one of them, or this one again.
+      await client.query("ROLLBACK");
+    } finally {
+      await client.query("SET lock_timeout = 1000").catch(() => {});
+    }
+  }
+}
+
+/** Changes all or nothing, in one transaction. One process does it; others wait for it. */
+async function migrate(client: pg.Client): Promise<void> {
   await client.query("BEGIN");
   await client.query(SETUP_LOCK);
   const found = await versionOf(client);
@@ -126,18 +183,17 @@ async function prepareSchema(client: pg.Client): Promise<void> {
       `Cannot use schema "ipc" of version ${found}: this module knows version ${version}. Update it`,
     );
   }
-  if (found < version) await migrate(client, found);
+  if (found < version) await change(client, found);
   await client.query("COMMIT");
-  await client.query("SET lock_timeout = 1000");
 }
 
-async function migrate(client: pg.Client, found: number): Promise<void> {
+async function change(client: pg.Client, found: number): Promise<void> {
   const sql = migrationFrom(found);
   const { rows } = await client.query<{ role: string }>("SELECT current_user AS role");
   try {
     await client.query(sql);
   } catch (error) {
-    if (codeOf(error) !== "42501") throw error;
+    if (codeOf(error) !== DENIED) throw error;
     const { role } = rows[0]!;
     const verb = found === 0 ? "create" : "change";
     throw new ClusterSetupError(
@@ -153,7 +209,8 @@ async function versionOf(client: pg.Client): Promise<number> {
   type Row = { known: boolean; allowed: boolean; role: string };
   const { rows: [schema] } = await client.query<Row>(`
     SELECT EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = 'version') AS known,
-      has_schema_privilege(n.oid, 'USAGE') AS allowed, current_user AS role
+      has_schema_privilege(n.oid, 'USAGE') AND coalesce((SELECT has_table_privilege(oid, 'UPDATE') FROM pg_class
+        WHERE relnamespace = n.oid AND relname = 'session'), true) AS allowed, current_user AS role
       FROM pg_namespace n WHERE nspname = 'ipc'`);
   if (schema === undefined) return 0;
   if (!schema.known) {

@@ -6,10 +6,11 @@
  */
 
 import type { Codec } from "../shared/mod.ts";
-import { codes, serverError } from "./errors.ts";
+import { codes, disposedError, serverError } from "./errors.ts";
 import { call, type Statement } from "./link.ts";
 import { type Session, waitFor } from "./session.ts";
-import { checkSignal, checkTimeout, timeoutError, type WaitOptions } from "../wait/options.ts";
+import { checkBytes } from "./sizes.ts";
+import { readWaitOptions, timeoutError, type WaitOptions } from "../wait/options.ts";
 
 /** An item, and its place in the sequence. */
 export interface Numbered<Item> {
@@ -45,7 +46,7 @@ export class Topic<Item> {
   readonly created: boolean;
   readonly #session: Session;
   readonly #id: number;
-  #disposed = false;
+  readonly #disposal = new AbortController();
   readonly #codec: Codec<Item>;
 
   /** Makes a handle. */
@@ -63,15 +64,16 @@ export class Topic<Item> {
 
   /** Ends the handle. */
   dispose(): void {
-    this.#disposed = true;
+    this.#disposal.abort(disposedError(this.title));
   }
 
   /** Adds an item, and returns its number; undefined if another one than `expected` is the last. */
   async add(item: Item, expected?: number): Promise<number | undefined> {
     // What is sent must not change with the buffer.
     const bytes = this.#codec.encode(item).slice();
-    const values = [this.#id, bytes, expected ?? null];
-    const number = await this.#number(post, values, `change ${this.title}`);
+    const action = `add ${bytes.length} bytes to ${this.title}`;
+    checkBytes(bytes, action, "shmat");
+    const number = await this.#number(post, [this.#id, bytes, expected ?? null], action);
     return number === 0 ? undefined : number;
   }
 
@@ -96,11 +98,10 @@ export class Topic<Item> {
   }
 
   /** Waits until there is an item after a number. */
-  async waitAfter(number: number, options: WaitOptions = {}): Promise<void> {
-    const { timeout, signal } = options;
+  async waitAfter(number: number, options?: WaitOptions): Promise<void> {
     const action = `wait for ${this.title} to change`;
-    checkTimeout(timeout);
-    checkSignal(signal)?.throwIfAborted();
+    const { timeout, signal } = readWaitOptions(options);
+    signal?.throwIfAborted();
     if (timeout === 0) {
       if (await this.lastNumber() > number) return;
       throw timeoutError(action, 0);
@@ -112,9 +113,7 @@ export class Topic<Item> {
     const told = await waitFor(
       this.#session,
       String(ticket),
-      action,
-      { timeout, signal },
-      since,
+      { action, since, timeout, signals: [signal, this.#disposal.signal] },
       { cancel, undo: () => Promise.resolve(true), watched: false },
     );
     if (told.code !== 0) throw serverError(told.code, action);
@@ -134,9 +133,9 @@ export class Topic<Item> {
   }
 
   #ask<Row extends object>(statement: Statement, values: readonly unknown[]): Promise<Row[]> {
-    if (!this.#disposed) return this.#session.link.ask<Row>(statement, values);
-    const message = `Cannot use ${this.title}: the handle is disposed`;
-    return Promise.reject(new ReferenceError(message));
+    const { aborted, reason } = this.#disposal.signal;
+    if (aborted) return Promise.reject(reason);
+    return this.#session.link.ask<Row>(statement, values);
   }
 
   #numbered({ seq, data }: Row): Numbered<Item> | undefined {

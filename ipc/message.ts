@@ -103,7 +103,7 @@ export function unpack(slot: Slot, length: number): Message {
 /** Reads the type of a message to send, once. */
 export function readType(
   options: { type?: number | bigint | undefined } | undefined,
-  handle: Handle,
+  handle: { readonly name: string },
 ): number | bigint {
   checkOptions(options);
   const { type = 1 } = options ?? {};

@@ -18,7 +18,7 @@ testWhere(missingServer, "A queue gives messages by the kernel's rules", async (
     for (const type of types) found.push((await queue.tryReceive({ type }))?.text());
     return found;
   };
-  assertEquals(await queue.state(), { messages: 4, held: 0, bytes: 4 });
+  assertEquals(await queue.state(), { messages: 4, held: 0, bytes: 4, maxBytes: undefined });
   assertEquals(await texts({ atMost: 2 }, { atMost: 6 }, { not: 5 }, 3, 3), [
     undefined,
     "b",
@@ -96,7 +96,7 @@ for (const runtime of runtimes) {
         { runtime, args: [name], permissions: ["-A"], configured: true },
       );
       assertEquals(await child.hear(), "job");
-      assertEquals(await queue.state(), { messages: 0, held: 1, bytes: 3 });
+      assertEquals(await queue.state(), { messages: 0, held: 1, bytes: 3, maxBytes: undefined });
       assertEquals(await queue.tryReceive(), undefined);
       const next = queue.receive({ hold: true });
       await passed(50);
@@ -105,7 +105,7 @@ for (const runtime of runtimes) {
       assertEquals([job.text(), job.attempts], ["job", 2]);
       await job.done();
       await job.done();
-      assertEquals(await queue.state(), { messages: 0, held: 0, bytes: 0 });
+      assertEquals(await queue.state(), { messages: 0, held: 0, bytes: 0, maxBytes: undefined });
     },
   );
 }

@@ -15,7 +15,7 @@ import {
   BrokenBarrierError,
 } from "../../sync/mod.ts";
 import { barrier as protocol } from "../../sync/protocols.ts";
-import { checkSignal, checkTimeout, type WaitOptions } from "../../wait/options.ts";
+import { readWaitOptions, type WaitOptions } from "../../wait/options.ts";
 import { ignoreGone } from "../errors.ts";
 import type { Remote } from "../remote.ts";
 import type { ClusterSemaphores } from "../semaphores.ts";
@@ -45,6 +45,8 @@ export async function checkParties(set: ClusterSemaphores, parties: number): Pro
 /** A party to a barrier. */
 class RemoteParty implements Remote<BarrierParty> {
   readonly #engine: RemoteEngine;
+  /** Ends its waits: the handle of the barrier is disposed. */
+  readonly #disposed: AbortSignal | undefined;
   readonly #rule: flows.Rule;
   readonly #party = flows.newParty();
   readonly #leaving = new AbortController();
@@ -53,6 +55,7 @@ class RemoteParty implements Remote<BarrierParty> {
 
   constructor(engine: RemoteEngine, rule: flows.Rule) {
     this.#engine = new RemoteEngine(engine.set.pinned);
+    this.#disposed = engine.disposed;
     this.#rule = rule;
   }
 
@@ -65,15 +68,15 @@ class RemoteParty implements Remote<BarrierParty> {
     return this.#lost.signal;
   }
 
-  async wait(options: WaitOptions = {}): Promise<void> {
-    checkTimeout(options.timeout);
-    checkSignal(options.signal)?.throwIfAborted();
-    const left = this.#leaving.signal;
-    const signal = options.signal === undefined ? left : AbortSignal.any([options.signal, left]);
+  async wait(options?: WaitOptions): Promise<void> {
+    const { timeout, signal: given } = readWaitOptions(options);
+    given?.throwIfAborted();
     this.#begin();
+    const ends = [given, this.#leaving.signal, this.#disposed].filter((one) => one !== undefined);
+    const signal = AbortSignal.any(ends);
     const flow = flows.wait(protocol, this.#rule, this.#party);
     try {
-      this.#end(await this.#engine.run(flow, wait, { ...options, signal }));
+      this.#end(await this.#engine.run(flow, wait, { timeout, signal }));
     } finally {
       this.#waiting = false;
     }
@@ -114,6 +117,7 @@ class RemoteParty implements Remote<BarrierParty> {
 
   #begin(): void {
     if (this.#party.left) throw this.#hasLeft();
+    this.#disposed?.throwIfAborted();
     if (this.#waiting) {
       throw new TypeError("Cannot wait twice at once as one party: join once more");
     }

@@ -28,10 +28,13 @@ export interface Driven<Result> {
 /** The semaphores of a primitive. */
 export class RemoteEngine {
   readonly set: ClusterSemaphores;
+  /** Ends all waits: its handle is disposed. What is held has no handle, and stays good. */
+  readonly disposed: AbortSignal | undefined;
 
   /** Makes an engine of semaphores. */
-  constructor(set: ClusterSemaphores) {
+  constructor(set: ClusterSemaphores, disposed?: AbortSignal) {
     this.set = set;
+    this.disposed = disposed;
   }
 
   /** Names the primitive in messages. */
@@ -83,8 +86,8 @@ class RemoteTarget implements Target {
 
   async wait(step: Step, action: Action, options: WaitOptions | undefined): Promise<void> {
     this.#seen = undefined;
-    const { set, name } = this.#engine;
-    this.#see(await set.perform(step, action(name), options));
+    const { set, name, disposed } = this.#engine;
+    this.#see(await set.perform(step, action(name), options, disposed));
   }
 
   async read(): Promise<readonly number[]> {

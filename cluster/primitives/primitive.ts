@@ -10,16 +10,17 @@ import type { Action } from "../../ipc/steps.ts";
 import type { Flow } from "../../sync/flow.ts";
 import type { Step } from "../../sync/protocols.ts";
 import type { ClusterSemaphores } from "../semaphores.ts";
+import { disposedError } from "../errors.ts";
 import { RemoteEngine } from "./engine.ts";
 
 /** A handle of a primitive on a server. */
 export class RemotePrimitive implements Disposable, AsyncDisposable {
   readonly #engine: RemoteEngine;
-  #disposed = false;
+  readonly #disposal = new AbortController();
 
   /** Makes a handle of semaphores. */
   constructor(set: ClusterSemaphores) {
-    this.#engine = new RemoteEngine(set);
+    this.#engine = new RemoteEngine(set, this.#disposal.signal);
   }
 
   /** The name. */
@@ -34,8 +35,8 @@ export class RemotePrimitive implements Disposable, AsyncDisposable {
 
   /** What flows are driven on, unless the handle is disposed. */
   get engine(): RemoteEngine {
-    if (!this.#disposed) return this.#engine;
-    throw new ReferenceError(`Cannot use ${this.#engine.name}: the handle is disposed`);
+    this.#disposal.signal.throwIfAborted();
+    return this.#engine;
   }
 
   /** Removes it, now: pending and later calls reject with EIDRM, in every process. */
@@ -43,12 +44,12 @@ export class RemotePrimitive implements Disposable, AsyncDisposable {
     await this.engine.set.remove();
   }
 
-  /** Ends the handle. What is held stays good. */
+  /** Ends the handle: what waits by it rejects. What is held stays good. */
   [Symbol.dispose](): void {
-    this.#disposed = true;
+    this.#disposal.abort(disposedError(this.#engine.name));
   }
 
-  /** Ends the handle. What is held stays good. */
+  /** Ends the handle: what waits by it rejects. What is held stays good. */
   // deno-lint-ignore require-await
   async [Symbol.asyncDispose](): Promise<void> {
     this[Symbol.dispose]();
@@ -73,7 +74,7 @@ export class RemoteGuard implements Disposable, AsyncDisposable {
   constructor(engine: RemoteEngine, giveBack: GiveBack) {
     // What is held is held of this very set.
     const { pinned } = engine.set;
-    this.#engine = pinned === engine.set ? engine : new RemoteEngine(pinned);
+    this.#engine = new RemoteEngine(pinned);
     this.#giveBack = giveBack;
   }
 

@@ -115,7 +115,8 @@ export class RemoteSemaphore extends RemotePrimitive implements Remote<Semaphore
     action: string,
     options?: WaitOptions,
   ): Promise<void> {
-    await this.engine.set.perform(step, action, options);
+    const { set, disposed } = this.engine;
+    await set.perform(step, action, options, disposed);
   }
 
   async #attempt(step: readonly SemaphoreOperation[], action: string): Promise<boolean> {

@@ -7,62 +7,13 @@
  * @module
  */
 
-/** Tables and functions of semaphore sets. */
+/** Functions of semaphore sets. */
 export const semaphores = `
-CREATE TABLE ipc.sem(
-  id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  name text NOT NULL UNIQUE,
-  kind text NOT NULL,
-  zeros int[] NOT NULL,
-  -- How long it may be unused before it vanishes.
-  idle interval,
-  opened timestamptz NOT NULL DEFAULT now());
-CREATE INDEX ON ipc.sem(idle) WHERE idle IS NOT NULL;
-
--- The version is a part of the key, and the newest is looked up from the end of the index. A transaction
--- that is open elsewhere for long keeps old versions from being removed, but nothing walks over them.
--- raised, lowered: how much of each value is owed to sessions that hold something, and would be taken
--- back if all of them died. So an operation that only the dead make possible finds them without a
--- look at every holder.
-CREATE TABLE ipc.val(
-  id int NOT NULL,
-  ver bigint NOT NULL,
-  vals int[] NOT NULL,
-  raised int[] NOT NULL,
-  lowered int[] NOT NULL,
-  at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (id, ver)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-
--- What is added to each value when the session dies: semadj.
-CREATE TABLE ipc.undo(
-  id int NOT NULL,
-  sid int NOT NULL,
-  ver bigint NOT NULL,
-  adj int[] NOT NULL,
-  PRIMARY KEY (id, sid, ver)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-
--- ops: triples of index, delta, and 1 if it is undone. No second index on the set: the planner would
--- take it, and walk over all dead versions.
-CREATE TABLE ipc.wait(
-  seq bigint PRIMARY KEY DEFAULT nextval('ipc.ticket'),
-  id int NOT NULL,
-  sid int NOT NULL,
-  alters bool NOT NULL,
-  ops int[] NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-CREATE INDEX ON ipc.wait(id, alters, ops, seq);
-
--- No set that is made begins below the version of one that was removed, so that terms never go back.
-CREATE TABLE ipc.floor(ver bigint NOT NULL);
-INSERT INTO ipc.floor VALUES (0);
-
 -- One transaction at a time operates on a set. Not by a row lock, which would be one more write.
-CREATE FUNCTION ipc.lock(p_id int) RETURNS void LANGUAGE sql AS
+CREATE OR REPLACE FUNCTION ipc.lock(p_id int) RETURNS void LANGUAGE sql AS
 $$ SELECT pg_advisory_xact_lock(1769235301, p_id) $$;
 
-CREATE FUNCTION ipc.open(
+CREATE OR REPLACE FUNCTION ipc.open(
   p_name text, p_kind text, p_vals int[], p_idle interval, OUT id int, OUT size int, OUT kind text, OUT made bool)
 LANGUAGE plpgsql AS $$
 DECLARE v_zeros int[] := array_fill(0, ARRAY[cardinality(p_vals)]); BEGIN
@@ -83,17 +34,17 @@ DECLARE v_zeros int[] := array_fill(0, ARRAY[cardinality(p_vals)]); BEGIN
   END LOOP; END $$;
 
 -- The newest version of a set, or nothing if it was removed.
-CREATE FUNCTION ipc.newest(p_id int) RETURNS ipc.val LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.newest(p_id int) RETURNS ipc.val LANGUAGE plpgsql AS $$
 DECLARE s ipc.val; BEGIN
   SELECT * INTO s FROM ipc.val WHERE id = p_id ORDER BY ver DESC LIMIT 1;
   RETURN s; END $$;
 
-CREATE FUNCTION ipc.save(p_was bigint, s ipc.val) RETURNS void LANGUAGE sql AS $$
+CREATE OR REPLACE FUNCTION ipc.save(p_was bigint, s ipc.val) RETURNS void LANGUAGE sql AS $$
   UPDATE ipc.val SET ver = s.ver, vals = s.vals, raised = s.raised, lowered = s.lowered, at = now()
     WHERE id = s.id AND ver = p_was $$;
 
 -- What the kernel's perform_atomic_semop() does, on values and on what a session has to undo.
-CREATE FUNCTION ipc.apply(INOUT vals int[], INOUT adj int[], ops int[], OUT code int)
+CREATE OR REPLACE FUNCTION ipc.apply(INOUT vals int[], INOUT adj int[], ops int[], OUT code int)
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE i int := 1; n int; d int; r int; u int; BEGIN
   code := 0;
@@ -117,7 +68,7 @@ DECLARE i int := 1; n int; d int; r int; u int; BEGIN
 
 -- What kind of operations they are: whether they alter anything, undo anything, and outlive a session,
 -- as something is altered and not undone. Whether the dead may have made them possible.
-CREATE FUNCTION ipc.look(
+CREATE OR REPLACE FUNCTION ipc.look(
   ops int[], raised int[], lowered int[], OUT alters bool, OUT undoes bool, OUT lasts bool, OUT doubtful bool)
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE i int := 1; n int; BEGIN
@@ -132,13 +83,13 @@ DECLARE i int := 1; n int; BEGIN
     i := i + 3;
   END LOOP; END $$;
 
-CREATE FUNCTION ipc.adj_of(p_id int, p_sid int, p_size int) RETURNS int[] LANGUAGE sql AS $$
+CREATE OR REPLACE FUNCTION ipc.adj_of(p_id int, p_sid int, p_size int) RETURNS int[] LANGUAGE sql AS $$
   SELECT coalesce(
     (SELECT adj FROM ipc.undo WHERE id = p_id AND sid = p_sid ORDER BY ver DESC LIMIT 1),
     array_fill(0, ARRAY[p_size])) $$;
 
 -- Brings what the values owe to holders up to date.
-CREATE FUNCTION ipc.owe(INOUT s ipc.val, was int[], adj int[]) LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
+CREATE OR REPLACE FUNCTION ipc.owe(INOUT s ipc.val, was int[], adj int[]) LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
   FOR i IN 1..cardinality(was) LOOP
     IF was[i] <> adj[i] THEN
       s.raised[i] := s.raised[i] + greatest(0, -adj[i]) - greatest(0, -was[i]);
@@ -146,20 +97,20 @@ CREATE FUNCTION ipc.owe(INOUT s ipc.val, was int[], adj int[]) LANGUAGE plpgsql 
     END IF;
   END LOOP; END $$;
 
-CREATE FUNCTION ipc.set_adj(INOUT s ipc.val, p_sid int, was int[], p_adj int[]) LANGUAGE plpgsql AS $$ BEGIN
+CREATE OR REPLACE FUNCTION ipc.set_adj(INOUT s ipc.val, p_sid int, was int[], p_adj int[]) LANGUAGE plpgsql AS $$ BEGIN
   UPDATE ipc.undo SET ver = ver + 1, adj = p_adj WHERE id = s.id AND sid = p_sid
     AND ver = (SELECT t.ver FROM ipc.undo t WHERE t.id = s.id AND t.sid = p_sid ORDER BY t.ver DESC LIMIT 1);
   IF NOT FOUND THEN INSERT INTO ipc.undo VALUES (s.id, p_sid, 0, p_adj); END IF;
   s := ipc.owe(s, was, p_adj); END $$;
 
 -- What a session is told of an operation: the code, the version and the values after it.
-CREATE FUNCTION ipc.told(p_code int, s ipc.val) RETURNS text LANGUAGE sql IMMUTABLE AS
+CREATE OR REPLACE FUNCTION ipc.told(p_code int, s ipc.val) RETURNS text LANGUAGE sql IMMUTABLE AS
 $$ SELECT p_code||' '||s.ver||' '||array_to_string(s.vals, ',') $$;
 
 -- What the kernel's update_queue() does, on a locked set: completes waiting operations on behalf of
 -- those who wait. First all that change nothing and can be done; then the others in their order, from
 -- the first again after each that could. Of equal ones only the first is tried.
-CREATE FUNCTION ipc.serve(INOUT s ipc.val) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.serve(INOUT s ipc.val) LANGUAGE plpgsql AS $$
 DECLARE v_me int := ipc.me(); r record; BEGIN
   IF NOT EXISTS (SELECT FROM ipc.wait WHERE id = s.id) THEN RETURN; END IF;
   LOOP
@@ -169,7 +120,7 @@ DECLARE v_me int := ipc.me(); r record; BEGIN
     s := r.s;
   END LOOP; END $$;
 
-CREATE FUNCTION ipc.serve_readers(s ipc.val) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.serve_readers(s ipc.val) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE w record; t record; BEGIN
   FOR w IN WITH RECURSIVE h AS (
       (SELECT ops FROM ipc.wait WHERE id = s.id AND NOT alters ORDER BY ops LIMIT 1)
@@ -185,7 +136,7 @@ DECLARE w record; t record; BEGIN
   END LOOP; END $$;
 
 -- Completes the first operation that can be, if there is one.
-CREATE FUNCTION ipc.serve_one(INOUT s ipc.val, p_me int, OUT served bool) LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.serve_one(INOUT s ipc.val, p_me int, OUT served bool) LANGUAGE plpgsql AS $$
 DECLARE w record; t record; v_adj int[]; BEGIN
   served := true;
   FOR w IN WITH RECURSIVE h AS (
@@ -213,7 +164,7 @@ DECLARE w record; t record; v_adj int[]; BEGIN
   served := false; END $$;
 
 -- Performs operations, or waits: "code version values", or a ticket alone.
-CREATE FUNCTION ipc.semop(p_sid int, p_id int, p_ops int[], p_wait bool) RETURNS text LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.semop(p_sid int, p_id int, p_ops int[], p_wait bool) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE c record; s ipc.val; t record; k record; v_adj int[]; v_ticket bigint; BEGIN
   IF current_setting('ipc.sid', true) IS DISTINCT FROM p_sid::text THEN PERFORM ipc.check_session(p_sid); END IF;
   PERFORM ipc.lock(p_id);
@@ -255,7 +206,7 @@ DECLARE c record; s ipc.val; t record; k record; v_adj int[]; v_ticket bigint; B
 
 -- Several of them in one round trip, each as its own. Flat: the set, 1 if it waits, n, and n triples, of each.
 -- All sets are locked first, in order, so that no two batches wait for each other.
-CREATE FUNCTION ipc.semops(p_sid int, p_all int[]) RETURNS text[] LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.semops(p_sid int, p_all int[]) RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE r text[] := '{}'; i int := 1; n int; v_ids int[] := '{}'; BEGIN
   WHILE i <= cardinality(p_all) LOOP v_ids := v_ids || p_all[i]; i := i + 3 + 3 * p_all[i+2]; END LOOP;
   PERFORM ipc.lock(q.id) FROM (SELECT DISTINCT unnest(v_ids) AS id ORDER BY 1) q;
@@ -268,7 +219,7 @@ DECLARE r text[] := '{}'; i int := 1; n int; v_ids int[] := '{}'; BEGIN
   RETURN r; END $$;
 
 -- Ends a wait, and returns whether it was still there. If not, it is over, and its notification comes.
-CREATE FUNCTION ipc.cancel(p_seq bigint) RETURNS bool LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.cancel(p_seq bigint) RETURNS bool LANGUAGE plpgsql AS $$
 DECLARE v_id int; BEGIN
   SELECT id INTO v_id FROM ipc.wait WHERE seq = p_seq;
   IF NOT FOUND THEN RETURN false; END IF;
@@ -276,11 +227,11 @@ DECLARE v_id int; BEGIN
   DELETE FROM ipc.wait WHERE seq = p_seq;
   RETURN FOUND; END $$;
 
-CREATE FUNCTION ipc.read(p_id int) RETURNS int[] LANGUAGE plpgsql AS $$ BEGIN
+CREATE OR REPLACE FUNCTION ipc.read(p_id int) RETURNS int[] LANGUAGE plpgsql AS $$ BEGIN
   IF ipc.has_dead(p_id) THEN RETURN (ipc.bury_in(p_id)).vals; END IF;
   RETURN (ipc.newest(p_id)).vals; END $$;
 
-CREATE FUNCTION ipc.remove(p_id int) RETURNS int LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.remove(p_id int) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE s ipc.val; BEGIN
   PERFORM ipc.lock(p_id);
   s := ipc.newest(p_id);
@@ -295,6 +246,6 @@ DECLARE s ipc.val; BEGIN
   RETURN 0; END $$;
 
 -- Which of these sets are gone.
-CREATE FUNCTION ipc.gone(p_ids int[]) RETURNS int[] LANGUAGE sql AS $$
+CREATE OR REPLACE FUNCTION ipc.gone(p_ids int[]) RETURNS int[] LANGUAGE sql AS $$
   SELECT coalesce(array_agg(i), '{}') FROM unnest(p_ids) i WHERE NOT EXISTS (SELECT FROM ipc.sem WHERE id = i) $$;
 `;

@@ -5,36 +5,13 @@
  * @module
  */
 
-/** Tables and functions of topics. */
+/** Functions of topics. */
 export const topics = `
-CREATE TABLE ipc.topic(
-  id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  name text NOT NULL,
-  kind text NOT NULL,
-  codec text NOT NULL,
-  keep int NOT NULL,
-  UNIQUE (kind, name));
-
-CREATE TABLE ipc.post(
-  topic int NOT NULL,
-  seq bigint NOT NULL,
-  data bytea,
-  PRIMARY KEY (topic, seq)
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-
--- Who waits for the next item.
-CREATE TABLE ipc.reader(
-  seq bigint PRIMARY KEY DEFAULT nextval('ipc.ticket'),
-  topic int NOT NULL,
-  sid int NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
-CREATE INDEX ON ipc.reader(topic, sid);
-
-CREATE FUNCTION ipc.lock_topic(p_topic int) RETURNS void LANGUAGE sql AS
+CREATE OR REPLACE FUNCTION ipc.lock_topic(p_topic int) RETURNS void LANGUAGE sql AS
 $$ SELECT pg_advisory_xact_lock(1769235304, p_topic) $$;
 
 -- Finds a topic or makes it: with a first item, which has the number 1, or with none.
-CREATE FUNCTION ipc.open_topic(
+CREATE OR REPLACE FUNCTION ipc.open_topic(
   p_name text, p_kind text, p_codec text, p_keep int, p_data bytea, OUT id int, OUT codec text, OUT made bool)
 LANGUAGE plpgsql AS $$ BEGIN
   made := false;
@@ -52,7 +29,7 @@ LANGUAGE plpgsql AS $$ BEGIN
   END LOOP; END $$;
 
 -- Adds an item, unless another one than expected is the last, and returns its number: or 0 if it is, or -43.
-CREATE FUNCTION ipc.post(p_topic int, p_data bytea, p_last bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.post(p_topic int, p_data bytea, p_last bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE v_last bigint; v_keep int; BEGIN
   PERFORM ipc.lock_topic(p_topic);
   SELECT keep INTO v_keep FROM ipc.topic WHERE id = p_topic;
@@ -69,11 +46,11 @@ DECLARE v_last bigint; v_keep int; BEGIN
   RETURN v_last + 1; END $$;
 
 -- The number of the last item; -43 if the topic is gone.
-CREATE FUNCTION ipc.last_post(p_topic int) RETURNS bigint LANGUAGE sql AS $$
+CREATE OR REPLACE FUNCTION ipc.last_post(p_topic int) RETURNS bigint LANGUAGE sql AS $$
   SELECT coalesce((SELECT seq FROM ipc.post WHERE topic = p_topic ORDER BY seq DESC LIMIT 1), -43) $$;
 
 -- Waits for an item after this one: 0 if it is there, or a ticket, or -43.
-CREATE FUNCTION ipc.await_post(p_sid int, p_topic int, p_after bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ipc.await_post(p_sid int, p_topic int, p_after bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE v_last bigint; v_ticket bigint; BEGIN
   PERFORM ipc.check_session(p_sid), ipc.lock_topic(p_topic);
   v_last := ipc.last_post(p_topic);
@@ -83,11 +60,11 @@ DECLARE v_last bigint; v_ticket bigint; BEGIN
   PERFORM ipc.listen(p_sid);
   RETURN v_ticket; END $$;
 
-CREATE FUNCTION ipc.cancel_read(p_seq bigint) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+CREATE OR REPLACE FUNCTION ipc.cancel_read(p_seq bigint) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
   DELETE FROM ipc.reader WHERE seq = p_seq;
   RETURN FOUND; END $$;
 
-CREATE FUNCTION ipc.remove_topic(p_topic int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+CREATE OR REPLACE FUNCTION ipc.remove_topic(p_topic int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
   PERFORM ipc.lock_topic(p_topic);
   DELETE FROM ipc.topic WHERE id = p_topic;
   IF NOT FOUND THEN RETURN -43; END IF;

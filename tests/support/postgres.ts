@@ -5,7 +5,7 @@
  * @module
  */
 
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import {
   appendFileSync,
   chownSync,
@@ -141,18 +141,29 @@ export class Server {
   }
 
   /** Runs SQL, and returns the rows, their fields with | between. */
-  query(sql: string, options: { user?: string; database?: string } = {}): string[] {
-    const { user = "postgres", database = "postgres" } = options;
-    const args = ["-h", "127.0.0.1", "-p", `${this.port}`, "-U", user, "-d", database];
-    const output = execFileSync(psql, [
-      ...args,
-      "-XAtq",
-      "-v",
-      "ON_ERROR_STOP=1",
-      "-c",
-      sql,
-    ], { encoding: "utf8", stdio: "pipe" });
-    return output.split("\n").filter((line) => line !== "");
+  query(sql: string, options?: QueryOptions): string[] {
+    const output = execFileSync(psql, this.#session(options), {
+      encoding: "utf8",
+      stdio: "pipe",
+      input: sql,
+    });
+    return rowsOf(output);
+  }
+
+  /** Runs SQL meanwhile. */
+  queryLater(sql: string, options?: QueryOptions): Promise<string[]> {
+    return new Promise((resolve, reject) => {
+      const child = execFile(psql, this.#session(options), (error, output) => {
+        if (error === null) resolve(rowsOf(output));
+        else reject(error);
+      });
+      child.stdin!.end(sql);
+    });
+  }
+
+  #session({ user = "postgres", database = "postgres" }: QueryOptions = {}): string[] {
+    const where = ["-h", "127.0.0.1", "-p", `${this.port}`, "-U", user, "-d", database];
+    return [...where, "-XAtq", "-v", "ON_ERROR_STOP=1"];
   }
 
   /** Stops it, and removes all that it wrote. Does nothing the second time. */
@@ -174,6 +185,16 @@ function ownFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-postgres-"));
   if (isRoot) chownSync(folder, idOf("-u"), idOf("-g"));
   return folder;
+}
+
+/** Who asks, and where. */
+export interface QueryOptions {
+  readonly user?: string;
+  readonly database?: string;
+}
+
+function rowsOf(output: string): string[] {
+  return output.split("\n").filter((line) => line !== "");
 }
 
 function idOf(which: "-u" | "-g"): number {
