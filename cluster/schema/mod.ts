@@ -18,7 +18,7 @@ export const version: number = steps.length;
 /** All functions. They keep nothing, so each version has its own, in place of those before. */
 const functions = [sessions, semaphores, queues, topics, deaths, former].join("\n");
 
-/** Has what is made belong to who owns the schema, whoever migrates it. */
+/** Gives what a migration creates to the owner of the schema. */
 const asOwner = `
 SELECT set_config('role', r.rolname, true) FROM pg_namespace n, pg_roles r
   WHERE n.nspname = 'ipc' AND r.oid = n.nspowner;

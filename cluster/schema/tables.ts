@@ -1,5 +1,5 @@
 /**
- * The tables of the schema: how those of a version become those of the next.
+ * The tables of the schema, and what each version of it has changed.
  *
  * @module
  */
