@@ -1,81 +1,11 @@
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { type Flow, type Like, read, readTaken, tryStep, waitFor } from "../sync/flow.ts";
+import { type Flow, read, readTaken, tryStep, waitFor } from "../sync/flow.ts";
 import * as leaderFlows from "../sync/flows/leader.ts";
 import { leader } from "../sync/protocols.ts";
-import {
-  assertNoUndo,
-  facts,
-  fails,
-  isKept,
-  type Keeper,
-  keeping,
-  passes,
-  stuck,
-  withoutKeepers,
-  withoutUndo,
-} from "./model/check.ts";
-import { choose, explore, type Model, note, type State } from "./model/explore.ts";
-
-type Protocol = Like<typeof leader>;
-type Flows = typeof leaderFlows;
-
-interface Candidate extends Keeper {
-  term?: number;
-  /** How many times it has tried to lead. */
-  tries: number;
-}
-
-interface LeaderModel {
-  protocol?: Protocol;
-  flows?: Flows;
-}
-
-/** Every form of a leader. */
-function leaderModel(
-  { protocol: p = leader, flows = leaderFlows }: LeaderModel = {},
-): Model<Candidate> {
-  const leading = (state: State<Candidate>) =>
-    facts(state).flatMap(({ term }) => term === undefined ? [] : [term]);
-  return {
-    // A term before the low digit is full.
-    values: [1, 32766, 0, 0],
-    facts: { tries: 0 },
-    refuses: true,
-    *act(facts) {
-      if (facts.keeps) yield* choose({});
-      if (facts.term !== undefined) {
-        yield* choose({ will: ["resign"] });
-        yield* flows.resign(p);
-        return yield* note<Candidate>({ tries: facts.tries });
-      }
-      const how = yield* choose({ may: facts.tries < 2 ? ["campaign", "tryCampaign"] : [] });
-      const trying: Candidate = { tries: facts.tries + 1 };
-      yield* note(trying);
-      yield* keeping(
-        trying,
-        (function* () {
-          const term: number | undefined = yield* flows[how](p);
-          if (term !== undefined) yield* note<Candidate>({ ...trying, term });
-        })(),
-      );
-    },
-    // The last term that somebody was told.
-    witness(before, after) {
-      const [term] = leading(after);
-      if (term === undefined || leading(before).length > 0) return before.witness;
-      assert(term > before.witness, "A term is not larger than the one before");
-      return term;
-    },
-    mayWait: isKept,
-    check: (state) => assert(leading(state).length <= 1, "Two lead"),
-    checkAtRest(state) {
-      const settled = withoutKeepers(state);
-      assertNoUndo(settled);
-      assert(settled.values[p.seat] === 1, "The seat has drifted");
-    },
-  };
-}
+import { fails, passes, stuck, withoutUndo } from "./model/check.ts";
+import { choose, explore } from "./model/explore.ts";
+import { type Flows, leaderModel } from "./model/leader.ts";
 
 test("A leader survives every death, cancel and refusal, and the carry of its term", () => {
   passes(leaderModel());
