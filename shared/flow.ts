@@ -14,10 +14,13 @@ export { giveBack, tryStep, waitFor } from "../sync/flow.ts";
 
 /** What a flow asks for beside what it asks of semaphores; each is one atomic event. */
 export type MemoryRequest =
-  /** To read or change a word of memory: answered with the word as it was. */
-  | { readonly ask: "load"; readonly word: number }
+  /** To read a word of memory: answered with the word, or with what is to be seen of it. */
+  | { readonly ask: "load"; readonly word: number; readonly see?: (word: number) => Answer }
+  /** To set or clear bits of a word: nobody asks what it was. */
   | { readonly ask: "or"; readonly word: number; readonly bits: number }
   | { readonly ask: "and"; readonly word: number; readonly bits: number }
+  /** To clear a word: answered with the word as it was. */
+  | { readonly ask: "take"; readonly word: number }
   /** To replace a word if it is as expected: answered with whether it was. */
   | {
     readonly ask: "compareExchange";
@@ -55,6 +58,16 @@ export type Flow<Result> = Generator<Request, Result, Answer>;
 /** Reads a word. */
 export function* load(word: number): Flow<number> {
   return (yield { ask: "load", word }) as number;
+}
+
+/** Looks at a word, of which only this matters. */
+export function* look<Seen extends Answer>(word: number, see: (word: number) => Seen): Flow<Seen> {
+  return (yield { ask: "load", word, see }) as Seen;
+}
+
+/** Clears a word, and returns what it was. */
+export function* take(word: number): Flow<number> {
+  return (yield { ask: "take", word }) as number;
 }
 
 /** Replaces a word if it is as expected, and returns whether it was. */
@@ -101,12 +114,12 @@ export function* repeat<Result>(turn: () => Flow<Result | undefined>): Flow<Resu
   }
 }
 
-/** Performs a part of which nothing counts afterwards. */
-export function* forget(part: () => Flow<unknown>): Flow<void> {
-  yield* repeat(function* () {
-    yield* part();
-    return true;
+/** Performs a part of which nothing counts afterwards but its result. */
+export function* part<Result>(perform: () => Flow<Result>): Flow<Result> {
+  const { result } = yield* repeat(function* () {
+    return { result: yield* perform() };
   });
+  return result;
 }
 
 /** The requests that take as long as others like, and those that do not. */

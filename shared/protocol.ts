@@ -14,13 +14,15 @@ import {
   clearBits,
   compareExchange,
   type Flow,
-  forget,
   giveBack,
   load,
+  look,
+  part,
   read,
   repeat,
   ring,
   setBits,
+  take,
   tryStep,
   waitFor,
 } from "./flow.ts";
@@ -180,7 +182,7 @@ export class Protocol {
    */
   *settle(place: number): Flow<void> {
     for (const lock of this.locks) yield* repeat(() => this.#free(lock, place));
-    yield* forget(() => this.settleGates(place));
+    yield* part(() => this.settleGates(place));
   }
 
   /** Passes on what nobody hears any more. */
@@ -231,6 +233,12 @@ export class Protocol {
   }
 
   *#wake(word: number, me: number): Flow<true | undefined> {
+    const place = yield* repeat(() => this.#claim(word, me));
+    return place === 0 || (yield* ring(this.ring(place))) ? true : undefined;
+  }
+
+  /** Takes the mark of one of those who sleep away, and returns its place, 0 if nobody does. */
+  *#claim(word: number, me: number): Flow<number | undefined> {
     const first = (me - 1) >> 5;
     for (let k = 0; k <= this.#words; k++) {
       const index = (first + k) % this.#words;
@@ -241,10 +249,10 @@ export class Protocol {
       const after = k === 0 ? marks & (-2 << ((me - 1) & 31)) : marks;
       if (after === 0 && this.#words > 1) continue;
       const bit = lowestBit(after === 0 ? marks : after);
-      if (!(yield* compareExchange(word + index, seen, seen & ~bit))) return undefined;
-      return (yield* ring(this.ring(placeOf(bit, index)))) ? true : undefined;
+      const claimed = yield* compareExchange(word + index, seen, seen & ~bit);
+      return claimed ? placeOf(bit, index) : undefined;
     }
-    return true;
+    return 0;
   }
 
   /** The bits of a word of a gate that belong to places: others can only have been put there by mistake. */
@@ -253,10 +261,15 @@ export class Protocol {
     return bits >= 32 ? -1 : (1 << bits) - 1;
   }
 
+  /** Wakes all of those who sleep at a gate. */
   *wakeAll({ word }: Gate): Flow<void> {
+    yield* part(() => this.#wakeAll(word));
+  }
+
+  *#wakeAll(word: number): Flow<void> {
     for (let index = 0; index < this.#words; index++) {
-      if ((yield* load(word + index)) === 0) continue;
-      const marks = (yield { ask: "and", word: word + index, bits: 0 }) as number;
+      if (!(yield* look(word + index, (marks) => marks !== 0))) continue;
+      const marks = yield* take(word + index);
       const places = placesOf(marks & this.#validBits(index), index);
       if (places.length > 0) yield* giveBack(this.ringAll(places));
     }
@@ -266,7 +279,8 @@ export class Protocol {
   *anyAwaited(gates: readonly Gate[]): Flow<boolean> {
     for (const { word } of gates) {
       for (let index = 0; index < this.#words; index++) {
-        if (((yield* load(word + index)) & this.#validBits(index)) !== 0) return true;
+        const valid = this.#validBits(index);
+        if (yield* look(word + index, (marks) => (marks & valid) !== 0)) return true;
       }
     }
     return false;
@@ -288,7 +302,7 @@ export class Protocol {
     let outcome: number | undefined;
     try {
       yield* this.mark(gate.word);
-      outcome = yield* this.takeOrAnnounce(lock, me);
+      outcome = yield* part(() => this.takeOrAnnounce(lock, me));
     } catch (error) {
       yield* this.withdraw(gate, me);
       throw error;
@@ -355,7 +369,7 @@ export class Protocol {
   /** Gives a lock back, clean, and wakes its sleepers. The first event is the fast path. */
   *unlock(lock: Lock, me: number): Flow<void> {
     if (yield* compareExchange(lock.word, me, 0)) return;
-    if (yield* repeat(() => this.#release(lock, me))) yield* forget(() => this.wakeFor(lock, me));
+    if (yield* repeat(() => this.#release(lock, me))) yield* part(() => this.wakeFor(lock, me));
   }
 
   /** Gives the lock back, and returns whether somebody may sleep. */
@@ -373,14 +387,14 @@ export class Protocol {
       if (gate.all) yield* this.wakeAll(gate);
       else yield* this.wakeOne(gate, me);
     }
-    if (yield* this.anyAwaited(lock.opens)) return;
+    if (yield* part(() => this.anyAwaited(lock.opens))) return;
     yield* clearBits(lock.word, WAKE);
     yield* this.lookAgain(lock);
   }
 
   /** Somebody who came as WAKE was taken away may have relied on it. */
   *lookAgain(lock: Lock): Flow<void> {
-    if (!(yield* this.anyAwaited(lock.opens))) return;
+    if (!(yield* part(() => this.anyAwaited(lock.opens)))) return;
     yield* setBits(lock.word, WAKE);
     for (const gate of lock.opens) yield* this.wakeAll(gate);
   }
@@ -394,7 +408,7 @@ export class Protocol {
     try {
       yield* this.mark(gate.word);
       yield* setBits(lock.word, WAKE);
-      ready = yield* isReady();
+      ready = yield* part(isReady);
     } catch (error) {
       yield* this.withdraw(gate, me);
       throw error;

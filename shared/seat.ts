@@ -95,14 +95,20 @@ export class Seat implements Target {
     const { words, semaphores } = this.#floor;
     this.#floor.check();
     switch (request.ask) {
-      case "load":
-        return Atomics.load(words, request.word);
+      case "load": {
+        const word = Atomics.load(words, request.word);
+        return request.see?.(word) ?? word;
+      }
       case "compareExchange":
         return replace(words, request.word, request.from, request.to);
       case "or":
-        return Atomics.or(words, request.word, request.bits);
+        Atomics.or(words, request.word, request.bits);
+        return true;
       case "and":
-        return Atomics.and(words, request.word, request.bits);
+        Atomics.and(words, request.word, request.bits);
+        return true;
+      case "take":
+        return Atomics.exchange(words, request.word, 0);
       case "mark":
         this.#floor.hush(request.gate);
         this.#setMark(request.gate);
