@@ -1,0 +1,147 @@
+/**
+ * The model of Channel: producers and consumers of a ring with room for one message.
+ *
+ * @module
+ */
+
+import { load, look } from "../../shared/flow.ts";
+import { header } from "../../shared/layout.ts";
+import { Protocol, REFUSED } from "../../shared/protocol.ts";
+import { consumers, DATA, HEAD, producers, RingFlows, TAIL } from "../../shared/ring_flows.ts";
+import { type Act, Cancelled, choose, type Facts, store } from "./acts.ts";
+import type { Make } from "./flaws.ts";
+import { enter, fewDeaths, seated, sleeper, wordsOf } from "./members.ts";
+import type { Model } from "./explore.ts";
+
+const SEND = 0, RECEIVE = 1;
+const IDLE = 0, OUT = 1, WANT = 2, BUSY = 3, RELEASING = 4, AWAIT = 5, BROKEN = 6;
+const TAKE = 1, SPARE = 2;
+const CELL = DATA;
+const WHOLE = 1, HALF = 3;
+const ROOM = 16;
+
+/** How much the processes do. */
+export interface ChannelLimits {
+  readonly senders: number;
+  readonly receivers: number;
+  readonly deaths: number;
+  readonly cancels?: boolean;
+  /** Whether receivers may leave a message where it is, as it does not fit into their buffer. */
+  readonly spares?: boolean;
+  /** How many messages are sent. */
+  readonly most: number;
+}
+
+/** What a ring may do wrong. */
+export interface ChannelFlaws {
+  readonly Protocol?: Make;
+  readonly Flows?: typeof RingFlows;
+  readonly commitsFirst?: boolean;
+  readonly takesFirst?: boolean;
+}
+
+/** Makes the model, with what may be wrong. */
+export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model {
+  const { senders, receivers, deaths, cancels = false, spares = false, most } = limits;
+  const { Protocol: Chosen = Protocol, Flows = RingFlows } = flaws;
+  const locks = [producers, consumers];
+  const all = locks.flatMap(({ opens }) => opens);
+  const protocol = new Chosen(senders + receivers, locks, all);
+  const flows = new Flows(protocol, ROOM);
+  const isDone = (tail: number) => tail >= most * ROOM;
+  const lockOf = (facts: Facts) => facts.role === SEND ? producers : consumers;
+
+  /** Does its work with the lock, as the ring does without a flow. */
+  function* busy(facts: Facts): Act {
+    const tail = yield* load(TAIL);
+    const head = yield* load(HEAD);
+    const isReady = facts.role === SEND
+      ? tail - head < ROOM
+      : tail !== head && !(spares && (yield* choose({ will: [TAKE], may: [SPARE] })) === SPARE);
+    const isWhole = !isReady || (yield* facts.role === SEND ? send(tail) : receive(head));
+    return { ...facts, phase: isWhole ? RELEASING : BROKEN };
+  }
+
+  function* send(tail: number): Act<boolean> {
+    if (flaws.commitsFirst) yield* store(TAIL, tail + ROOM);
+    yield* store(CELL, HALF);
+    yield* store(CELL, WHOLE);
+    if (!flaws.commitsFirst) yield* store(TAIL, tail + ROOM);
+    return true;
+  }
+
+  function* receive(head: number): Act<boolean> {
+    if (flaws.takesFirst) yield* store(HEAD, head + ROOM);
+    if ((yield* load(CELL)) !== WHOLE) return false;
+    if (!flaws.takesFirst) yield* store(HEAD, head + ROOM);
+    return true;
+  }
+
+  function* act(facts: Facts): Act {
+    try {
+      return yield* live(facts);
+    } catch (error) {
+      if (!(error instanceof Cancelled)) throw error;
+      return { ...facts, phase: facts.place === 0 ? OUT : IDLE };
+    }
+  }
+
+  function* live(facts: Facts): Act {
+    const { phase, place } = facts;
+    switch (phase) {
+      case OUT:
+        return { ...(yield* enter(protocol, facts)), phase: IDLE };
+      case IDLE:
+        if (facts.role === SEND && (yield* look(TAIL, isDone))) yield* choose({});
+        return { ...facts, phase: yield* choose({ may: [WANT, AWAIT] }) };
+      case BUSY:
+        return yield* busy(facts);
+      case RELEASING:
+        yield* protocol.unlock(lockOf(facts), place!);
+        return { ...facts, phase: IDLE };
+      case AWAIT:
+        if (facts.role === SEND) yield* flows.awaitRoom(place!, 8);
+        else yield* flows.awaitMessage(place!);
+        return { ...facts, phase: WANT };
+      case BROKEN:
+        yield* choose({});
+    }
+    const dead = yield* protocol.lock(lockOf(facts), place!);
+    return { ...facts, phase: dead === REFUSED ? BROKEN : BUSY };
+  }
+
+  const words = [TAIL, HEAD, CELL, header.state].map((word): [number, number] => [word, 0]);
+  return {
+    words: new Map([...wordsOf(locks), ...words]),
+    ...seated(
+      protocol,
+      Array.from({ length: senders + receivers }, (_, index) => ({
+        place: index + 1,
+        phase: IDLE,
+        role: index < senders ? SEND : RECEIVE,
+      })),
+    ),
+    again: ({ role }) => ({ place: 0, phase: OUT, role: role! }),
+    deaths,
+    cancels,
+    same: fewDeaths,
+    maxStates: 40_000_000,
+    isStable(word, { phase, role }) {
+      if (word === header.state) return true;
+      return phase === BUSY && word === (role === SEND ? TAIL : HEAD);
+    },
+    act,
+    check({ word, processes }) {
+      if (processes.some(({ facts }) => facts.phase === BROKEN)) return "Half a message was read";
+      const used = word(TAIL) - word(HEAD);
+      return used === 0 || used === ROOM ? undefined : "More than there is was taken";
+    },
+    checkAtRest(moment) {
+      const used = moment.word(TAIL) - moment.word(HEAD);
+      return sleeper(
+        moment,
+        ({ phase, role }) => phase === AWAIT && used === (role === SEND ? ROOM : 0),
+      );
+    },
+  };
+}
