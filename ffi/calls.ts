@@ -43,10 +43,19 @@ const loadMemory = () => memory = bind(memoryPrototypes);
 const loadMappings = () => mappings = bind(mappingPrototypes);
 const loadProcesses = () => processes = bind(processPrototypes);
 
+/** What is to happen when libc is first opened on this thread. */
+const beginnings: (() => void)[] = [];
+
+/** Runs a function when libc is first opened on this thread. */
+export function whenOpened(begin: () => void): void {
+  beginnings.push(begin);
+}
+
 /** Opens libc, whose calls leave their errno where it is looked for. */
 export function bind<Table extends Prototypes>(table: Table): Calls<Table> {
   if (errno.length === 0) {
     errno = new Int32Array(view(openLibc(errnoPrototypes).errnoLocation(), 4));
+    for (const begin of beginnings) begin();
   }
   return openLibc(table);
 }

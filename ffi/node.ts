@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Backend, Calls, Pointer, Prototypes, WorkerHandle } from "./backend.ts";
+import type { Backend, Calls, Pointer, Prototype, Prototypes, WorkerHandle } from "./backend.ts";
 
 /** The part of `node:ffi` that is used here; its types are only known to Node. */
 interface NodeFfi {
@@ -49,70 +49,75 @@ function open<Table extends Prototypes>(libraries: readonly string[], table: Tab
     );
   }
   type Call = (...given: unknown[]) => unknown;
-  const toAddress = (value: number | bigint) =>
-    value === 0 ? 0n : BigInt.asUintN(64, BigInt(value));
+  type Convert = (value: never) => unknown;
   // A number does not keep memory from the collector.
   let held: Uint8Array | null;
-  const toBuffer = (value: Uint8Array | null) =>
-    (held = value) === null ? 0n : ffi.getRawPointer(held);
-  const converters: Record<string, unknown> = {
-    i64: toAddress,
-    address: toAddress,
-    buffer: toBuffer,
+  // All are methods, as a bundler that keeps names would wrap anything else.
+  const { i64, buffer, same } = {
+    i64(value: number | bigint) {
+      return value === 0 ? 0n : BigInt.asUintN(64, BigInt(value));
+    },
+    buffer(value: Uint8Array | null) {
+      held = value;
+      return held === null ? 0n : ffi.getRawPointer(held);
+    },
+    same(value: unknown) {
+      return value;
+    },
   };
-  const same = (value: unknown) => value;
-
-  /** Converts arguments; without an array of them up to the usual number. */
-  const converting = (call: Call, converters: readonly Call[]): Call => {
-    const [a = same, b = same, c = same, d = same] = converters;
-    switch (converters.length) {
-      case 1:
-        return (v) => call(a(v));
-      case 2:
-        return (v, w) => call(a(v), b(w));
-      case 3:
-        return (v, w, x) => call(a(v), b(w), c(x));
-      case 4:
-        return (v, w, x, y) => call(a(v), b(w), c(x), d(y));
-      default:
-        return (...given) => call(...given.map((value, i) => converters[i]!(value)));
-    }
-  };
-
-  const bind = (library: NodeLibrary, key: string): Call => {
-    const { name = key, parameters, result } = table[key]!;
-    const isLong = parameters.length > 3;
-    const pointer = isLong ? "function" : "pointer";
-    const types: string[] = parameters.map((type) =>
-      type === "i32" || type === "u32" ? type : pointer
-    );
-    const converts = parameters.map((type) => (converters[type] ?? same) as Call);
-    if (isLong && !types.includes(pointer)) {
-      types[types.length - 1] = pointer;
-      converts[types.length - 1] = toAddress as Call;
-    }
-    const call = library.getFunction(name, {
-      arguments: types,
-      return: result === "address" ? "i64" : result,
-    });
-    const given = converts.every((convert) => convert === same) ? call : converting(call, converts);
-    return result === "address" ? (...values) => Number(given(...values)) : given;
+  const convertersOf: Readonly<Record<string, Convert>> = { i64, address: i64, buffer };
+  const parts = {
+    /** Converts arguments; without an array of them up to the usual number. */
+    converting(call: Call, converters: readonly Convert[]): Call {
+      const [a = same, b = same, c = same, d = same] = converters as readonly Call[];
+      switch (converters.length) {
+        case 1:
+          return (v) => call(a(v));
+        case 2:
+          return (v, w) => call(a(v), b(w));
+        case 3:
+          return (v, w, x) => call(a(v), b(w), c(x));
+        case 4:
+          return (v, w, x, y) => call(a(v), b(w), c(x), d(y));
+        default:
+          return (...given) => call(...given.map((value, i) => converters[i]!(value as never)));
+      }
+    },
+    bind(library: NodeLibrary, name: string, { parameters, result }: Prototype): Call {
+      const isLong = parameters.length > 3;
+      const pointer = isLong ? "function" : "pointer";
+      const types: string[] = parameters.map((type) =>
+        type === "i32" || type === "u32" ? type : pointer
+      );
+      const converts = parameters.map((type) => convertersOf[type] ?? same);
+      if (isLong && !types.includes(pointer)) {
+        types[types.length - 1] = pointer;
+        converts[types.length - 1] = i64;
+      }
+      const returns = result === "address" ? "i64" : result;
+      const call = library.getFunction(name, { arguments: types, return: returns });
+      const given = converts.every((convert) => convert === same)
+        ? call
+        : parts.converting(call, converts);
+      return result === "address" ? (...values) => Number(given(...values)) : given;
+    },
   };
 
   let failure: unknown;
   for (const library of libraries) {
     try {
-      // Node binds a name once a library: a second prototype of the same function takes another.
+      // Node binds a name once a library: a second prototype of the same name takes another.
       const opened: { library: NodeLibrary; names: Set<string> }[] = [];
       const calls: Record<string, Call> = {};
-      for (const [key, { name = key }] of Object.entries(table)) {
+      for (const [key, prototype] of Object.entries(table)) {
+        const { name = key } = prototype;
         let free = opened.find(({ names }) => !names.has(name));
         if (free === undefined) {
           free = { library: new ffi.DynamicLibrary(library), names: new Set() };
           opened.push(free);
         }
         free.names.add(name);
-        calls[key] = bind(free.library, key);
+        calls[key] = parts.bind(free.library, name, prototype);
       }
       return calls as unknown as Calls<Table>;
     } catch (error) {

@@ -30,6 +30,8 @@ export interface Abi {
   readonly gettid: string;
   /** The number of the system call tgkill; -1 where there is none. */
   readonly tgkill: number;
+  /** The number of the system call futex; -1 where there is none. */
+  readonly futex: number;
   /** The argument by which pthread_sigmask unblocks. */
   readonly SIG_UNBLOCK: number;
   /** RTLD_DEFAULT, where dlsym looks for what is loaded. */
@@ -185,6 +187,7 @@ const linuxX86: Abi = {
   constants: { ...linuxConstants, SHMLBA: 4096 },
   libraries: ["libc.so.6", "libc.musl-x86_64.so.1"],
   tgkill: 234,
+  futex: 202,
   epollEvent: { size: 12, data: 4 }, // packed on x86_64 alone
   layouts: {
     ipcPerm: linuxIpcPerm,
@@ -207,6 +210,7 @@ const linuxArm: Abi = {
   constants: { ...linuxConstants, SHMLBA: 4 * 4096 }, // four pages, which can also be larger
   libraries: ["libc.so.6", "libc.musl-aarch64.so.1"],
   tgkill: 131,
+  futex: 98,
   epollEvent: { size: 16, data: 8 },
   layouts: {
     ipcPerm: linuxIpcPerm,
@@ -235,6 +239,7 @@ const macos: Omit<Abi, "variadicOnStack"> = {
   programSignals: [1, 2, 3, 14, 15, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 29, 30, 31],
   gettid: "pthread_main_np",
   tgkill: -1,
+  futex: -1,
   SIG_UNBLOCK: 2,
   defaultSymbols: -2,
   errors: {

@@ -8,7 +8,7 @@ import { errors, IPC_NOWAIT } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import { msgrcv, msgsnd } from "../ffi/calls.ts";
 import { Slot, USUAL_LONGEST } from "../ffi/msgbuf.ts";
-import { limited, resume } from "../wait/interrupt.ts";
+import { limited, resume } from "../wait/block.ts";
 import { timeoutError } from "../wait/options.ts";
 import type { Handle } from "./handle.ts";
 import type { Selection } from "./message.ts";

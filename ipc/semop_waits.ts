@@ -8,7 +8,7 @@ import { errors, IPC_NOWAIT, SEM_UNDO } from "../ffi/constants.ts";
 import { semtimedop, timespec } from "../ffi/calls.ts";
 import { attempt, attemptAgain } from "../ffi/attempt.ts";
 import { pack, type Packed, point, reserve, textOf } from "../ffi/sembuf.ts";
-import { resume } from "../wait/interrupt.ts";
+import { resume } from "../wait/block.ts";
 import { anyWaiting, equalWait, wait } from "../wait/line.ts";
 import { timeoutError, type WaitLimits } from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";

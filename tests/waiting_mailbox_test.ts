@@ -6,9 +6,10 @@ import { SemaphoreSet } from "@sysv/ipc";
 import { errors } from "../ffi/constants.ts";
 import { addressOf, runtime } from "../ffi/memory.ts";
 import { abi } from "../ffi/platforms.ts";
+import { gate, isJoining, keeper, launch, pace, release } from "../wait/keeper.ts";
 import { threadNumber } from "../wait/interrupt.ts";
 import { cancels, mailbox, MAX_ARGUMENTS, orders, STARTED } from "../wait/mailbox.ts";
-import { textOfThreads } from "../wait/pool.ts";
+import { textOfThreads } from "../wait/text.ts";
 import { giveBack, isGone } from "../wait/reversal.ts";
 import { Thread } from "../wait/thread.ts";
 import {
@@ -80,7 +81,7 @@ test("The text of a thread names nothing outside itself, and does all it is aske
         wait: () => steps.shift()!() ?? "ok",
       },
     });
-    thread({ memory, owner });
+    thread({ memory, offset: 0, owner });
     assertEquals([own[at.failed], steps.length], [0, 0]);
   };
 
@@ -113,10 +114,13 @@ test("The text of a thread names nothing outside itself, and does all it is aske
 });
 
 test("No function in the text of a thread has a name that a bundler could keep", () => {
-  for (const part of [thread, isGone, giveBack, runtime().open, runtime().view]) {
+  const { open, view, startWorker } = runtime();
+  const parts = [open, view, startWorker, thread, isGone, giveBack];
+  const keeping = [gate, keeper, launch, pace, isJoining, release];
+  for (const part of [...parts, ...keeping]) {
     const body = String(part).replace(/^[^{]*/, "");
     const named =
-      /\bfunction\b|\bclass\b|\b(?:const|let|var) \w+ = (?:async )?(?:\([^()]*\)|\w+) =>/;
+      /\bfunction\b(?!")|\bclass\b|\b(?:(?:const|let|var) \w+ =|\w+:) (?:async )?(?:\([^()]*\)|\w+) =>/;
     assertEquals(named.exec(body)?.[0], undefined, part.name);
   }
 });
@@ -144,8 +148,8 @@ test("The fields of a mailbox do not overlap, and have room for every call", () 
 
 test("The counter of what a thread was asked passes every number, -1 too", async () => {
   const memory = new SharedArrayBuffer(mailbox.size);
-  const thread = new Thread(memory);
-  const settings = { owner: threadNumber(), memory };
+  const thread = new Thread({ memory, offset: 0 });
+  const settings = { owner: threadNumber(), memory, offset: 0 };
   const worker = runtime().startWorker(textOfThreads(), settings, () => thread.fail());
   const answered = () => new Promise<void>((resolve) => thread.whenAnswered(resolve));
   await answered();
@@ -179,9 +183,13 @@ test("The counter of what a thread was asked passes every number, -1 too", async
 
 test("A thread that cannot start is told, and what waits is served all the same", async () => {
   const memory = new SharedArrayBuffer(mailbox.size);
-  const thread = new Thread(memory);
+  const thread = new Thread({ memory, offset: 0 });
   const text = textOfThreads().replace("calls.getpid", "missing(calls).getpid");
-  const worker = runtime().startWorker(text, { owner: threadNumber(), memory }, () => {});
+  const worker = runtime().startWorker(
+    text,
+    { owner: threadNumber(), memory, offset: 0 },
+    () => {},
+  );
   await new Promise<void>((resolve) => thread.whenAnswered(resolve));
   assert(thread.failed);
   worker.unref();

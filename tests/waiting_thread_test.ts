@@ -209,7 +209,7 @@ test("A process ends by itself soon after its last statement, though threads are
     semaphore.increment(3);
     queue.trySend("");
     await Promise.all(waits);
-    process.on("exit", () => tell(workers()));
+    process.prependListener("exit", () => tell(workers()));
   `);
   child.end();
   // It ends before they do.

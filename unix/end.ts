@@ -9,7 +9,7 @@ import { errors } from "../ffi/constants.ts";
 import { abi } from "../ffi/platforms.ts";
 import * as calls from "../ffi/unix_calls.ts";
 import { O_ACCMODE, O_RDWR } from "../ffi/unix_calls.ts";
-import { resume } from "../wait/interrupt.ts";
+import { resume } from "../wait/block.ts";
 import { checkFd, done } from "./errors.ts";
 import { type PollInterest, pollSyncUntil, pollUntil } from "./poll.ts";
 import { closing } from "./readiness.ts";

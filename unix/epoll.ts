@@ -15,7 +15,7 @@ import {
   EPOLLET,
   EpollEvents,
 } from "../ffi/epoll_events.ts";
-import { resume } from "../wait/interrupt.ts";
+import { resume } from "../wait/block.ts";
 import { Iteration } from "../wait/iteration.ts";
 import { turn } from "../wait/turn.ts";
 import { close, epollControl, epollCreate, epollWait } from "../ffi/unix_calls.ts";

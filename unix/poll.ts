@@ -10,7 +10,7 @@ import { follow, unfollow } from "../wait/cancel.ts";
 import { at, type Timer } from "../wait/timer.ts";
 import { errors } from "../ffi/constants.ts";
 import { type IpcError, ipcError } from "../ffi/error.ts";
-import { resume } from "../wait/interrupt.ts";
+import { resume } from "../wait/block.ts";
 import { turn } from "../wait/turn.ts";
 import { POLLERR, PollFds, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI } from "../ffi/pollfd.ts";
 import { poll as pollCall } from "../ffi/unix_calls.ts";

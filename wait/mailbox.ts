@@ -37,16 +37,18 @@ export const mailbox = {
      */
     reversal: 10,
     reversalCount: 11,
+    /** Thread: not 0 once it has ended as it was told. */
+    left: 12,
   },
   floats: {
     /** Thread: its pthread_t. */
-    pthread: 6,
+    pthread: 7,
     /** Owner: the address of the memory of the calls, which the thread frees as it ends; 0 if there is none. */
-    memory: 7,
+    memory: 8,
     /** Owner: the arguments of the call. */
-    arguments: 8,
+    arguments: 9,
     /** Owner: the arguments of the call that gives back. NaN stands for the result of `call`. */
-    reversal: 8 + MAX_ARGUMENTS,
+    reversal: 9 + MAX_ARGUMENTS,
   },
 } as const;
 
@@ -58,3 +60,10 @@ export const cancels = { call: 1, reversal: 2 } as const;
 
 /** What a thread was asked for first: to start. */
 export const STARTED = 1;
+
+/** Where the mailbox of a thread is. */
+export interface Place {
+  readonly memory: SharedArrayBuffer;
+  /** Where it begins, in bytes. */
+  readonly offset: number;
+}

@@ -9,59 +9,20 @@
  * @module
  */
 
-import { errors } from "../ffi/constants.ts";
-import { abi } from "../ffi/platforms.ts";
-import type { Prototypes } from "../ffi/backend.ts";
 import { runtime } from "../ffi/memory.ts";
-import { errnoPrototypes } from "../ffi/symbols.ts";
 import { close, pipe } from "../ffi/unix_calls.ts";
 import { threadNumber, unblock } from "./interrupt.ts";
-import { cancels, mailbox, orders } from "./mailbox.ts";
+import { gateOfThread } from "./gate.ts";
+import { mailbox } from "./mailbox.ts";
+import { textOfThreads } from "./text.ts";
+import type { ThreadData } from "./worker.ts";
 import { beforeThreadsJoin, onUnload } from "./unload.ts";
 import { Thread } from "./thread.ts";
-import {
-  blockingCalls,
-  callNames,
-  linuxThreadCalls,
-  threadCalls,
-  type ThreadData,
-  threadText,
-} from "./worker.ts";
 
 /** The maximum number of threads that can be configured. */
 export const MAX_THREADS = 256;
 /** How soon to try again after a thread could not be started, in milliseconds. */
 const RETRY_MS = 1000;
-/** How often an idle thread of a Worker looks whether its owner is still there, in milliseconds. */
-const IDLE_CHECK_MS = 1000;
-/** The same while its owner has not taken the result of the last call. */
-const PENDING_CHECK_MS = 10;
-
-/** The calls that the platform has. */
-function callsOf(isLinux: boolean): Prototypes {
-  const { epoll_wait, ...everywhere } = blockingCalls;
-  const calls = { ...everywhere, ...threadCalls, ...errnoPrototypes };
-  return isLinux ? { ...calls, epoll_wait, ...linuxThreadCalls } : calls;
-}
-
-let text: string | undefined;
-
-/** The text of all threads. */
-export function textOfThreads(): string {
-  return text ??= threadText(runtime(), {
-    libraries: abi.libraries,
-    table: callsOf(abi.isLinux),
-    callNames,
-    mailbox,
-    orders,
-    cancels,
-    eintr: errors.EINTR,
-    esrch: errors.ESRCH,
-    tgkill: abi.tgkill,
-    idleCheckMs: IDLE_CHECK_MS,
-    pendingCheckMs: PENDING_CHECK_MS,
-  });
-}
 
 /** How many pipes must open for a worker to be started, each of which has two descriptors. */
 const MIN_PIPES = 5;
@@ -81,14 +42,19 @@ function hasDescriptors(): boolean {
 
 /** Starts a thread; its answer says whether that worked. */
 function startThread(): Thread {
-  const memory = new SharedArrayBuffer(mailbox.size);
-  const thread = new Thread(memory);
-  const data: ThreadData = { memory, owner: threadNumber() };
+  const gate = gateOfThread();
+  const kept = gate?.reserve();
+  const place = kept ?? { memory: new SharedArrayBuffer(mailbox.size), offset: 0 };
+  const thread = new Thread(place);
+  const data: ThreadData = { ...place, owner: threadNumber() };
   // A thread has the signal mask of the one that starts it.
   unblock();
   try {
     if (!hasDescriptors()) throw new Error("Cannot start a thread: the descriptors are used up");
-    thread.worker = runtime().startWorker(textOfThreads(), data, () => thread.fail());
+    if (gate === undefined) {
+      thread.worker = runtime().startWorker(textOfThreads(), data, () => thread.fail());
+    } else if (kept !== undefined) thread.worker = gate.start(kept);
+    else throw new Error("Cannot start a thread: too many have not ended yet");
   } catch {
     thread.fail();
   }

@@ -10,7 +10,7 @@ import { openLibc } from "../ffi/calls.ts";
 import { runtime, view } from "../ffi/memory.ts";
 import { allocationPrototypes } from "../ffi/symbols.ts";
 import { enable, interrupt } from "./interrupt.ts";
-import { cancels, mailbox, orders, STARTED } from "./mailbox.ts";
+import { cancels, mailbox, orders, type Place, STARTED } from "./mailbox.ts";
 import { type blockingCalls, callNames } from "./worker.ts";
 
 /** The calls that a thread can make. */
@@ -83,9 +83,9 @@ export class Thread {
   #abandoned = false;
 
   /** Makes the owner's side of a thread; a worker that is given the same memory is the other. */
-  constructor(shared: SharedArrayBuffer) {
-    this.#integers = new Int32Array(shared);
-    this.#floats = new Float64Array(shared);
+  constructor({ memory, offset }: Place) {
+    this.#integers = new Int32Array(memory, offset);
+    this.#floats = new Float64Array(memory, offset);
     this.#integers[at.asked] = STARTED;
     this.#integers[at.reversal] = orders.none;
     this.memory = new ThreadMemory(this.#floats);

@@ -10,7 +10,7 @@
  */
 
 import type { Backend, Prototypes } from "../ffi/backend.ts";
-import type { cancels, mailbox, orders } from "./mailbox.ts";
+import type { cancels, mailbox, orders, Place } from "./mailbox.ts";
 import { giveBack, type Insides, isGone } from "./reversal.ts";
 
 /** The calls that a waiter thread can make, with buffers by their address. */
@@ -99,10 +99,8 @@ export interface ThreadSettings {
   pendingCheckMs: number;
 }
 
-/** What a thread is handed at its start. */
-export interface ThreadData {
-  /** Its mailbox. */
-  readonly memory: SharedArrayBuffer;
+/** What a thread is handed at its start: where its mailbox is. */
+export interface ThreadData extends Place {
   /** The thread id of its owner. */
   readonly owner: number;
 }
@@ -121,7 +119,7 @@ export function threadText({ open, view }: Backend, settings: ThreadSettings): s
  * holds for these.
  */
 export function thread(
-  { memory, owner }: ThreadData,
+  { memory, offset, owner }: ThreadData,
   open: (
     libraries: readonly string[],
     table: Prototypes,
@@ -134,8 +132,8 @@ export function thread(
   const { mailbox, orders, callNames, eintr } = settings;
   const at = mailbox.integers;
   const first = mailbox.floats.arguments;
-  const integers = new Int32Array(memory);
-  const floats = new Float64Array(memory);
+  const integers = new Int32Array(memory, offset);
+  const floats = new Float64Array(memory, offset);
   try {
     const calls = open(settings.libraries, settings.table);
     const errno = new Int32Array(view(calls.errnoLocation!(), 4));
@@ -177,6 +175,7 @@ export function thread(
     giveBack(insides);
     if (floats[mailbox.floats.memory] !== 0) calls.free!(floats[mailbox.floats.memory]!);
     Atomics.store(integers, at.answered, asked);
+    Atomics.store(integers, at.left, 1);
     Atomics.notify(integers, at.answered);
   } catch {
     // A bundler has left out a name, or the library does not load. The owner then waits without threads.

@@ -1,0 +1,345 @@
+/**
+ * What stands between a Worker and its waiter threads in a runtime that joins threads.
+ *
+ * Such a runtime, when it terminates a Worker, stops the threads that the Worker has started one after the other:
+ * it marks one, which runs no JavaScript any more, and waits until it ends. A marked thread that is in the kernel
+ * stays there for ever, or loses what it takes. So a Worker starts only a *gate*, the gate starts a *keeper*, and
+ * the keeper starts the waiter threads:
+ *
+ *     Worker --> gate --> keeper --> waiter threads
+ *
+ * As long as the gate is in the kernel, nothing behind it is marked. The keeper looks, ten times a second, whether
+ * the Worker waits for the end of the gate. Then it has the waiter threads end their calls and give back what
+ * they have taken, and opens the gate. All is settled by then, no place in the kernel's line is lost before, and
+ * the kernel keeps no timer for it.
+ *
+ * A Worker that blocks in a call of its own is interrupted every second, so that it can end, by its keeper, or by
+ * its gate before there is a keeper.
+ *
+ * The functions are the text of workers, so they name nothing outside themselves.
+ *
+ * @module
+ */
+
+import type { Backend, Prototypes } from "../ffi/backend.ts";
+import type { cancels, mailbox, orders } from "./mailbox.ts";
+
+/** Where each field of the common memory stands: 32-bit integers and 64-bit floats, by their index among their like. */
+export const common = {
+  integers: {
+    /** Changed for whoever sleeps. */
+    wake: 0,
+    /** Worker: how many threads it has asked for; keeper: how many of these it has started. */
+    wanted: 1,
+    started: 2,
+    /** Not 0 while a keeper runs, so that the gate stays in the kernel. */
+    keeping: 3,
+    /** Gate: how often it has come out of the kernel. */
+    turns: 4,
+    /** Worker: not 0 once it ends by itself, and its threads are out of their calls. */
+    ended: 5,
+    /** The thread ids of the Worker and the gate. */
+    owner: 6,
+    gate: 7,
+    /** What is in each slot: see {@linkcode slots}. */
+    slots: 16,
+  },
+  floats: {
+    /** The pthread_t of the Worker and the gate; these floats stand behind the first integers. */
+    owner: 4,
+    gate: 5,
+    /** When to interrupt the Worker next, and from when on every millisecond, or 0: see {@linkcode now}. */
+    tick: 6,
+    until: 7,
+  },
+} as const;
+
+/** The states of a slot, which is room for the mailbox of one thread. */
+export const slots = { free: 0, wanted: 1, used: 2 } as const;
+
+/** The C functions that a gate and a keeper call. */
+export const keeperCalls = {
+  gettid: { parameters: [], result: "i32" },
+  pthread_self: { parameters: [], result: "address" },
+  pthread_kill: {
+    parameters: [
+      "address", // pthread_t thread
+      "i32", // int sig
+    ],
+    result: "i32",
+  },
+  poll: {
+    parameters: [
+      "buffer", // struct pollfd *fds
+      "u32", // nfds_t nfds
+      "i32", // int timeout
+    ],
+    result: "i32",
+  },
+  open: {
+    parameters: [
+      "buffer", // const char *pathname
+      "i32", // int flags
+      "u32", // mode_t mode
+    ],
+    fixed: 2,
+    result: "i32",
+  },
+  read: {
+    parameters: [
+      "i32", // int fd
+      "buffer", // void *buf
+      "u32", // size_t count
+    ],
+    result: "i32",
+  },
+  close: {
+    parameters: [
+      "i32", // int fd
+    ],
+    result: "i32",
+  },
+} as const satisfies Prototypes;
+
+/** What a gate and a keeper have to know, as plain data. */
+export interface KeeperSettings {
+  libraries: readonly string[];
+  table: Prototypes;
+  common: typeof common;
+  slots: typeof slots;
+  mailbox: typeof mailbox;
+  orders: typeof orders;
+  cancels: typeof cancels;
+  /** How many slots there are, and where the first mailbox stands, in bytes. */
+  count: number;
+  first: number;
+  sigurg: number;
+  /** The number of the system call futex. */
+  futex: number;
+  /** How often a keeper looks whether the Worker ends, and how often a blocked Worker is interrupted, in milliseconds. */
+  lookMs: number;
+  tickMs: number;
+  /** How long a thread may take to give back what it has taken, in milliseconds. */
+  giveBackMs: number;
+  /** The text of the waiter threads. */
+  thread: string;
+}
+
+/** What a gate, and then a keeper, is handed at its start. */
+export interface KeeperData {
+  readonly memory: SharedArrayBuffer;
+  /** The text of the keeper. */
+  readonly keeper: string;
+}
+
+/** What the parts of a gate and a keeper are given of it. */
+interface Insides {
+  // deno-lint-ignore no-explicit-any -- they take numbers and buffers
+  readonly calls: Record<string, (...given: any[]) => number>;
+  readonly integers: Int32Array;
+  readonly floats: Float64Array;
+  readonly settings: KeeperSettings;
+}
+
+/** The texts of a gate and of a keeper: functions of their {@linkcode KeeperData}. */
+export function keeperTexts(
+  { open, startWorker }: Backend,
+  settings: KeeperSettings,
+): { gate: string; keeper: string } {
+  const plain = JSON.stringify(settings);
+  const gateParts = [open, startWorker, pace, plain];
+  const keeperParts = [open, startWorker, launch, pace, isJoining, release, plain];
+  return {
+    gate: `(data) => (${gate})(data, ${gateParts.join(", ")})`,
+    keeper: `(data) => (${keeper})(data, ${keeperParts.join(", ")})`,
+  };
+}
+
+/** Interrupts the Worker when it is due, and returns in how many milliseconds to come again. */
+export function pace({ calls, floats, settings }: Insides): number {
+  const { owner, tick, until } = settings.common.floats;
+  const now = Number(process.hrtime.bigint()) / 1e6;
+  const limit = floats[until]!;
+  const isUp = limit !== 0 && now >= limit;
+  if (isUp || now >= floats[tick]!) {
+    calls.pthread_kill!(floats[owner]!, settings.sigurg);
+    floats[tick] = now + settings.tickMs;
+  }
+  if (isUp) return 1;
+  return Math.min(floats[tick]!, limit === 0 ? Infinity : limit) - now;
+}
+
+/** Serves a Worker alone until it wants threads, and then stays in the kernel for as long as a keeper runs. */
+export function gate(
+  data: KeeperData,
+  open: (libraries: readonly string[], table: Prototypes) => Insides["calls"],
+  startWorker: Backend["startWorker"],
+  pace: (insides: Insides) => number,
+  settings: KeeperSettings,
+): void {
+  const at = settings.common.integers;
+  const integers = new Int32Array(data.memory);
+  const floats = new Float64Array(data.memory);
+  const calls = open(settings.libraries, settings.table);
+  const insides = { calls, integers, floats, settings };
+  floats[settings.common.floats.gate] = calls.pthread_self!();
+  integers[at.gate] = calls.gettid!();
+  for (;;) {
+    for (;;) {
+      const wake = Atomics.load(integers, at.wake);
+      if (Atomics.load(integers, at.ended) !== 0) return;
+      if (Atomics.load(integers, at.wanted) !== Atomics.load(integers, at.started)) break;
+      Atomics.wait(integers, at.wake, wake, pace(insides));
+    }
+    Atomics.store(integers, at.keeping, 1);
+    startWorker(data.keeper, data, () => {});
+    while (Atomics.load(integers, at.keeping) !== 0) {
+      calls.poll!(null, 0, -1);
+      Atomics.add(integers, at.turns, 1);
+    }
+  }
+}
+
+/** Whether the Worker waits for the end of its gate, or does what may be that: undefined if nobody can tell. */
+export function isJoining({ calls, integers, settings }: Insides): boolean | undefined {
+  const { owner, gate } = settings.common.integers;
+  const path = new TextEncoder().encode(`/proc/self/task/${integers[owner]}/syscall\0`);
+  const fd = calls.open!(path, 0, 0);
+  if (fd === -1) return undefined;
+  const bytes = new Uint8Array(256);
+  const length = calls.read!(fd, bytes, bytes.length);
+  calls.close!(fd);
+  if (length <= 0) return undefined;
+  // The number of the system call and its arguments: futex(address, operation, id of the thread, ...)
+  const [number, , , id] = new TextDecoder().decode(bytes.subarray(0, length)).split(" ");
+  if (Number(number) !== settings.futex) return false;
+  return Number(id) === integers[gate] ? true : undefined;
+}
+
+/** Has a thread end its call, and, if it is to leave, give back what it has taken. */
+export function release(
+  { calls, integers, settings }: Insides,
+  slot: number,
+  leaves: boolean,
+): void {
+  const at = settings.mailbox.integers;
+  const offset = settings.first + slot * settings.mailbox.size;
+  const own = new Int32Array(integers.buffer, offset);
+  const { pthread } = settings.mailbox.floats;
+  const numbers = new Float64Array(integers.buffer, offset);
+  for (const order of leaves ? ["call", "leave"] as const : ["call"] as const) {
+    if (order === "call") Atomics.store(own, at.cancel, settings.cancels.call);
+    else {
+      own[at.call] = settings.orders.leave;
+      Atomics.add(own, at.asked, 1);
+      Atomics.notify(own, at.asked);
+    }
+    for (let waited = 0; own[at.failed] === 0 && own[at.left] === 0; waited++) {
+      const answered = Atomics.load(own, at.answered);
+      if (answered === own[at.asked]) break;
+      if (order === "leave" && waited === settings.giveBackMs) {
+        Atomics.store(own, at.cancel, settings.cancels.reversal);
+      }
+      const interrupts = order === "call" || waited >= settings.giveBackMs;
+      if (interrupts && numbers[pthread] !== 0) {
+        calls.pthread_kill!(numbers[pthread]!, settings.sigurg);
+      }
+      Atomics.wait(own, at.answered, answered, 1);
+    }
+  }
+}
+
+/** Starts the waiter thread of a slot, and says when it has ended. */
+export function launch(
+  { integers, settings }: Insides,
+  slot: number,
+  startWorker: Backend["startWorker"],
+  ended: () => void,
+): void {
+  const memory = integers.buffer;
+  const offset = settings.first + slot * settings.mailbox.size;
+  const own = new Int32Array(memory, offset);
+  const { failed, answered } = settings.mailbox.integers;
+  const { owner } = settings.common.integers;
+  try {
+    const data = { memory, offset, owner: integers[owner] };
+    const worker = startWorker(settings.thread, data, () => {
+      Atomics.store(own, failed, 1);
+      Atomics.add(own, answered, 1);
+      Atomics.notify(own, answered);
+    });
+    (worker as unknown as NodeJS.EventEmitter).on("exit", ended);
+  } catch {
+    Atomics.store(own, failed, 1);
+    Atomics.add(own, answered, 1);
+    Atomics.notify(own, answered);
+    ended();
+  }
+}
+
+/** Starts waiter threads as the Worker wants them, until all have ended, or the Worker ends. */
+export async function keeper(
+  data: KeeperData,
+  open: (libraries: readonly string[], table: Prototypes) => Insides["calls"],
+  startWorker: Backend["startWorker"],
+  launch: (
+    insides: Insides,
+    slot: number,
+    startWorker: Backend["startWorker"],
+    ended: () => void,
+  ) => void,
+  pace: (insides: Insides) => number,
+  isJoining: (insides: Insides) => boolean | undefined,
+  release: (insides: Insides, slot: number, leaves: boolean) => void,
+  settings: KeeperSettings,
+): Promise<void> {
+  const { common, slots } = settings;
+  const at = common.integers;
+  const integers = new Int32Array(data.memory);
+  const floats = new Float64Array(data.memory);
+  const calls = open(settings.libraries, settings.table);
+  const insides = { calls, integers, floats, settings };
+  const keepsAlive = setInterval(() => {}, 0x7fffffff);
+  let running = 0;
+  let doubts = 0;
+  for (let isOver = false; !isOver;) {
+    const wake = Atomics.load(integers, at.wake);
+    for (let slot = 0; slot < settings.count; slot++) {
+      if (Atomics.load(integers, at.slots + slot) !== slots.wanted) continue;
+      Atomics.store(integers, at.slots + slot, slots.used);
+      Atomics.add(integers, at.started, 1);
+      running++;
+      launch(insides, slot, startWorker, () => {
+        running--;
+        Atomics.store(integers, at.slots + slot, slots.free);
+        Atomics.add(integers, at.wake, 1);
+        Atomics.notify(integers, at.wake);
+      });
+    }
+    const isIdle = running === 0 &&
+      Atomics.load(integers, at.wanted) === Atomics.load(integers, at.started);
+    const joining = isJoining(insides);
+    // Nobody knows: then all come out of the kernel once a second, and the gate sees whether it is marked.
+    doubts = joining === undefined ? doubts + 1 : 0;
+    const doubtful = doubts * settings.lookMs >= settings.tickMs;
+    isOver = isIdle || joining === true || Atomics.load(integers, at.ended) !== 0;
+    if (isOver || doubtful) {
+      for (let slot = 0; slot < settings.count; slot++) {
+        if (Atomics.load(integers, at.slots + slot) === slots.used) {
+          release(insides, slot, joining === true);
+        }
+      }
+      if (isOver) Atomics.store(integers, at.keeping, 0);
+      doubts = 0;
+      const turns = Atomics.load(integers, at.turns);
+      while (Atomics.load(integers, at.turns) === turns) {
+        calls.pthread_kill!(floats[common.floats.gate]!, settings.sigurg);
+        await Atomics.waitAsync(integers, at.turns, turns, 1).value;
+      }
+      continue;
+    }
+    const pause = Math.min(Math.max(pace(insides), 1), settings.lookMs);
+    await Atomics.waitAsync(integers, at.wake, wake, pause).value;
+  }
+  clearInterval(keepsAlive);
+}
