@@ -7,8 +7,8 @@
  */
 
 import process from "node:process";
-import { type Flow, load } from "./flow.ts";
-import { gateAt, header, LINE, lockAt } from "./layout.ts";
+import { type Flow, isIn, load } from "./flow.ts";
+import { gateAt, LINE, lockAt, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 import type { Shape } from "./pair.ts";
 
@@ -20,6 +20,8 @@ const BUFFERS = 4 * LINE;
 const COUNT = 4;
 /** The length, and both words of the version. */
 const HEADER_BYTES = 16;
+/** So often the value is replaced several times as a reader reads before something must be wrong. */
+const MAX_TRIES = 10_000;
 
 /** A value's bytes, and its version. */
 export interface Snapshot {
@@ -61,17 +63,18 @@ export class Cells {
   /** The newest version; 0 before there is a value. */
   get version(): number {
     const words = this.#words;
-    for (;;) {
+    for (let i = 0; i < MAX_TRIES; i++) {
       const low = Atomics.load(words, VERSION);
       const high = Atomics.load(words, this.#at(low) + 2);
       if (inOrder(words, VERSION) === low) return whole(low, high);
     }
+    throw this.#members.spoilt("read");
   }
 
   /** Copies the newest value; undefined before there is one. Never blocks, and never sees half of one. */
   read(): Snapshot | undefined {
     const words = this.#words;
-    for (;;) {
+    for (let i = 0; i < MAX_TRIES; i++) {
       const low = Atomics.load(words, VERSION);
       const at = this.#at(low);
       const length = Atomics.load(words, at);
@@ -84,9 +87,10 @@ export class Cells {
       // Two versions later the buffer is not touched yet.
       if (newer >= 0 && newer <= COUNT - 2) {
         if (bytes !== undefined) return { bytes, version: whole(low, high) };
-        throw this.#members.error("EIO", "read", "another program has overwritten its memory");
+        break;
       }
     }
+    throw this.#members.spoilt("read");
   }
 
   /** Writes a value, with the lock of writers, and returns its version. */
@@ -108,7 +112,7 @@ export class Cells {
   *awaitChange(version: number, me: number): Flow<void> {
     const low = version | 0;
     yield* this.#members.protocol.awaitGate(writers, changed, me, function* () {
-      return (yield* load(VERSION)) !== low || (yield* load(header.state)) !== 0;
+      return (yield* load(VERSION)) !== low || (yield* isIn(REMOVED));
     });
   }
 }

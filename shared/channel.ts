@@ -406,7 +406,7 @@ export class Channel<Item = unknown> extends SharedStructure {
       got = this.#ring.tryReceive();
     }
     if (typeof got !== "number") return this.#codec.decode(got);
-    if (got !== BUSY) return undefined;
+    if (got !== BUSY) return this.#nothing();
     const bytes = this.#consumer.tryReceive(this.#consumer.fresh);
     return bytes === undefined ? undefined : this.#codec.decode(bytes);
   }
@@ -427,7 +427,12 @@ export class Channel<Item = unknown> extends SharedStructure {
       length = this.#ring.tryReceiveInto(bytes);
     }
     if (length === BUSY) return this.#consumer.tryReceive(this.#consumer.into(bytes));
-    return length < 0 ? undefined : length;
+    return length < 0 ? this.#nothing() : length;
+  }
+
+  #nothing(): undefined {
+    this.#members.refuseRemoved("receive from");
+    return undefined;
   }
 
   /** Receives message after message, until the channel is closed and empty, or removed. */
@@ -468,6 +473,7 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   close(): void {
     this.#members.check();
+    this.#members.refuseRemoved("close");
     this.#producer.close();
   }
 

@@ -8,7 +8,7 @@
 import { isRemoved } from "../ffi/error.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { type Flow, remaining } from "./flow.ts";
-import { header, REMOVED } from "./layout.ts";
+import { header, type Lock, ownerOf, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 import { BUSY, DONE, isFailure, OVER, type Ring } from "./ring.ts";
 import { consumers, producers, RingFlows } from "./ring_flows.ts";
@@ -31,6 +31,12 @@ class End {
     this.flows = new RingFlows(members.protocol, members.shape.capacity);
   }
 
+  /** No place of this thread has the lock before it takes it: it would wait for itself for ever. */
+  protected refuseOwn({ word }: Lock, action: string): void {
+    const { members } = this;
+    if (members.isHere(ownerOf(Atomics.load(members.words, word)))) throw members.spoilt(action);
+  }
+
   protected over(action: string): Error {
     const state = Atomics.load(this.members.words, header.state);
     if ((state & REMOVED) !== 0) return this.members.error("EIDRM", action);
@@ -43,6 +49,7 @@ export class Producer extends End {
   /** Sends with the lock as soon as it has it: nothing else of this thread runs in between. */
   *#lockAndSend(bytes: Uint8Array): Flow<number> {
     const { protocol, seat } = this.members;
+    this.refuseOwn(producers, SEND);
     return this.ring.sendLocked(bytes, yield* protocol.lock(producers, seat.place));
   }
 
@@ -88,13 +95,16 @@ export class Producer extends End {
 
   /** The same if there is room. */
   trySend(bytes: Uint8Array): boolean {
-    this.members.enterSync();
-    const outcome = this.members.driveSync(this.#lockAndSend(bytes), SEND);
+    const outcome = this.members.tried((options) => {
+      this.members.enterSync(options);
+      return this.members.driveSync(this.#lockAndSend(bytes), SEND, options);
+    });
     if (outcome === OVER) throw this.over(SEND);
     return outcome === DONE;
   }
 
   #refuseEnd(outcome: number | undefined): void {
+    this.members.refuseRemoved(SEND);
     if (outcome === OVER || this.members.closed) throw this.over(SEND);
   }
 
@@ -153,6 +163,7 @@ export class Consumer extends End {
   /** Takes a message with the lock as soon as it has it. */
   *#lockAndTake<Got>(taking: Taking<Got>): Flow<Got | number> {
     const { protocol, seat } = this.members;
+    this.refuseOwn(consumers, RECEIVE);
     const deaths = yield* protocol.lock(consumers, seat.place);
     if (deaths < 0) throw this.over(RECEIVE);
     return taking.withLock(deaths);
@@ -173,6 +184,7 @@ export class Consumer extends End {
           got = await members.drive(() => this.#lockAndTake(taking), RECEIVE, rest());
         }
         if (!isFailure(got)) return got as Got;
+        members.refuseRemoved(RECEIVE);
         const isOver = () => this.flows.isOver(members.seat.place);
         if (members.closed && await members.drive(isOver, RECEIVE, rest())) {
           throw this.over(RECEIVE);
@@ -198,6 +210,7 @@ export class Consumer extends End {
       }
       if (!isFailure(got)) return got as Got;
       if (ring.receiving.wait()) continue;
+      members.refuseRemoved(RECEIVE);
       if (members.closed && members.driveSync(this.flows.isOver(place), RECEIVE, rest())) {
         throw this.over(RECEIVE);
       }
@@ -207,8 +220,10 @@ export class Consumer extends End {
 
   /** The same if there is one, where somebody keeps the lock or this handle has no place yet. */
   tryReceive<Got>(taking: Taking<Got>): Got | undefined {
-    this.members.enterSync();
-    const got = this.members.driveSync(this.#lockAndTake(taking), RECEIVE);
+    const got = this.members.tried((options) => {
+      this.members.enterSync(options);
+      return this.members.driveSync(this.#lockAndTake(taking), RECEIVE, options);
+    });
     return isFailure(got) ? undefined : got as Got;
   }
 }

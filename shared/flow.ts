@@ -9,6 +9,7 @@
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import type { Request as SemaphoreRequest } from "../sync/flow.ts";
 import type { Step } from "../sync/protocols.ts";
+import { header } from "./layout.ts";
 
 export { giveBack, tryStep, waitFor } from "../sync/flow.ts";
 
@@ -68,6 +69,11 @@ export function* look<Seen extends Answer>(word: number, see: (word: number) => 
 /** Clears a word, and returns what it was. */
 export function* take(word: number): Flow<number> {
   return (yield { ask: "take", word }) as number;
+}
+
+/** Whether the header shows one of these states. What others have written there means nothing. */
+export function* isIn(states: number): Flow<boolean> {
+  return yield* look(header.state, (state) => (state & states) !== 0);
 }
 
 /** Replaces a word if it is as expected, and returns whether it was. */

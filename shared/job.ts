@@ -69,12 +69,20 @@ export class Job<Item = unknown> implements Disposable {
     return this.#codec.decode(this.#claim.bytes.slice());
   }
 
-  /** Says that it is done: it will never be given out again. Does nothing the second time. */
+  /**
+   * Says that it is done: it will never be given out again. Does nothing the second time, nor once the
+   * queue is removed with all its jobs.
+   *
+   * @throws {ReferenceError} If the handle of the queue is disposed, which has given it back.
+   */
   done(): void {
     this.#leave(true);
   }
 
-  /** Gives it back, to be the next that is given out. Does nothing the second time, nor once it is done. */
+  /**
+   * Gives it back, to be the next that is given out. Does nothing the second time, nor once it is done,
+   * the queue is removed or its handle disposed.
+   */
   release(): void {
     this.#leave(false);
   }

@@ -7,8 +7,8 @@
  * @module
  */
 
-import { type Flow, load } from "./flow.ts";
-import { gateAt, header, LINE, lockAt } from "./layout.ts";
+import { type Flow, isIn, load } from "./flow.ts";
+import { gateAt, LINE, lockAt, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 import type { Shape } from "./pair.ts";
 
@@ -109,7 +109,7 @@ export class Jobs {
   add(bytes: Uint8Array): boolean {
     if (this.isFull) return false;
     const slot = this.#findFree();
-    if (slot < 0) throw this.#spoilt("send to");
+    if (slot < 0) throw this.#members.spoilt("send to");
     const at = this.#slot(slot);
     const number = this.#load(NEXT);
     this.#bytes.set(bytes, this.#data + slot * strideOf(this.#limit));
@@ -140,10 +140,12 @@ export class Jobs {
     const head = this.#load(HEAD);
     if (head === this.#load(TAIL)) return undefined;
     const slot = this.#load(this.#entry(head));
-    if (slot >>> 0 >= this.#capacity) throw this.#spoilt("receive from");
+    if (slot >>> 0 >= this.#capacity) throw this.#members.spoilt("receive from");
     const at = this.#slot(slot);
     const length = this.#load(at + 2);
-    if (this.#load(at) !== READY || length >>> 0 > this.#limit) throw this.#spoilt("receive from");
+    if (this.#load(at) !== READY || length >>> 0 > this.#limit) {
+      throw this.#members.spoilt("receive from");
+    }
     const from = this.#data + slot * strideOf(this.#limit);
     const bytes = this.#bytes.slice(from, from + length);
     const attempts = this.#load(at + 1) + 1;
@@ -208,14 +210,10 @@ export class Jobs {
     this.#store(TAIL, inOrder.length);
   }
 
-  #spoilt(action: string): Error {
-    return this.#members.error("EIO", action, "another program has overwritten its memory");
-  }
-
   /** Sleeps until there may be a job; a death wakes too, as its jobs come back. */
   *awaitJob(me: number): Flow<void> {
     yield* this.#members.protocol.awaitGate(table, ready, me, function* () {
-      return (yield* load(HEAD)) !== (yield* load(TAIL)) || (yield* load(header.state)) !== 0;
+      return (yield* load(HEAD)) !== (yield* load(TAIL)) || (yield* isIn(REMOVED));
     });
   }
 
@@ -223,7 +221,7 @@ export class Jobs {
   *awaitRoom(me: number): Flow<void> {
     const capacity = this.#capacity;
     yield* this.#members.protocol.awaitGate(table, vacant, me, function* () {
-      return (yield* load(FILLED)) < capacity || (yield* load(header.state)) !== 0;
+      return (yield* load(FILLED)) < capacity || (yield* isIn(REMOVED));
     });
   }
 }

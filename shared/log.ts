@@ -11,8 +11,8 @@
  */
 
 import { inOrder } from "./cells.ts";
-import { type Flow, load } from "./flow.ts";
-import { gateAt, header, LINE, lockAt, ownerOf } from "./layout.ts";
+import { type Flow, isIn, load } from "./flow.ts";
+import { gateAt, LINE, lockAt, ownerOf, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 
 /** Where those sleep who wait for a record: all of them are woken. */
@@ -149,7 +149,8 @@ export class Log {
       const number = this.#numberAt(at);
       const bytes = length >>> 0 <= this.#limit ? this.#copy(at, length) : undefined;
       const isOld = (inOrder(words, OLDEST) - at) | 0;
-      if (bytes !== undefined && isOld <= 0 && number >= position.next) {
+      if (isOld <= 0) {
+        if (bytes === undefined || number < position.next) break;
         const missed = position.next < 0 ? 0 : number - position.next;
         position.at = (at + unitsOf(length)) | 0;
         position.next = number + 1;
@@ -158,7 +159,7 @@ export class Log {
       // Overtaken: goes on with the oldest that there is.
       position.at = Atomics.load(words, OLDEST);
     }
-    throw this.#members.error("EIO", "receive from", "another program has overwritten its memory");
+    throw this.#members.spoilt("receive from");
   }
 
   #numberAt(position: number): number {
@@ -179,7 +180,7 @@ export class Log {
   /** Sleeps until there may be a record. */
   *awaitRecord({ at }: Position, me: number): Flow<void> {
     yield* this.#members.protocol.awaitGate(writers, appended, me, function* () {
-      return (yield* load(TAIL)) !== at || (yield* load(header.state)) !== 0;
+      return (yield* load(TAIL)) !== at || (yield* isIn(REMOVED));
     });
   }
 }

@@ -14,6 +14,12 @@ import { type Pair, type Shape, titleOf } from "./pair.ts";
 import { Protocol } from "./protocol.ts";
 import { type Floor, Seat } from "./seat.ts";
 
+/** How long who only tries waits for a lock: its holder needs less, unless it is stopped. In milliseconds. */
+const MOMENT = 100;
+
+/** Errors of one of the two objects that mean the same of the whole. */
+const RETOLD: ReadonlySet<string> = new Set(["EIDRM", "EINTR", "EPERM", "EACCES"]);
+
 /** The handles of each structure in this thread, by the identifiers of their segments. */
 const here = new Map<number, Set<Members>>();
 
@@ -81,24 +87,38 @@ export class Members implements Floor, Watched {
   /** Takes a place, if there is none yet. */
   enterSync(options?: TimeoutOptions): void {
     this.check();
-    if (this.seat.place === 0) this.#explain("join", options, () => this.seat.joinSync(options));
+    if (this.seat.place === 0) this.explain("join", () => this.seat.joinSync(options), options);
   }
 
   /** The same in a promise, and a place at which promises sleep. */
   async enter(options?: WaitOptions): Promise<void> {
     this.check();
     options?.signal?.throwIfAborted();
-    if (this.seat.place === 0) await this.seat.join(options);
-    if (this.promises.place === 0) await this.promises.join(options);
+    try {
+      if (this.seat.place === 0) await this.seat.join(options);
+      if (this.promises.place === 0) await this.promises.join(options);
+    } catch (error) {
+      throw this.#explained(error, "join", options);
+    }
   }
 
   /** Drives a flow, blocking the thread where it waits. */
   driveSync<Result>(flow: Flow<Result>, action: string, options?: TimeoutOptions): Result {
     try {
-      return this.#explain(action, options, () => runSync(this.seat, flow, options));
+      return this.explain(action, () => runSync(this.seat, flow, options), options);
     } finally {
       for (const { promises } of this.#hushed) promises.rouse();
       this.#hushed.clear();
+    }
+  }
+
+  /** Does what only tries: a lock that is kept for longer than a moment is not waited for. */
+  tried<Result>(attempt: (options: TimeoutOptions) => Result): Result | undefined {
+    try {
+      return attempt({ timeout: MOMENT });
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "TimeoutError") return undefined;
+      throw error;
     }
   }
 
@@ -117,11 +137,8 @@ export class Members implements Floor, Watched {
     }
   }
 
-  #explain<Result>(
-    action: string,
-    options: TimeoutOptions | undefined,
-    perform: () => Result,
-  ): Result {
+  /** Performs something whose errors are to say what was done to what. */
+  explain<Result>(action: string, perform: () => Result, options?: TimeoutOptions): Result {
     try {
       return perform();
     } catch (error) {
@@ -133,22 +150,29 @@ export class Members implements Floor, Watched {
   #explained(
     error: unknown,
     action: string,
-    options: (TimeoutOptions & Asked) | undefined,
+    options?: TimeoutOptions & Asked,
   ): unknown {
     const timeout = options?.asked ?? options?.timeout;
     if (timeout !== undefined && error instanceof DOMException && error.name === "TimeoutError") {
       return timeoutError(`${action} ${this.title}`, timeout);
     }
-    if (!(error instanceof IpcError)) return error;
-    return error.code === "EIDRM" || error.code === "EINTR"
-      ? this.error(error.code, action)
-      : error;
+    if (!(error instanceof IpcError) || !RETOLD.has(error.code)) return error;
+    return this.error(error.code as ErrorCode, action, undefined, error.syscall);
+  }
+
+  /** Makes the error of a word that no member can have written. */
+  spoilt(action: string): IpcError {
+    return this.error("EIO", action, "another program has overwritten its memory");
   }
 
   /** Makes an error of this structure. */
-  error(code: ErrorCode, action: string, reason?: string): IpcError {
+  error(
+    code: ErrorCode,
+    action: string,
+    reason?: string,
+    syscall = code === "EIDRM" ? "semop" : "shmat",
+  ): IpcError {
     const { id, key } = this.pair.memory;
-    const syscall = code === "EIDRM" || code === "EINTR" ? "semop" : "shmat";
     return ipcError(code, `${action} ${this.title}`, { syscall, id, key, reason });
   }
 
@@ -186,12 +210,24 @@ export class Members implements Floor, Watched {
   /** Removes both objects. Who sleeps gets EIDRM; locks are not given any more. */
   remove(): void {
     this.check();
-    const { memory } = this.pair;
-    this.semaphores.remove();
+    const { memory, semaphores } = this.pair;
+    const isWhole = this.#removeHalf(semaphores);
     Atomics.or(this.words, header.state, REMOVED);
     for (const { word } of this.protocol.locks) Atomics.or(this.words, word, ENDED);
-    memory.remove();
+    this.#removeHalf(memory);
     this.watch.look(this);
+    if (!isWhole) throw this.error("EIDRM", "remove");
+  }
+
+  /** Removes one of the two objects, and returns whether it was there. */
+  #removeHalf(half: Pair["memory" | "semaphores"]): boolean {
+    try {
+      half.remove();
+      return true;
+    } catch (error) {
+      if (!isRemoved(error)) throw this.#explained(error, "remove");
+      return false;
+    }
   }
 
   /** Frees what is held, gives the places back, and ends both handles. */

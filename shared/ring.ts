@@ -97,7 +97,9 @@ export class Ring {
 
   /** Whether a message of this length seems to fit. */
   fits(length: number): boolean {
-    return roomFor(length) <= this.#capacity - this.used;
+    const free = this.#capacity - this.used;
+    // What cannot be is for `trySend` to refuse.
+    return free < 0 || roomFor(length) <= free;
   }
 
   // Sending.

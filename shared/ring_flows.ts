@@ -4,8 +4,8 @@
  * @module
  */
 
-import { type Flow, load, repeat, setBits } from "./flow.ts";
-import { CLOSED, ENDED, gateAt, header, LINE, lockAt } from "./layout.ts";
+import { type Flow, isIn, load, repeat, setBits } from "./flow.ts";
+import { CLOSED, ENDED, gateAt, header, LINE, lockAt, REMOVED } from "./layout.ts";
 import { type Protocol, REFUSED } from "./protocol.ts";
 
 /** Where those sleep who wait for a message, and for room. */
@@ -53,7 +53,7 @@ export class RingFlows {
 
   readonly isReadable = function* (): Flow<boolean> {
     if ((yield* load(TAIL)) !== (yield* load(HEAD))) return true;
-    return (yield* load(header.state)) !== 0;
+    return yield* isIn(CLOSED | REMOVED);
   };
 
   /** Sleeps until there may be room. */
@@ -61,7 +61,8 @@ export class RingFlows {
     const capacity = this.#capacity;
     yield* this.#protocol.awaitGate(consumers, drained, me, function* () {
       const used = ((yield* load(TAIL)) - (yield* load(HEAD))) >>> 0;
-      return roomFor(length) <= capacity - used || (yield* load(header.state)) !== 0;
+      const free = capacity - used;
+      return free < 0 || roomFor(length) <= free || (yield* isIn(CLOSED | REMOVED));
     });
   }
 

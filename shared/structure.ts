@@ -50,7 +50,7 @@ export abstract class SharedStructure implements Disposable {
   get members(): number {
     const { protocol, semaphores, shape } = this.#members;
     this.#members.check();
-    const values = semaphores.values;
+    const values = this.#members.explain("count the members of", () => semaphores.values);
     return values.slice(protocol.alive(1), protocol.alive(1) + shape.places)
       .filter((alive) => alive !== 0).length;
   }
@@ -63,7 +63,9 @@ export abstract class SharedStructure implements Disposable {
    */
   stat(): SharedMemoryInfo {
     this.#members.check();
-    return this.#members.pair.memory.stat();
+    const info = this.#members.explain("describe", () => this.#members.pair.memory.stat());
+    if (info.removed) throw this.#members.error("EIDRM", "describe");
+    return info;
   }
 
   /**
@@ -75,8 +77,10 @@ export abstract class SharedStructure implements Disposable {
    */
   setPermissions(permissions: PermissionOptions): void {
     this.#members.check();
-    this.#members.pair.memory.setPermissions(permissions);
-    this.#members.semaphores.setPermissions(permissions);
+    this.#members.explain("change the permissions of", () => {
+      this.#members.pair.memory.setPermissions(permissions);
+      this.#members.semaphores.setPermissions(permissions);
+    });
   }
 
   /**

@@ -285,7 +285,8 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    */
   trySend(item: Item): boolean {
     const bytes = this.#encode(item);
-    return this.#withLock(this.#port.takeSync(SEND), () => this.#jobs.add(bytes));
+    const deaths = this.#members.tried((options) => this.#port.takeSync(SEND, options));
+    return deaths !== undefined && this.#withLock(deaths, () => this.#jobs.add(bytes));
   }
 
   #encode(item: Item): Uint8Array {
@@ -334,7 +335,8 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * @throws {IpcError} EIDRM if the queue is removed, ENOSPC if all places are taken.
    */
   tryReceive(): Job<Item> | undefined {
-    return this.#withLock(this.#port.takeSync(RECEIVE), () => this.#claim());
+    const deaths = this.#members.tried((options) => this.#port.takeSync(RECEIVE, options));
+    return deaths === undefined ? undefined : this.#withLock(deaths, () => this.#claim());
   }
 
   /** Receives job after job, until the queue is removed. */
@@ -374,7 +376,8 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   }
 
   #end(claim: Claim, isDone: boolean): void {
-    this.#held.delete(claim);
+    // What was given back with the handle need not be given back again.
+    if (!isDone && !this.#held.has(claim)) return;
     try {
       this.#withLock(this.#port.takeSync("end a job of"), () => {
         const { place } = this.#members.seat;
@@ -385,6 +388,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
       // With the queue, all its jobs are gone.
       if (!isRemoved(error)) throw error;
     }
+    this.#held.delete(claim);
   }
 
   /** Works on the table with its lock, after making right what the dead have left, and gives it back. */
@@ -414,6 +418,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
       const due = turn();
       if (due !== undefined) await due;
       if (result !== undefined) return result;
+      members.refuseRemoved(action);
       await members.enter(rest());
       await members.drive(() => wait(members.promises.place), action, rest());
     }
@@ -431,6 +436,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
       const deaths = this.#port.takeSync(action, rest());
       const result = this.#withLock(deaths, attempt);
       if (result !== undefined) return result;
+      members.refuseRemoved(action);
       members.driveSync(wait(members.seat.place), action, rest());
     }
   }

@@ -6,7 +6,6 @@ import {
   assertRejects,
   assertThrows,
 } from "@std/assert";
-import { readFileSync } from "node:fs";
 import process from "node:process";
 import { test } from "node:test";
 import { inspect } from "node:util";
@@ -371,21 +370,6 @@ test("Shared structures check their arguments before anything is made", () => {
   using mutex = SharedMutex.create();
   for (const timeout of wrong(-1, NaN, "1", null)) assertThrows(() => mutex.lockSync({ timeout }));
 });
-
-test("Shared structures: ten thousand rounds of create and dispose leave nothing", () => {
-  const rounds = process.env.IPC_TEST_SOAK === "1" ? 10_000 : 500;
-  const before = segments();
-  for (let i = 0; i < rounds; i++) {
-    using mutex = SharedMutex.create({ members: 4 });
-    mutex.lockSync();
-  }
-  assertEquals(segments(), before);
-});
-
-/** How many segments of this process there are, and others'. */
-function segments(): number {
-  return readFileSync("/proc/sysvipc/shm", "utf8").split("\n").length;
-}
 
 test("openOrCreate of shared structures survives every race and kill", async () => {
   const name = freshName();
