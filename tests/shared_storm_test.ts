@@ -122,7 +122,7 @@ for (const capacity of [4096, 65536]) {
       structure: channel.id,
       ledger,
       programs: [sending, sending, receiving, receiving],
-      kills: killsOf(12, 500),
+      kills: killsOf(12, 1000),
     });
     await outcome.end(senders);
     await until(() => channel.used === 0);
@@ -188,7 +188,7 @@ test("WorkQueue loses no job, whoever is killed", async () => {
     structure: jobs.id,
     ledger,
     programs: [ordering, working, working, working],
-    kills: killsOf(12, 700),
+    kills: killsOf(12, 1000),
   });
   await outcome.end([0]);
   // Those who are left do what the dead have left.
