@@ -16,6 +16,7 @@
 import { type Lock, ownerOf, WAKE } from "./layout.ts";
 import type { Members } from "./members.ts";
 import { REFUSED } from "./protocol.ts";
+import { RingBytes } from "./ring_bytes.ts";
 import {
   consumers,
   DATA,
@@ -30,9 +31,6 @@ import {
   TAIL,
 } from "./ring_flows.ts";
 import { Pace, SPINS } from "./spin.ts";
-
-/** Up to so many bytes are copied word by word, which is faster than by a call. */
-const SMALL = 128;
 
 /** What became of a message that was to be sent or received. */
 export const DONE = 1;
@@ -55,7 +53,7 @@ export class Ring {
   readonly #members: Members;
   readonly #seat: Members["seat"];
   readonly #words: Int32Array;
-  readonly #data: Uint8Array<ArrayBuffer>;
+  readonly #bytes: RingBytes;
   readonly #capacity: number;
   readonly #mask: number;
   readonly #limit: number;
@@ -64,9 +62,6 @@ export class Ring {
   #tail = 0;
   /** Where the head was after this handle's last message. */
   #taken = 0;
-  /** The buffer that was filled last, by words. */
-  #target: Uint8Array | undefined;
-  #targetWords: Int32Array | undefined;
 
   /** Makes a ring of memory. */
   constructor(members: Members) {
@@ -74,7 +69,7 @@ export class Ring {
     this.#members = members;
     this.#seat = members.seat;
     this.#words = members.words;
-    this.#data = members.bytes.subarray(DATA_BYTES, DATA_BYTES + capacity);
+    this.#bytes = new RingBytes(members.bytes.subarray(DATA_BYTES, DATA_BYTES + capacity));
     this.#capacity = capacity;
     this.#mask = capacity - 1;
     this.#limit = limit;
@@ -137,7 +132,7 @@ export class Ring {
     if (this.sending.paused) this.sending.found(free / room, this.#capacity / room);
     const at = tail & this.#mask;
     words[DATA + (at >> 2)] = bytes.length;
-    this.#write(bytes, (at + HEADER_BYTES) & this.#mask);
+    this.#bytes.write(bytes, (at + HEADER_BYTES) & this.#mask);
     Atomics.store(words, TAIL, (tail + room) | 0);
     if (Atomics.compareExchange(words, producers.word, me, 0) !== me) this.#unlock(producers);
     return DONE;
@@ -147,15 +142,6 @@ export class Ring {
     this.#unlock(producers);
     if (free < 0 || ((tail | this.#head) & 7) !== 0) throw this.#spoilt("send to");
     return NOT_NOW;
-  }
-
-  #write(bytes: Uint8Array, at: number): void {
-    const first = this.#capacity - at;
-    if (bytes.length <= first) this.#data.set(bytes, at);
-    else {
-      this.#data.set(bytes.subarray(0, first), at);
-      this.#data.set(bytes.subarray(first), 0);
-    }
   }
 
   // Receiving.
@@ -243,8 +229,7 @@ export class Ring {
   #receive(): Uint8Array<ArrayBuffer> {
     const head = this.#words[HEAD]!;
     const length = this.#first(head);
-    const bytes = new Uint8Array(length);
-    this.#read(bytes, (head + HEADER_BYTES) & this.#mask);
+    const bytes = this.#bytes.read((head + HEADER_BYTES) & this.#mask, length);
     this.#end(head, length);
     return bytes;
   }
@@ -258,39 +243,9 @@ export class Ring {
         `Cannot receive into a buffer of ${buffer.length} bytes: the message has ${length}`,
       );
     }
-    const at = (head + HEADER_BYTES) & this.#mask;
-    if (length <= SMALL) this.#readSmall(buffer, length, at);
-    else this.#read(length === buffer.length ? buffer : buffer.subarray(0, length), at);
+    this.#bytes.readInto(buffer, (head + HEADER_BYTES) & this.#mask, length);
     this.#end(head, length);
     return length;
-  }
-
-  #read(target: Uint8Array, at: number): void {
-    const first = this.#capacity - at;
-    const { length } = target;
-    if (length <= first) target.set(this.#data.subarray(at, at + length));
-    else {
-      target.set(this.#data.subarray(at));
-      target.set(this.#data.subarray(0, length - first), first);
-    }
-  }
-
-  #readSmall(target: Uint8Array, length: number, at: number): void {
-    if (target !== this.#target) this.#aim(target);
-    const words = this.#targetWords;
-    if (words === undefined) return this.#read(target.subarray(0, length), at);
-    const mask = this.#mask >> 2;
-    const from = at >> 2;
-    const whole = length >> 2;
-    for (let i = 0; i < whole; i++) words[i] = this.#words[DATA + ((from + i) & mask)]!;
-    for (let i = whole << 2; i < length; i++) target[i] = this.#data[(at + i) & this.#mask]!;
-  }
-
-  #aim(target: Uint8Array): void {
-    this.#target = target;
-    this.#targetWords = (target.byteOffset & 3) === 0
-      ? new Int32Array(target.buffer, target.byteOffset, target.length >> 2)
-      : undefined;
   }
 
   #end(head: number, length: number): void {
