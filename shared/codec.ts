@@ -21,7 +21,10 @@ export interface Codec<Item> {
   decode(bytes: Uint8Array<ArrayBuffer>): Item;
 }
 
-/** Bytes as they are. What is received has a buffer of its own. */
+/**
+ * Bytes as they are. What is received belongs to the receiver alone, but in Deno and Node short messages
+ * are parts of one larger buffer: `slice()` what is to be transferred to a Worker, or kept for long.
+ */
 export const bytes: Codec<Uint8Array> = {
   name: "bytes",
   encode: (item) => bytesOf(item as Uint8Array<ArrayBuffer>, "encode an item as bytes"),

@@ -54,6 +54,55 @@ test("Channel takes messages of any length up to maxBytes, wherever in the ring 
   assertEquals(channel.used, 0);
 });
 
+test("Channel gives bytes that nothing overwrites, even if the buffer of others is transferred", () => {
+  using channel = Channel.create({ codec: bytes });
+  const all: Uint8Array[] = [];
+  const lengths = [0, 1, 3, 64, 127, 128, 129, 4096, 20_000];
+  for (let round = 0; round < 50; round++) {
+    for (const length of lengths) channel.sendSync(new Uint8Array(length).fill(round));
+    for (const _ of lengths) all.push(channel.receiveSync());
+  }
+  for (const [i, message] of all.entries()) {
+    const expected = new Uint8Array(lengths[i % lengths.length]!).fill(i / lengths.length | 0);
+    assertEquals(message, expected);
+  }
+  for (let round = 0; round < 3; round++) {
+    for (const length of [0, 0, 8]) {
+      channel.sendSync(new Uint8Array(length).fill(round));
+      const message = channel.receiveSync();
+      assertEquals(message, new Uint8Array(length).fill(round));
+      (message.buffer as ArrayBuffer).transfer();
+    }
+  }
+});
+
+test("Channel receives into any buffer: one that begins anywhere, shrinks and grows, or is shared", () => {
+  using channel = Channel.create({ codec: bytes });
+  const message = Uint8Array.from({ length: 37 }, (_, i) => i + 1);
+  const check = (target: ArrayBuffer | ArrayBufferView, got: () => Uint8Array) => {
+    channel.sendSync(message);
+    assertEquals(channel.receiveIntoSync(target), 37);
+    assertEquals(got(), message);
+  };
+  for (let start = 0; start < 9; start++) {
+    const target = new Uint8Array(64).subarray(start);
+    for (let i = 0; i < 2; i++) check(target, () => target.slice(0, 37));
+    const view = new DataView(new ArrayBuffer(64), start);
+    check(view, () => new Uint8Array(view.buffer, start, 37));
+  }
+  const shared = new Uint8Array(new SharedArrayBuffer(64));
+  check(shared, () => shared.slice(0, 37));
+  const resizable = new ArrayBuffer(64, { maxByteLength: 64 });
+  const target = new Uint8Array(resizable);
+  check(target, () => target.slice(0, 37));
+  resizable.resize(8);
+  channel.sendSync(message);
+  assertThrows(() => channel.receiveIntoSync(target), RangeError);
+  channel.receiveSync();
+  resizable.resize(40);
+  check(target, () => target.slice(0, 37));
+});
+
 test("Channel that is full makes producers wait, and tells those who only try", async () => {
   using channel = Channel.create({ codec: bytes, capacity: 64 });
   using same = Channel.fromId(channel.id, { codec: bytes });
