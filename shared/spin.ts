@@ -4,37 +4,33 @@
  * @module
  */
 
-const cpus = navigator.hardwareConcurrency ?? 2;
-
-/** How often to look at a lock that is held: its holder needs but moments, unless there is one CPU. */
-export const SPINS: number = cpus > 1 ? 200 : 0;
+/** How often to look at a lock that is held: its holder needs but moments. */
+export const SPINS = 200;
 
 /** How long to look for a message or for room before sleeping, in microseconds. */
-const PATIENCE = cpus > 1 ? 30 : 0;
+const PATIENCE = 30;
+/**
+ * How long where looking has not helped, as the others need longer, or need this very processor. Which are
+ * there does not tell: a process that may use but one may share work with one that uses another.
+ */
+const IMPATIENCE = 4;
 /** The shortest and the longest pause between two looks. */
 const SHORTEST = 1;
 const LONGEST = 8;
 
 let sink = 0;
-let turnsPerMicrosecond = 0;
 
-function idle(turns: number): void {
+/** Does nothing that another processor could notice. */
+function idle(): void {
   let x = sink;
-  for (let i = turns; i > 0; i--) x = (x + i) | 0;
+  for (let i = 50; i > 0; i--) x = (x + i) | 0;
   sink = x;
 }
 
-/** Passes some microseconds. */
+/** Passes some microseconds: by the clock, as a loop is fifty times slower until it is compiled. */
 function pass(microseconds: number): void {
-  if (turnsPerMicrosecond === 0) turnsPerMicrosecond = measure();
-  idle((microseconds * turnsPerMicrosecond) | 0);
-}
-
-function measure(): number {
-  for (let i = 0; i < 20; i++) idle(10_000);
-  const start = performance.now();
-  idle(400_000);
-  return Math.max(400 / (performance.now() - start), 1);
+  const end = performance.now() + microseconds / 1000;
+  do idle(); while (performance.now() < end);
 }
 
 /**
@@ -46,10 +42,12 @@ export class Pace {
   paused = false;
   #pause = SHORTEST;
   #waited = 0;
+  #patience = PATIENCE;
 
   /** Pauses; returns whether there is patience left. If not, it is time to sleep. */
   wait(): boolean {
-    if (this.#waited >= PATIENCE) {
+    if (this.#waited >= this.#patience) {
+      this.#patience = Math.max(this.#patience / 2, IMPATIENCE);
       this.#waited = 0;
       this.#pause = SHORTEST;
       this.paused = false;
@@ -63,7 +61,6 @@ export class Pace {
 
   /** Pauses once: one that only tries, again and again, would slow the other side by each look. */
   once(): void {
-    if (PATIENCE === 0) return;
     this.paused = true;
     pass(this.#pause);
   }
@@ -72,6 +69,7 @@ export class Pace {
   found(count: number, most: number): void {
     this.paused = false;
     this.#waited = 0;
+    this.#patience = PATIENCE;
     if (count < 2 || count > most / 2) this.#pause = Math.max(this.#pause / 2, SHORTEST);
     else if (count < 64) this.#pause = Math.min(this.#pause * 2, LONGEST);
   }
