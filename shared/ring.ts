@@ -32,6 +32,12 @@ import {
 } from "./ring_flows.ts";
 import { Pace, SPINS } from "./spin.ts";
 
+/**
+ * So many bytes are fetched from the other side's processor at once. Else each message waits for its own
+ * line of memory, as no atomic overtakes what is under way: 70 to 200 ns.
+ */
+const AHEAD = 1024;
+
 /** What became of a message that was to be sent or received. */
 export const DONE = 1;
 /** There is no message, or no room for it. */
@@ -62,6 +68,9 @@ export class Ring {
   #tail = 0;
   /** Where the head was after this handle's last message. */
   #taken = 0;
+  /** Up to where the ring was fetched, to be written and to be read. */
+  #claimed = 0;
+  #fetched = 0;
 
   /** Makes a ring of memory. */
   constructor(members: Members) {
@@ -121,6 +130,7 @@ export class Ring {
     const tail = words[TAIL]!;
     if (words[LAST_PRODUCER] !== me) {
       words[LAST_PRODUCER] = me;
+      this.#claimed = tail;
       this.#head = Atomics.load(words, HEAD);
     }
     let free = this.#capacity - ((tail - this.#head) >>> 0);
@@ -131,11 +141,18 @@ export class Ring {
     }
     if (this.sending.paused) this.sending.found(free / room, this.#capacity / room);
     const at = tail & this.#mask;
+    if (((this.#claimed - tail) | 0) < room) this.#claim(tail, free);
     words[DATA + (at >> 2)] = bytes.length;
     this.#bytes.write(bytes, (at + HEADER_BYTES) & this.#mask);
     Atomics.store(words, TAIL, (tail + room) | 0);
     if (Atomics.compareExchange(words, producers.word, me, 0) !== me) this.#unlock(producers);
     return DONE;
+  }
+
+  #claim(tail: number, free: number): void {
+    const count = Math.min(free, AHEAD);
+    this.#bytes.claim(tail & this.#mask, count);
+    this.#claimed = (tail + count) | 0;
   }
 
   #noRoom(free: number, tail: number): number {
@@ -205,12 +222,22 @@ export class Ring {
     const head = words[HEAD]!;
     if (words[LAST_CONSUMER] !== me) {
       words[LAST_CONSUMER] = me;
+      this.#fetched = head;
       this.#tail = Atomics.load(words, TAIL);
     }
     if (head === this.#tail) this.#tail = Atomics.load(words, TAIL);
-    if (head !== this.#tail) return true;
-    this.#unlock(consumers);
-    return false;
+    if (head === this.#tail) {
+      this.#unlock(consumers);
+      return false;
+    }
+    if (((this.#fetched - head) | 0) <= 0) this.#fetch(head);
+    return true;
+  }
+
+  #fetch(head: number): void {
+    const count = Math.min((this.#tail - head) >>> 0, AHEAD);
+    this.#bytes.fetch(head & this.#mask, count);
+    this.#fetched = (head + count) | 0;
   }
 
   /** The length of the first message. What it says may be anything. */

@@ -8,6 +8,9 @@
 /** Up to so many bytes are copied word by word, which is faster than by a call. */
 const SMALL = 128;
 
+/** What a processor gets at once from another. */
+const LINE_BYTES = 64;
+
 /** So many bytes are cut into messages. */
 const SLAB = 65536;
 /** Up to so many come out of a slab; more have a buffer of their own, whose cost is then nothing to theirs. */
@@ -23,15 +26,34 @@ export class RingBytes {
   /** The buffer that was filled last, and its words. */
   #target: Uint8Array | undefined;
   #targetWords = new Int32Array(0);
-  #slab = new Int32Array(0);
+  #slab = new ArrayBuffer(0);
+  #slabWords = new Int32Array(this.#slab);
   /** How many words of the slab are given out. */
   #cut = 0;
+  /** Where words go that nobody needs, so that reading them is not left out. */
+  #sink = 0;
 
   /** Takes the memory of a ring, whose size is a power of 2. */
   constructor(bytes: Uint8Array<ArrayBuffer>) {
     this.#bytes = bytes;
     this.#words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
     this.#mask = bytes.length - 1;
+  }
+
+  /** Has the processor get the lines of so many bytes, all at once, to read them. */
+  fetch(at: number, count: number): void {
+    const words = this.#words;
+    const mask = this.#mask;
+    let sum = 0;
+    for (let i = at; i < at + count; i += LINE_BYTES) sum ^= words[(i & mask) >> 2]!;
+    this.#sink = sum;
+  }
+
+  /** The same to write them: they must be free, as a word of each is written. */
+  claim(at: number, count: number): void {
+    const words = this.#words;
+    const mask = this.#mask;
+    for (let i = at; i < at + count; i = (i | (LINE_BYTES - 1)) + 1) words[(i & mask) >> 2] = 0;
   }
 
   /** Copies a message in. */
@@ -55,17 +77,17 @@ export class RingBytes {
 
   #cutOut(at: number, length: number): Uint8Array<ArrayBuffer> {
     const words = (length + 3) >> 2;
-    // A slab that somebody has transferred has no words left.
-    if (this.#cut + words > this.#slab.length) {
-      this.#slab = new Int32Array(SLAB >> 2);
+    // One that a receiver has transferred has no words left.
+    if (this.#cut + words >= this.#slabWords.length) {
+      this.#slab = new ArrayBuffer(SLAB);
+      this.#slabWords = new Int32Array(this.#slab);
       this.#cut = 0;
     }
-    const slab = this.#slab;
     const from = this.#cut;
     this.#cut = from + words;
-    const bytes = new Uint8Array(slab.buffer, from << 2, length);
+    const bytes = new Uint8Array(this.#slab, from << 2, length);
     if (length > SMALL) this.#copy(bytes, at, length);
-    else this.#copyWords(slab, from, at, words);
+    else this.#copyWords(this.#slabWords, from, at, words);
     return bytes;
   }
 
