@@ -138,6 +138,8 @@ export class Link {
       try {
         await this.#perform(batch);
       } catch (error) {
+        // The server says so as the answer to what it was just asked, before it closes the connection.
+        if (isFatal(error)) this.#lose(error);
         if (this.#lost.signal.aborted) batch.forEach((job) => job.reject(this.#lost.signal.reason));
         // Nothing has happened, and the answer says that the server is there: ask again.
         else if (AGAIN.includes(codeOf(error))) this.#jobs.unshift(...batch);
@@ -231,6 +233,12 @@ export class Link {
 /** What is asked of a cluster that is closed rejects with this. */
 export function closedError(): ReferenceError {
   return new ReferenceError("Cannot use this cluster: it is closed");
+}
+
+/** Whether an error of the server ends the session. */
+function isFatal(error: unknown): boolean {
+  return error instanceof Error && "severity" in error &&
+    (error.severity === "FATAL" || error.severity === "PANIC");
 }
 
 function codeOf(error: unknown): unknown {

@@ -123,6 +123,24 @@ testWhere(missingServer, "A lost session is told to all that it held and waited 
   assertEquals(await (await other.semaphore(name + "s")).value, 1);
 });
 
+testWhere(
+  missingServer,
+  "Whatever is asked as the session ends rejects with its loss",
+  async () => {
+    for (let i = 0; i < 5; i++) {
+      const cluster = await connected();
+      const semaphore = await cluster.semaphore(nameIn("asked"), { value: 1 });
+      // Always one that has no answer yet.
+      const asking = (async () => {
+        for (;;) await semaphore.value;
+      })();
+      const lost = assertRejects(() => asking, SessionLostError);
+      await terminate(cluster.session);
+      await lost;
+    }
+  },
+);
+
 testWhere(missingServer, "Closing gives back all that is held, and ends all waits", async () => {
   const cluster = await connected();
   const other = await connected();

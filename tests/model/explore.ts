@@ -164,7 +164,7 @@ export interface Exploration<Facts> {
   readonly failure: string | undefined;
 }
 
-interface Transition<Facts> {
+export interface Transition<Facts> {
   readonly after: State<Facts>;
   readonly process: number;
   readonly flow: number;
@@ -245,7 +245,7 @@ function complaint(check: () => void): string | undefined {
   return undefined;
 }
 
-function initial<Facts>(model: Model<Facts>, places: Places<Facts>): State<Facts> {
+export function initial<Facts>(model: Model<Facts>, places: Places<Facts>): State<Facts> {
   const { values, facts, processes = [1, 1, 1] } = model;
   const place = places.begin(facts);
   return {
@@ -273,14 +273,14 @@ function keyOf<Facts>({ values, processes, witness }: State<Facts>): string {
   return `${values};${witness};${processes.map(({ key }) => key).sort().join(";")}`;
 }
 
-function atRest<Facts>({ processes }: State<Facts>): boolean {
+export function atRest<Facts>({ processes }: State<Facts>): boolean {
   return processes.every(({ alive, flows }) =>
     !alive || flows.every(({ request }) => request.ask === "choose" && request.will.length === 0)
   );
 }
 
 /** Everything that can happen next. */
-function* transitions<Facts>(
+export function* transitions<Facts>(
   state: State<Facts>,
   places: Places<Facts>,
   refuses: boolean,
@@ -348,7 +348,7 @@ function describe(request: Request): string {
 }
 
 /** The places of a program, found as they are needed. */
-class Places<Facts> {
+export class Places<Facts> {
   readonly all: Place<Facts>[] = [];
   readonly #model: Model<Facts>;
   readonly #byHistory = new Map<string, Place<Facts>>();
