@@ -21,10 +21,25 @@ export function onUnload(end: () => void): void {
   (globalThis as Partial<EventTarget>).addEventListener?.("unload", listener);
 }
 
+/** Marks the listeners of all copies of this module, of which any may be first. */
+const FIRST = Symbol.for("@sysv/ipc: first to end");
+
 /**
- * Runs a function before the runtime waits for the threads of this one, where it does. It is the first to run, as
- * a listener of the program that throws or exits keeps the others from being called.
+ * Runs a function before the runtime waits for the threads of this one, where it does. It is the first to run,
+ * also when the program prepends others, as one that throws or exits keeps the rest from being called.
  */
 export function beforeThreadsJoin(end: () => void): void {
-  if (runtime().joinsThreads) process.prependListener("exit", end);
+  if (!runtime().joinsThreads) return;
+  const listener = Object.assign(() => end(), { [FIRST]: true });
+  process.prependListener("exit", listener);
+  process.on("newListener", (name) => {
+    if (name === "exit") queueMicrotask(() => goFirst(listener));
+  });
+}
+
+function goFirst(listener: () => void): void {
+  const [first] = process.listeners("exit");
+  if (first === undefined || FIRST in first) return;
+  process.off("exit", listener);
+  process.prependListener("exit", listener);
 }
