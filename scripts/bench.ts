@@ -17,7 +17,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { keyOf, MessageQueue, removeOnExit, SemaphoreSet } from "../mod.ts";
 import { Child } from "../tests/support/child.ts";
 import type { Numbers } from "./bench/contender.ts";
-import { findBun } from "./runtimes.ts";
+import { findBun, findNode } from "./runtimes.ts";
 
 /** What is measured, and what of it is promised. */
 interface Row {
@@ -225,6 +225,9 @@ const folder = Deno.makeTempDirSync({ prefix: "sysv-ipc-bench-" });
 globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
 const deno = [Deno.execPath(), "run", "--quiet", "--no-config", "--no-lock"];
 const bun = findBun();
+const node = [findNode(), "--disable-warning=ExperimentalWarning"];
+/** The runtimes of the module. */
+const runtimes: readonly string[] = ["Deno", "Bun", "Node"];
 
 /** Who takes part: how it is run, and how its start is measured, empty and with a first operation. */
 interface Contender {
@@ -253,11 +256,19 @@ function contenders(): Contender[] {
   if (error !== undefined) console.log("Without C, and so without ratios: there is no compiler");
   else if (status !== 0) throw new Error(`Cannot compile the contender:\n${stderr}`);
   else found.push({ name: "C", command: [program] });
-  found.push({
-    name: "Deno",
-    command: [...deno, "-A", "--v8-flags=--expose-gc", file("contender.ts")],
-    starts: starts([...deno, "--allow-ffi"]),
-  }, { name: "Bun", command: [bun, "--expose-gc", file("contender.ts")], starts: starts([bun]) });
+  found.push(
+    {
+      name: "Deno",
+      command: [...deno, "-A", "--v8-flags=--expose-gc", file("contender.ts")],
+      starts: starts([...deno, "--allow-ffi"]),
+    },
+    { name: "Bun", command: [bun, "--expose-gc", file("contender.ts")], starts: starts([bun]) },
+    {
+      name: "Node",
+      command: [...node, "--expose-gc", file("contender.ts")],
+      starts: starts(node),
+    },
+  );
 
   const python = ["python3", "/usr/bin/python3"].find((path) =>
     succeeds(path, "-c", "import sysv_ipc")
@@ -365,9 +376,7 @@ async function measure(row: Row, all: readonly Contender[]): Promise<void> {
     console.log("Left out: it needs taskset and as many CPUs");
     return;
   }
-  const taking = all.filter(({ name }) =>
-    row.peers.includes(name) || name === "Deno" || name === "Bun"
-  );
+  const taking = all.filter(({ name }) => row.peers.includes(name) || runtimes.includes(name));
   for (const { contender, ...other } of row.others ?? []) {
     const found = all.find(({ name }) => name === contender);
     if (found !== undefined) taking.push({ ...found, ...other });

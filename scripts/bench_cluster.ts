@@ -1,6 +1,6 @@
 /**
  * Compares the locks of `@sysv/ipc/cluster` with a plain advisory lock of PostgreSQL and with
- * redis-semaphore, in both runtimes, on servers that it starts and ends. Needs PostgreSQL and
+ * redis-semaphore, in all runtimes, on servers that it starts and ends. Needs PostgreSQL and
  * redis-server. It only prints.
  *
  *     deno task bench:cluster [--quick]
@@ -13,7 +13,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { freePort, missingServer, Server } from "../tests/support/postgres.ts";
-import { findBun } from "./runtimes.ts";
+import { findBun, findNode } from "./runtimes.ts";
 
 const { quick } = parseArgs(Deno.args, { boolean: ["quick"] });
 const folder = join(import.meta.dirname!, "bench/peers");
@@ -39,7 +39,10 @@ const postgres = await Server.start();
 try {
   run(Deno.execPath(), "install", "--quiet");
   for (const { name, title, rounds } of tasks) {
-    console.log(`\n${title}`.padEnd(46), "Deno".padStart(8), "Bun".padStart(8));
+    console.log(
+      `\n${title}`.padEnd(46),
+      ...["Deno", "Bun", "Node"].map((name) => name.padStart(8)),
+    );
     for (const engine of engines) {
       // A mutex has one unit.
       if (name === "crowd" && engine === "cluster Mutex") continue;
@@ -52,7 +55,10 @@ try {
       ];
       const deno = run(Deno.execPath(), "run", "-A", "--quiet", "--no-lock", contender, ...args);
       const bun = run(findBun(), contender, ...args);
-      const shown = [deno, bun].map((milliseconds) => Number(milliseconds).toFixed(2).padStart(8));
+      const node = run(findNode(), contender, ...args);
+      const shown = [deno, bun, node].map((milliseconds) =>
+        Number(milliseconds).toFixed(2).padStart(8)
+      );
       console.log(engine.padEnd(45), ...shown);
     }
   }

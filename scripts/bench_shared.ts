@@ -15,7 +15,7 @@ import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
 import { SharedMemory } from "@sysv/ipc";
 import { bytes, Channel, SharedMutex } from "@sysv/ipc/shared";
-import { findBun } from "./runtimes.ts";
+import { findBun, findNode } from "./runtimes.ts";
 
 const { seconds } = parseArgs(Deno.args, { string: ["seconds"], default: { seconds: "1" } });
 const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-bench-"));
@@ -23,10 +23,11 @@ const c = join(folder, "shared");
 const here = import.meta.dirname!;
 execFileSync("cc", ["-O2", "-o", c, join(here, "bench/shared.c"), "-lpthread"]);
 
-type Name = "deno" | "bun";
+type Name = "deno" | "bun" | "node";
 const commands: Record<Name, string[]> = {
   deno: [Deno.execPath(), "run", "-A", "--no-check"],
   bun: [findBun()],
+  node: [findNode(), "--disable-warning=ExperimentalWarning"],
 };
 
 /** What C does, as a number. */
@@ -133,9 +134,10 @@ async function stream(
   );
 }
 
-const pairs: [Name, Name][] = [["deno", "deno"], ["bun", "bun"], ["deno", "bun"], ["bun", "deno"]];
-for (const name of ["deno", "bun"] as const) free(name);
-for (const [one, two] of pairs.slice(0, 3)) await turns(one, two);
+const alike: [Name, Name][] = [["deno", "deno"], ["bun", "bun"], ["node", "node"]];
+const pairs: [Name, Name][] = [...alike, ["deno", "bun"], ["bun", "node"], ["node", "deno"]];
+for (const [name] of alike) free(name);
+for (const [one, two] of pairs.slice(0, 4)) await turns(one, two);
 for (
   const [form, size] of [["into", 64], ["try", 64], ["own", 64], ["into", 4096], ["own", 4096], [
     "promise",
@@ -144,5 +146,5 @@ for (
 ) {
   for (const [one, two] of pairs) await stream([one], [two], size, form);
 }
-for (const [one, two] of pairs.slice(0, 3)) await stream([one, two], [one, two], 64, "into");
+for (const [one, two] of pairs.slice(0, 4)) await stream([one, two], [one, two], 64, "into");
 rmSync(folder, { recursive: true });
