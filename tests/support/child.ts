@@ -85,20 +85,29 @@ const args = process.argv.slice(2);
 const say = (text) => process.stdout.write(text + "\\n");
 // Read only while somebody listens, so that the program can end while its input is open.
 let __reader, __rest = "";
-const __read = () => {
+const __chunks = [];
+let __ended = false, __came = () => {};
+const __start = () => {
+  process.stdin.on("data", (data) => {
+    __chunks.push(data);
+    __came();
+  });
+  process.stdin.on("end", () => {
+    __ended = true;
+    __came();
+  });
+  return true;
+};
+const __read = async () => {
   if ("Deno" in globalThis) {
     __reader ??= Deno.stdin.readable.getReader();
-    return __reader.read().then(({ value }) => value);
+    return (await __reader.read()).value;
   }
-  if (process.stdin.readableEnded) return Promise.resolve(undefined);
-  return new Promise((resolve) => {
-    process.stdin.once("end", () => resolve(undefined));
-    process.stdin.once("data", (data) => {
-      process.stdin.pause();
-      resolve(data);
-    });
-    process.stdin.resume();
-  });
+  __reader ??= __start();
+  process.stdin.ref?.();
+  while (__chunks.length === 0 && !__ended) await new Promise((resolve) => __came = resolve);
+  process.stdin.unref?.();
+  return __chunks.shift();
 };
 const hear = async () => {
   while (!__rest.includes("\\n")) {
