@@ -1,8 +1,4 @@
 import { test } from "node:test";
-import type { Flow } from "../shared/flow.ts";
-import type { Gate, Lock } from "../shared/layout.ts";
-import { Protocol } from "../shared/protocol.ts";
-import { RingFlows } from "../shared/ring_flows.ts";
 import { channel, type ChannelLimits } from "./shared_model/channel.ts";
 import * as flaws from "./shared_model/flaws.ts";
 import { asleep, fails, holds, soak } from "./shared_model/members.ts";
@@ -27,21 +23,6 @@ test("Channel survives a death among a producer and two consumers", { skip: !soa
   holds(channel({ senders: 1, receivers: 2, deaths: 1, cancels: true, most: 2 }));
 });
 
-class NeverLooks extends RingFlows {
-  // deno-lint-ignore require-yield
-  override isReadable = function* (): Flow<boolean> {
-    return false;
-  };
-}
-
-class AnnouncesNothing extends Protocol {
-  override *awaitGate(_: Lock, gate: Gate, me: number, isReady: () => Flow<boolean>): Flow<void> {
-    yield* this.mark(gate.word);
-    if (!(yield* isReady())) yield* this.sleepAt(gate, me);
-    yield* this.unmark(gate.word);
-  }
-}
-
 const pair: ChannelLimits = { senders: 1, receivers: 1, deaths: 1, most: 2 };
 const half = "Half a message was read";
 
@@ -49,8 +30,8 @@ for (
   const [title, flaw, why, limits = pair] of [
     ["a message is committed before it is written", { commitsFirst: true }, half],
     ["a message is taken before it is read", { takesFirst: true }, half],
-    ["nobody looks again before sleeping", { Flows: NeverLooks }, asleep],
-    ["who sleeps does not announce it", { Protocol: AnnouncesNothing }, asleep],
+    ["nobody looks again before sleeping", { Protocol: flaws.LooksNoMore }, asleep],
+    ["who sleeps does not announce it", { Protocol: flaws.AnnouncesNothing }, asleep],
     ["bells are not armed", { Protocol: flaws.NoArming }, asleep],
     ["nobody frees what the dead held", { Protocol: flaws.FreesNothing }, asleep],
     ["nobody is woken", { Protocol: flaws.WakesNobody }, asleep],

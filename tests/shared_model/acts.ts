@@ -12,6 +12,8 @@ export type Asked =
   | Request
   /** To store a word, as the fast paths do. */
   | { readonly ask: "store"; readonly word: number; readonly value: number }
+  /** To add to a word: answered with the word as it was. */
+  | { readonly ask: "add"; readonly word: number; readonly value: number }
   /** To do one of these: it will if nothing else happens, or it may. */
   | { readonly ask: "choose"; readonly will: readonly number[]; readonly may: readonly number[] };
 

@@ -35,7 +35,6 @@ export interface ChannelLimits {
 /** What a ring may do wrong. */
 export interface ChannelFlaws {
   readonly Protocol?: Make;
-  readonly Flows?: typeof RingFlows;
   readonly commitsFirst?: boolean;
   readonly takesFirst?: boolean;
 }
@@ -43,11 +42,11 @@ export interface ChannelFlaws {
 /** Makes the model, with what may be wrong. */
 export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model {
   const { senders, receivers, deaths, cancels = false, spares = false, most } = limits;
-  const { Protocol: Chosen = Protocol, Flows = RingFlows } = flaws;
+  const { Protocol: Chosen = Protocol } = flaws;
   const locks = [producers, consumers];
   const all = locks.flatMap(({ opens }) => opens);
   const protocol = new Chosen(senders + receivers, locks, all);
-  const flows = new Flows(protocol, ROOM);
+  const flows = new RingFlows(protocol, ROOM);
   const isDone = (tail: number) => tail >= most * ROOM;
   const lockOf = (facts: Facts) => facts.role === SEND ? producers : consumers;
 

@@ -417,6 +417,8 @@ function changed(request: Asked, from: number, bit: number): number {
   switch (request.ask) {
     case "store":
       return request.value | 0;
+    case "add":
+      return (from + request.value) | 0;
     case "compareExchange":
       return from === (request.from | 0) ? request.to : from;
     case "or":
@@ -443,6 +445,7 @@ function answerTo(request: Asked, from: number, to: number): Answer {
       return from === (request.from | 0);
     case "unmark":
       return from !== to;
+    case "add":
     case "take":
       return from;
     default:

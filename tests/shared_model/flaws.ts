@@ -91,3 +91,28 @@ export class MarksLate extends Protocol {
     yield* super.sleepAt(gate, me);
   }
 }
+
+export class LooksNoMore extends Protocol {
+  override *awaitGate(lock: Lock, gate: Gate, me: number): Flow<void> {
+    yield* super.awaitGate(lock, gate, me, no);
+  }
+}
+
+export class AnnouncesNothing extends Protocol {
+  override *awaitGate(_: Lock, gate: Gate, me: number, isReady: () => Flow<boolean>): Flow<void> {
+    yield* this.mark(gate.word);
+    if (!(yield* isReady())) yield* this.sleepAt(gate, me);
+    yield* this.unmark(gate.word);
+  }
+}
+
+export class WakesOneOfAll extends Protocol {
+  override *wakeAll(gate: Gate): Flow<void> {
+    yield* this.wakeOne(gate, 1);
+  }
+}
+
+// deno-lint-ignore require-yield
+function* no(): Flow<boolean> {
+  return false;
+}
