@@ -11,7 +11,7 @@ import { type Flow, remaining } from "./flow.ts";
 import { header, type Lock, ownerOf, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 import { BUSY, DONE, isFailure, OVER, type Ring } from "./ring.ts";
-import { consumers, producers, RingFlows } from "./ring_flows.ts";
+import { consumers, producers, type RingFlows } from "./ring_flows.ts";
 import { Line } from "./sleepers.ts";
 
 const SEND = "send to";
@@ -28,7 +28,7 @@ class End {
   constructor(members: Members, ring: Ring) {
     this.members = members;
     this.ring = ring;
-    this.flows = new RingFlows(members.protocol, members.shape.capacity);
+    this.flows = ring.flows;
   }
 
   /** No place of this thread has the lock before it takes it: it would wait for itself for ever. */

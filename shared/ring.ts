@@ -27,6 +27,7 @@ import {
   LAST_CONSUMER,
   LAST_PRODUCER,
   producers,
+  RingFlows,
   roomFor,
   TAIL,
 } from "./ring_flows.ts";
@@ -56,6 +57,7 @@ export function isFailure(outcome: unknown): outcome is number {
 export class Ring {
   readonly sending: Pace = new Pace();
   readonly receiving: Pace = new Pace();
+  readonly flows: RingFlows;
   readonly #members: Members;
   readonly #seat: Members["seat"];
   readonly #words: Int32Array;
@@ -82,6 +84,7 @@ export class Ring {
     this.#capacity = capacity;
     this.#mask = capacity - 1;
     this.#limit = limit;
+    this.flows = new RingFlows(members.protocol, capacity);
     members.seat.onSit = (place) => {
       // The process that had the place before knew other ends.
       Atomics.compareExchange(this.#words, LAST_PRODUCER, place, 0);
@@ -265,7 +268,7 @@ export class Ring {
     const head = this.#words[HEAD]!;
     const length = this.#first(head);
     if (length > buffer.length) {
-      this.#unlock(consumers);
+      this.#members.driveSync(this.flows.leaveMessage(this.#seat.place), "unlock");
       throw new RangeError(
         `Cannot receive into a buffer of ${buffer.length} bytes: the message has ${length}`,
       );

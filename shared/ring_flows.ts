@@ -56,6 +56,12 @@ export class RingFlows {
     return yield* isIn(CLOSED | REMOVED);
   };
 
+  /** Gives the lock back and leaves a message to others: one of them may sleep, and is woken instead. */
+  *leaveMessage(me: number): Flow<void> {
+    yield* this.#protocol.unlock(consumers, me);
+    yield* this.#protocol.wakeOne(filled, me);
+  }
+
   /** Sleeps until there may be room. */
   *awaitRoom(me: number, length: number): Flow<void> {
     const capacity = this.#capacity;

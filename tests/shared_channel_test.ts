@@ -4,7 +4,8 @@ import { IpcError, SharedMemory } from "@sysv/ipc";
 import { bytes, Channel, text } from "@sysv/ipc/shared";
 import { assertRejectsWith, assertTimeout, assertTimesOut } from "./support/assert.ts";
 import { otherRuntime, run } from "./support/child.ts";
-import { passed } from "./support/time.ts";
+import { filled } from "../shared/ring_flows.ts";
+import { passed, settles, until } from "./support/time.ts";
 
 const shared = JSON.stringify(new URL("../shared/mod.ts", import.meta.url).href);
 
@@ -284,3 +285,29 @@ test("Channel survives hostile values in every word of its header and every inde
     assertEquals(words.slice(0, 9), guard.slice(0, 9), "The header was overwritten");
   }
 });
+
+test("Channel wakes another consumer if a message does not fit into the buffer of the first", async () => {
+  using channel = Channel.create({ codec: bytes, members: 8 });
+  using memory = SharedMemory.fromId(channel.id);
+  const sleeping = new Int32Array(memory.buffer, 4 * filled.word, 1);
+  // Which of the two is woken first is a matter of the places that they happen to have.
+  for (let round = 0; round < 8; round++) {
+    using roomy = Channel.fromId(channel.id, { codec: bytes });
+    using tight = Channel.fromId(channel.id, { codec: bytes });
+    const over = new AbortController();
+    const received = roomy.receive();
+    const refused = tight.receiveInto(new Uint8Array(1), over).catch((error) => error);
+    await until(() => countBits(Atomics.load(sleeping, 0)) === 2);
+    channel.sendSync(new Uint8Array(8));
+    assert(await settles(received), "The message is there, and nobody was woken");
+    over.abort();
+    const { name } = await refused;
+    assert(name === "RangeError" || name === "AbortError", name);
+  }
+});
+
+function countBits(word: number): number {
+  let count = 0;
+  for (let rest = word; rest !== 0; rest &= rest - 1) count++;
+  return count;
+}

@@ -11,6 +11,10 @@ test("Channel survives two producers and a consumer", () => {
   holds(channel({ senders: 2, receivers: 1, deaths: 0, most: 1 }));
 });
 
+test("Channel wakes another consumer if one cannot take a message", () => {
+  holds(channel({ senders: 1, receivers: 2, deaths: 0, spares: true, most: 1 }));
+});
+
 test("Channel survives unlimited deaths of a producer and a consumer", { skip: !soak }, () => {
   holds(channel({ senders: 1, receivers: 1, deaths: Infinity, cancels: true, most: 3 }));
 });

@@ -14,7 +14,7 @@ import { enter, fewDeaths, seated, sleeper, wordsOf } from "./members.ts";
 import type { Model } from "./explore.ts";
 
 const SEND = 0, RECEIVE = 1;
-const IDLE = 0, OUT = 1, WANT = 2, BUSY = 3, RELEASING = 4, AWAIT = 5, BROKEN = 6;
+const IDLE = 0, OUT = 1, WANT = 2, BUSY = 3, RELEASING = 4, AWAIT = 5, BROKEN = 6, SPARING = 7;
 const TAKE = 1, SPARE = 2;
 const CELL = DATA;
 const WHOLE = 1, HALF = 3;
@@ -35,6 +35,7 @@ export interface ChannelLimits {
 /** What a ring may do wrong. */
 export interface ChannelFlaws {
   readonly Protocol?: Make;
+  readonly Flows?: typeof RingFlows;
   readonly commitsFirst?: boolean;
   readonly takesFirst?: boolean;
 }
@@ -42,11 +43,11 @@ export interface ChannelFlaws {
 /** Makes the model, with what may be wrong. */
 export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model {
   const { senders, receivers, deaths, cancels = false, spares = false, most } = limits;
-  const { Protocol: Chosen = Protocol } = flaws;
+  const { Protocol: Chosen = Protocol, Flows = RingFlows } = flaws;
   const locks = [producers, consumers];
   const all = locks.flatMap(({ opens }) => opens);
   const protocol = new Chosen(senders + receivers, locks, all);
-  const flows = new RingFlows(protocol, ROOM);
+  const flows = new Flows(protocol, ROOM);
   const isDone = (tail: number) => tail >= most * ROOM;
   const lockOf = (facts: Facts) => facts.role === SEND ? producers : consumers;
 
@@ -54,9 +55,11 @@ export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model 
   function* busy(facts: Facts): Act {
     const tail = yield* load(TAIL);
     const head = yield* load(HEAD);
-    const isReady = facts.role === SEND
-      ? tail - head < ROOM
-      : tail !== head && !(spares && (yield* choose({ will: [TAKE], may: [SPARE] })) === SPARE);
+    const isReady = facts.role === SEND ? tail - head < ROOM : tail !== head;
+    const choice = isReady && spares && facts.role === RECEIVE
+      ? yield* choose({ will: [TAKE], may: [SPARE] })
+      : TAKE;
+    if (choice === SPARE) return { ...facts, phase: SPARING };
     const isWhole = !isReady || (yield* facts.role === SEND ? send(tail) : receive(head));
     return { ...facts, phase: isWhole ? RELEASING : BROKEN };
   }
@@ -97,6 +100,9 @@ export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model 
         return yield* busy(facts);
       case RELEASING:
         yield* protocol.unlock(lockOf(facts), place!);
+        return { ...facts, phase: IDLE };
+      case SPARING:
+        yield* flows.leaveMessage(place!);
         return { ...facts, phase: IDLE };
       case AWAIT:
         if (facts.role === SEND) yield* flows.awaitRoom(place!, 8);

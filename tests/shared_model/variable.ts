@@ -133,8 +133,10 @@ export function variable(limits: VariableLimits, flaws: VariableFlaws = {}): Mod
     words: new Map([...wordsOf([writers]), ...cellWords()]),
     ...seated(
       protocol,
-      Array.from({ length: count }, (_, index) =>
-        start(index + 1, index < limits.writers ? WRITE : READ)),
+      Array.from(
+        { length: count },
+        (_, index) => start(index + 1, index < limits.writers ? WRITE : READ),
+      ),
     ),
     again: ({ role }) => start(0, role!),
     deaths,
