@@ -54,8 +54,8 @@ export class Members implements Floor, Watched {
     const own = locks.flatMap(({ opens }) => opens);
     const all = [...new Map([...own, ...gates].map((gate) => [gate.word, gate])).values()];
     this.protocol = new Protocol(shape.places, locks, all);
-    this.seat = new Seat(this);
-    this.promises = new Seat(this);
+    this.seat = new Seat(this, true);
+    this.promises = new Seat(this, false);
     const handles = here.get(this.id);
     if (handles === undefined) here.set(this.id, new Set([this]));
     else handles.add(this);

@@ -34,15 +34,17 @@ export class Seat implements Target {
   /** Is called with each place that it takes. */
   onSit: (place: number) => void = () => {};
   readonly #floor: Floor;
+  readonly #blocks: boolean;
   /** The promises that sleep on the bell. */
   readonly #sleepers = new Sleepers();
   #joining: Promise<void> | undefined;
   /** Ends the wait for the bell, while there is one. */
   #listening: AbortController | undefined;
 
-  /** Makes a seat without a place. */
-  constructor(floor: Floor) {
+  /** Makes a seat without a place, for what blocks the thread or for promises. */
+  constructor(floor: Floor, blocks: boolean) {
     this.#floor = floor;
+    this.#blocks = blocks;
   }
 
   /** Takes a place, blocking the thread as long as somebody settles an inheritance. */
@@ -110,7 +112,7 @@ export class Seat implements Target {
       case "take":
         return Atomics.exchange(words, request.word, 0);
       case "mark":
-        this.#floor.hush(request.gate);
+        if (this.#blocks) this.#floor.hush(request.gate);
         this.#setMark(request.gate);
         return true;
       case "unmark":
