@@ -86,8 +86,9 @@ export class Log {
     const words = this.#words;
     for (let i = 0; i < MAX_LOOKS; i++) {
       const at = Atomics.load(words, TAIL);
-      const isStill = ownerOf(Atomics.load(words, writers.word)) === 0;
       const next = numberOf(Atomics.load(words, NEXT), Atomics.load(words, NEXT + 1));
+      // A writer that came before the number was read has gone on to the tail, or is still there.
+      const isStill = ownerOf(Atomics.load(words, writers.word)) === 0;
       if (isStill && Atomics.load(words, TAIL) === at) return { at, next };
     }
     // Somebody is always writing, or has died as it did.

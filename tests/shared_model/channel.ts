@@ -25,7 +25,7 @@ export interface ChannelLimits {
   readonly senders: number;
   readonly receivers: number;
   readonly deaths: number;
-  readonly cancels?: boolean;
+  readonly cancels?: number;
   /** Whether receivers may leave a message where it is, as it does not fit into their buffer. */
   readonly spares?: boolean;
   /** How many messages are sent. */
@@ -42,7 +42,7 @@ export interface ChannelFlaws {
 
 /** Makes the model, with what may be wrong. */
 export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model {
-  const { senders, receivers, deaths, cancels = false, spares = false, most } = limits;
+  const { senders, receivers, deaths, cancels = 0, spares = false, most } = limits;
   const { Protocol: Chosen = Protocol, Flows = RingFlows } = flaws;
   const locks = [producers, consumers];
   const all = locks.flatMap(({ opens }) => opens);

@@ -41,7 +41,8 @@ export interface Model {
   again?(facts: Facts): Facts;
   /** How many may die, Infinity for no limit. */
   readonly deaths: number;
-  readonly cancels: boolean;
+  /** How many sleeps and waits may be cancelled, Infinity for no limit. */
+  readonly cancels: number;
   /**
    * Whether nobody else changes a word while a process is so. To read it then is no event of its own, as
    * it makes no difference when that happens; the search makes sure that it is true.
@@ -72,8 +73,8 @@ const UNLIMITED = 99;
 const NOBODY = 2 ** 30;
 const DEAD: Actor = { alive: false, facts: {}, asleep: false };
 
-// A state: the number of its words, of its semaphores, the deaths that are left and the ghost, and of
-// each process the number of where it is and of its undo.
+// A state: the numbers of its words, of its semaphores, of the rest, and for each process of where it is
+// and of its undo.
 const WORDS = 0, SEMAPHORES = 1, REST = 2, BODIES = 3;
 
 /** Explores all states. */
@@ -105,7 +106,8 @@ class Search {
   readonly #undo: Tuples;
   /** Where a process is, or what comes after a dead one, and its undo. */
   readonly #bodies = new Tuples(2);
-  readonly #rest = new Tuples(2);
+  /** The deaths and the cancels that are left, and the ghost. */
+  readonly #rest = new Tuples(3);
   readonly #states: Tuples;
   readonly #from = new Row();
   readonly #actors: Actor[] = [];
@@ -121,6 +123,7 @@ class Search {
   readonly #before: View;
   readonly #after: View;
   #deaths = 0;
+  #cancels = 0;
   readonly #values: Int32Array;
   readonly #own: Int32Array;
   readonly #made: Int32Array;
@@ -161,14 +164,14 @@ class Search {
   }
 
   #begin(): void {
-    const { words, semaphores, processes, deaths } = this.#model;
+    const { words, semaphores, processes, deaths, cancels } = this.#model;
     const bodies = processes.map(({ facts, undo }) =>
       this.#bodies.add([this.#nodes.begin(facts).id, this.#undo.add(undo)])
     );
     this.#states.add([
       this.#words.add([...words.values()]),
       this.#semaphores.add(semaphores),
-      this.#rest.add([Math.min(deaths, UNLIMITED), 0]),
+      this.#rest.add([Math.min(deaths, UNLIMITED), Math.min(cancels, UNLIMITED), 0]),
       ...bodies.sort((a, b) => a - b),
     ]);
     this.#from.push(0);
@@ -203,7 +206,8 @@ class Search {
     this.#words.copy(state[WORDS]!, before.words);
     this.#words.copy(state[WORDS]!, after.words);
     this.#deaths = this.#rest.at(state[REST]!, 0);
-    before.ghost = after.ghost = this.#rest.at(state[REST]!, 1);
+    this.#cancels = this.#rest.at(state[REST]!, 1);
+    before.ghost = after.ghost = this.#rest.at(state[REST]!, 2);
     for (let process = 0; process < before.processes.length; process++) {
       before.processes[process] = after.processes[process] = this.#actor(state[BODIES + process]!);
     }
@@ -243,7 +247,7 @@ class Search {
       if (!isDone) this.#tell(process, node, undo, false, true);
     } else if (ask === "wait" || ask === "sleep") {
       this.#perform(process, node, undo, ask === "wait" ? request.step : this.#sleep(node));
-      if (this.#model.cancels) this.#tell(process, node, undo, "cancelled", false);
+      if (this.#cancels > 0) this.#tell(process, node, undo, "cancelled", false);
     } else if (ask !== "loop" && ask !== "turn") {
       this.#touch(process, node, undo);
     }
@@ -351,8 +355,8 @@ class Search {
       ghost = remember.call(this.#model, this.#before, after, process, event === "dies");
       after.processes[process] = this.#before.processes[process]!;
     }
-    const deaths = event === "dies" && this.#deaths < UNLIMITED ? this.#deaths - 1 : this.#deaths;
-    made[REST] = this.#rest.add([deaths, ghost]);
+    const deaths = left(this.#deaths, event === "dies");
+    made[REST] = this.#rest.add([deaths, left(this.#cancels, event === "cancelled"), ghost]);
     made[BODIES + process] = body;
     sort(made);
     const known = this.#states.size;
@@ -456,6 +460,11 @@ function answerTo(request: Asked, from: number, to: number): Answer {
 function describe(request: Asked): string {
   if ("gate" in request) return `${request.ask} gate ${request.gate}`;
   return "word" in request ? `${request.ask} word ${request.word}` : request.ask;
+}
+
+/** What is left of a number of events after another. */
+function left(count: number, isOne: boolean): number {
+  return isOne && count < UNLIMITED ? count - 1 : count;
 }
 
 /** Puts the processes of a state in order, so that states that differ only by it are the same. */

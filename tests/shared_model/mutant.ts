@@ -10,12 +10,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-/** Imports a module with one part of its text replaced, which must be there once. */
-export async function mutant<Module>(path: string, from: string, to: string): Promise<Module> {
+/** Imports a module with parts of its text replaced, each of which must be there once. */
+export async function mutant<Module>(
+  path: string,
+  ...replacements: readonly (readonly [from: string, to: string])[]
+): Promise<Module> {
   const url = new URL(`../../shared/${path}`, import.meta.url);
-  const source = readFileSync(url, "utf8");
-  assertEquals(source.split(from).length, 2, `"${from}" is not what ${path} says`);
-  const text = source.replace(from, to).replace(
+  let source = readFileSync(url, "utf8");
+  for (const [from, to] of replacements) {
+    assertEquals(source.split(from).length, 2, `"${from}" is not what ${path} says`);
+    source = source.replace(from, to);
+  }
+  const text = source.replace(
     /\bfrom "(\..+)"/g,
     (_, specifier) => `from "${new URL(specifier, url)}"`,
   );

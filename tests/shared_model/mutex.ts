@@ -24,7 +24,7 @@ export interface MutexLimits {
   /** How many begin without one. @default {0} */
   readonly newcomers?: number;
   readonly deaths: number;
-  readonly cancels?: boolean;
+  readonly cancels?: number;
   readonly leaves?: boolean;
   /** How often each process locks; without limit if left out. */
   readonly rounds?: number;
@@ -34,7 +34,7 @@ export interface MutexLimits {
 
 /** Makes the model, with a protocol that may be wrong. */
 export function mutex(limits: MutexLimits, Chosen: Make = Protocol): Model {
-  const { members, newcomers = 0, deaths, cancels = false, leaves = false, rounds = -1 } = limits;
+  const { members, newcomers = 0, deaths, cancels = 0, leaves = false, rounds = -1 } = limits;
   const { places = members + newcomers } = limits;
   const protocol = new Chosen(places, [lock], lock.opens);
   const start = (place: number, rounds: number): Facts => ({

@@ -64,10 +64,10 @@ const atomics = {
     ask({ ask: "compareExchange", word, from, to }) === true ? from : ~from,
 };
 
-/** The words where the bytes of a segment stand in a model: one word each. */
-export const BYTES = 1 << 24;
-
-/** Bytes, each of which is an event of its own: so a copy of two can be seen in the middle. */
+/**
+ * The bytes of the words. Of each word only the first byte is an event, and the others are nothing: so a
+ * value of {@linkcode valueOf} can be seen half written.
+ */
 class Bytes {
   readonly length: number;
   readonly #from: number;
@@ -75,33 +75,50 @@ class Bytes {
   constructor(from: number, length: number) {
     this.#from = from;
     this.length = length;
-    return new Proxy(this, {
-      get: (bytes, key) => {
-        const index = typeof key === "string" ? Number(key) : NaN;
-        if (Number.isInteger(index)) return ask({ ask: "load", word: from + index });
-        const value = Reflect.get(bytes, key);
-        return typeof value === "function" ? value.bind(bytes) : value;
-      },
-    });
   }
 
-  set(bytes: ArrayLike<number>, at = 0): void {
-    for (let i = 0; i < bytes.length; i++) {
-      ask({ ask: "store", word: this.#from + at + i, value: bytes[i]! });
+  set(bytes: Uint8Array, at = 0): void {
+    for (const index of this.#firsts(at, at + bytes.length)) {
+      ask({ ask: "store", word: (this.#from + index) >> 2, value: bytes[index - at]! });
     }
   }
 
   slice(from: number, to: number): Uint8Array {
     const bytes = new Uint8Array(to - from);
-    for (let i = 0; i < bytes.length; i++) {
-      bytes[i] = ask({ ask: "load", word: this.#from + from + i }) as number;
+    for (const index of this.#firsts(from, to)) {
+      const word = ask({ ask: "load", word: (this.#from + index) >> 2 }) as number;
+      bytes[index - from] = word;
     }
     return bytes;
   }
 
-  subarray(from: number, to = this.length): Bytes {
-    return new Bytes(this.#from + from, to - from);
+  subarray(from: number, to = this.length): Uint8Array {
+    return this.slice(from, to);
   }
+
+  #firsts(from: number, to: number): number[] {
+    const all = Array.from({ length: to - from }, (_, index) => from + index);
+    return all.filter((index) => (this.#from + index) % 4 === 0);
+  }
+}
+
+/** The bytes of a whole segment, of which a class takes its part. */
+class Segment extends Bytes {
+  override subarray(from: number, to: number): Uint8Array {
+    return new Bytes(from, to - from) as unknown as Uint8Array;
+  }
+}
+
+/** A value of two events. */
+export function valueOf(number: number): Uint8Array {
+  return new Uint8Array([number, 0, 0, 0, number]);
+}
+
+export const VALUE_BYTES = 5;
+
+/** Whether a value is the one of a number, and not of two. */
+export function isValueOf(number: number, bytes: Uint8Array): boolean {
+  return bytes[0] === number && bytes[4] === number;
 }
 
 /** Words that are read and written plainly. */
@@ -113,11 +130,14 @@ const words = new Proxy([], {
   },
 });
 
+/** What the classes throw if memory holds what they cannot have written. */
+export class Spoilt extends Error {}
+
 /** Members as the classes need them, of the process that has this place. */
 export function membersAt(place: number, protocol: Protocol, shape: Partial<Shape>): Members {
   return {
     words,
-    bytes: new Bytes(BYTES, 2 ** 24),
+    bytes: new Segment(0, 2 ** 24),
     shape,
     protocol,
     seat: { place },
@@ -126,7 +146,7 @@ export function membersAt(place: number, protocol: Protocol, shape: Partial<Shap
         throw new Error("Ask for one at a time");
       },
     },
-    error: (code: string) => new Error(code),
+    spoilt: () => new Spoilt(),
     driveSync: drive,
   } as unknown as Members;
 }

@@ -13,7 +13,7 @@ import { type Act, Cancelled, choose, type Facts, note } from "./acts.ts";
 import type { Model } from "./explore.ts";
 import type { Make } from "./flaws.ts";
 import { enter, fewDeaths, seated, sleeper, wordsOf } from "./members.ts";
-import { BYTES, membersAt, perform } from "./perform.ts";
+import { isValueOf, membersAt, perform, VALUE_BYTES, valueOf } from "./perform.ts";
 
 const WRITE = 0, READ = 1;
 const IDLE = 0, OUT = 1, WANT = 2, BUSY = 3, RELEASING = 4, AWAIT = 5, BROKEN = 6;
@@ -21,7 +21,7 @@ const VERSION = 2 * LINE;
 const BUFFERS = 4 * LINE;
 const COUNT = 4;
 const STRIDE = 64;
-const HEADER_BYTES = 16;
+const HEADER_WORDS = 4;
 const FIRST = 1;
 
 /** How much the processes do. */
@@ -29,7 +29,7 @@ export interface VariableLimits {
   readonly writers: number;
   readonly readers: number;
   readonly deaths: number;
-  readonly cancels?: boolean;
+  readonly cancels?: number;
   /** The version after which nobody begins to write. */
   readonly most: number;
 }
@@ -41,29 +41,26 @@ export interface VariableFlaws {
 }
 
 const wordOf = (version: number) => BUFFERS + ((version & (COUNT - 1)) * STRIDE >> 2);
-const bytesOf = (version: number) => BYTES + 4 * wordOf(version) + HEADER_BYTES;
 
 /** The words of a variable whose first value is set. */
 function cellWords(): Map<number, number> {
   const words = new Map([[VERSION, FIRST], [header.state, 0]]);
   for (let version = FIRST; version < FIRST + COUNT; version++) {
     const isSet = version === FIRST ? 1 : 0;
-    words.set(wordOf(version), 2 * isSet);
-    words.set(wordOf(version) + 1, version * isSet);
-    words.set(wordOf(version) + 2, 0);
-    words.set(bytesOf(version), version * isSet);
-    words.set(bytesOf(version) + 1, version * isSet);
+    const buffer = [VALUE_BYTES, version, 0, 0, version, version];
+    for (const [i, word] of buffer.entries()) words.set(wordOf(version) + i, word * isSet);
   }
   return words;
 }
 
 /** Makes the model, with what may be wrong. */
 export function variable(limits: VariableLimits, flaws: VariableFlaws = {}): Model {
-  const { deaths, cancels = false, most } = limits;
+  const { deaths, cancels = 0, most } = limits;
   const { Protocol: Chosen = Protocol, Cells: Chosen2 = Cells } = flaws;
   const count = limits.writers + limits.readers;
   const protocol = new Chosen(count, [writers], writers.opens);
-  const cellsOf = ({ place }: Facts) => new Chosen2(membersAt(place!, protocol, { limit: 2 }));
+  const cellsOf = ({ place }: Facts) =>
+    new Chosen2(membersAt(place!, protocol, { limit: VALUE_BYTES }));
   const start = (place: number, role: number): Facts => ({
     place,
     role,
@@ -98,7 +95,7 @@ export function variable(limits: VariableLimits, flaws: VariableFlaws = {}): Mod
         yield* perform(() => {
           const cells = cellsOf(facts);
           const value = cells.read()!.bytes[0]! + 1;
-          cells.write(new Uint8Array([value, value]));
+          cells.write(valueOf(value));
         });
         return { ...facts, phase: RELEASING };
       case RELEASING:
@@ -125,7 +122,7 @@ export function variable(limits: VariableLimits, flaws: VariableFlaws = {}): Mod
         yield* choose({});
     }
     const { bytes, version } = (yield* perform(() => cellsOf(facts).read()))!;
-    const isWhole = bytes[0] === version && bytes[1] === version && version >= seen;
+    const isWhole = isValueOf(version, bytes) && version >= seen;
     return { ...facts, phase: isWhole ? IDLE : BROKEN, seen: version };
   }
 
@@ -150,7 +147,7 @@ export function variable(limits: VariableLimits, flaws: VariableFlaws = {}): Mod
     check({ word, processes }) {
       if (processes.some(({ facts }) => facts.phase === BROKEN)) return "A torn value was read";
       const version = word(VERSION);
-      const at = bytesOf(version);
+      const at = wordOf(version) + HEADER_WORDS;
       return word(at) === version && word(at + 1) === version ? undefined : "The value is wrong";
     },
     checkAtRest(moment) {
