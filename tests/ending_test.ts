@@ -226,9 +226,8 @@ const places: Record<string, Record<string, Way>> = {
   blocked: waysOfWorkers,
 };
 for (const [where, ways] of Object.entries(places)) {
-  const what = { main: "that waits", worker: "whose Worker waits", blocked: "whose Workers block" };
   Object.entries(ways).forEach(([name, way], i) => {
-    test(`A program ${what[where as keyof typeof what]} ends by ${name}`, async () => {
+    test(`While waits are pending (${where}), a program ends by ${name}`, async () => {
       for (const count of counts(i)) await ends(way, count, where);
     });
   });

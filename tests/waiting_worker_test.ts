@@ -142,6 +142,43 @@ for (const [what, statement] of Object.entries(inWorker)) {
   );
 }
 
+test(
+  "Workers that are terminated just before what they wait for comes take nothing, and leave no timer",
+  { skip: runtime === "bun" ? "Bun loses what it takes while it ends a Worker" : false },
+  async () => {
+    using semaphore = Semaphore.create();
+    using queue = MessageQueue.create();
+    await using child = runWorkers(
+      `
+      const code = \`
+        const semaphore = Semaphore.fromId(\${args[0]}), queue = MessageQueue.fromId(\${args[1]});
+        semaphore.decrement();
+        queue.receive();
+        queue.receive({ type: 2, timeout: 100_000 });
+      \`;
+      const semaphore = Semaphore.fromId(Number(args[0])), queue = MessageQueue.fromId(Number(args[1]));
+      for (let i = 0; i < 3; i++) {
+        const worker = start(code);
+        await until(() => semaphore.waiting.forIncrease === 1);
+        const ended = worker.terminate();
+        semaphore.increment();
+        queue.trySend("one");
+        await ended;
+        await until(() => semaphore.value === 1 && queue.stat().messages === 1);
+        semaphore.tryDecrement();
+        queue.tryReceive();
+      }
+      tell(readFileSync("/proc/self/timers", "utf8") === "");
+    `,
+      { args: [semaphore.id, queue.id] },
+    );
+    child.end();
+    assertEquals(await child.hear(), "true");
+    assertEquals((await child.exit).code, 0);
+    assertEquals([semaphore.value, queue.stat().messages], [0, 0]);
+  },
+);
+
 test("A Worker that is terminated while it receives leaves the messages", async () => {
   using queue = MessageQueue.create();
   await using child = runWorkers(

@@ -105,7 +105,7 @@ class Gate {
     this.#wake(common.integers.wake);
   }
 
-  /** Counts a field up, and wakes who sleeps behind the gate. */
+  /** Counts a field up, and wakes the gate or the keeper. */
   #wake(field: number): void {
     const { wake } = common.integers;
     Atomics.add(this.#integers, field, 1);

@@ -27,7 +27,7 @@ import type { cancels, mailbox, orders } from "./mailbox.ts";
 /** Where each field of the common memory stands: 32-bit integers and 64-bit floats, by their index among their like. */
 export const common = {
   integers: {
-    /** Changed for whoever sleeps. */
+    /** Changed to wake the gate or the keeper. */
     wake: 0,
     /** Worker: how many threads it has asked for; keeper: how many of these it has started. */
     wanted: 1,

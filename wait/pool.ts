@@ -27,7 +27,7 @@ const RETRY_MS = 1000;
 /** How many pipes must open for a worker to be started, each of which has two descriptors. */
 const MIN_PIPES = 5;
 
-/** Whether there are descriptors for a worker. With too few, starting one ends the process in both runtimes. */
+/** Whether there are descriptors for a worker. With too few, starting one ends the process in Deno and Bun. */
 function hasDescriptors(): boolean {
   const opened: number[] = [];
   const ends = new Int32Array(2);
