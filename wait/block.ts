@@ -93,8 +93,8 @@ export function limited(call: () => number, timeout: number): number {
   unblock();
   enable();
   const gate = gateOfThread();
-  const isKept = gate?.isUp === true;
-  if (isKept) gate!.interruptAfter(timeout);
+  const isKept = gate?.isUp() === true;
+  if (isKept) gate!.interruptAfter(Math.max(deadline - performance.now(), 1));
   else arm(timeout, 1_000_000n);
   try {
     const result = timed();

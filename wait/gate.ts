@@ -15,6 +15,8 @@ import { textOfThreads } from "./text.ts";
 
 /** How many threads may stand behind a gate: more than can be configured, as those that leave are still there. */
 const MAX_SLOTS = 320;
+/** How long to wait for a gate to start, in milliseconds. */
+const MAX_START = 1000;
 /** Where the first mailbox is, behind the common fields. */
 const FIRST = 2048;
 
@@ -49,6 +51,8 @@ class Gate {
   readonly #integers = new Int32Array(this.#memory);
   readonly #floats = new Float64Array(this.#memory);
   readonly #worker: WorkerHandle;
+  /** Whether it has not started in time. */
+  #fails = false;
   /** The threads that keep the program alive. */
   readonly #needed = new Set<WorkerHandle>();
 
@@ -64,9 +68,12 @@ class Gate {
     process.on("exit", () => this.#wake(common.integers.ended));
   }
 
-  /** Whether it has started. */
-  get isUp(): boolean {
-    return Atomics.load(this.#integers, common.integers.gate) !== 0;
+  /** Whether it has started; blocks until then, as it is on its way. */
+  isUp(): boolean {
+    const { gate } = common.integers;
+    if (this.#fails) return false;
+    this.#fails = Atomics.wait(this.#integers, gate, 0, MAX_START) === "timed-out";
+    return !this.#fails;
   }
 
   /** Reserves the place of a thread; undefined if there is none. */

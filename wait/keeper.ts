@@ -183,7 +183,8 @@ export function gate(
   const calls = open(settings.libraries, settings.table);
   const insides = { calls, integers, floats, settings };
   floats[settings.common.floats.gate] = calls.pthread_self!();
-  integers[at.gate] = calls.gettid!();
+  Atomics.store(integers, at.gate, calls.gettid!());
+  Atomics.notify(integers, at.gate);
   for (;;) {
     for (;;) {
       const wake = Atomics.load(integers, at.wake);
