@@ -1,5 +1,5 @@
 /**
- * System V semaphores, message queues and shared memory for Deno and Bun.
+ * System V semaphores, message queues and shared memory for Deno, Bun and Node.
  *
  * For processes that must coordinate, and stay right when one of them is killed: when a process dies, even by
  * SIGKILL, the kernel reverses its semaphore operations.

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
@@ -43,8 +43,21 @@ const node: Fetched = {
 /** Returns the path of a Bun of the pinned version, and fetches it if there is none. */
 export const findBun = (): string => find(bun);
 
-/** Returns the path of a Node of the pinned version, and fetches it if there is none. */
-export const findNode = (): string => find(node);
+/**
+ * Returns the path of a Node of the pinned version, and fetches it if there is none. Where npm has none that
+ * runs, on macOS and with musl, any Node in PATH that can call C will do.
+ */
+export function findNode(): string {
+  try {
+    return find(node);
+  } catch (error) {
+    const { status, stdout } = spawnSync("node", ["--print", CALLS_C], { encoding: "utf8" });
+    if (status === 0 && stdout !== "\n") return stdout.trim();
+    throw error;
+  }
+}
+
+const CALLS_C = `process.getBuiltinModule("node:ffi") ? process.execPath : ""`;
 
 /** The path of the pinned Node, if it has been fetched. */
 export function fetchedNode(): string | undefined {

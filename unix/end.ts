@@ -26,7 +26,7 @@ export function flagsOf(fd: number): number {
  * Makes an open file non-blocking, or blocking again: reading when there is nothing, or writing when there is
  * no room, then fails with EAGAIN instead of waiting. The flag belongs to the open file, so it holds for all
  * processes that share it, and any of them can change it: `spawn` of `node:child_process` clears it for what
- * it hands to a child, in both runtimes and for this process too. Set it in the child, or after `spawn`.
+ * it hands to a child, in all runtimes and for this process too. Set it in the child, or after `spawn`.
  *
  * @example
  * ```ts

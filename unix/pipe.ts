@@ -32,7 +32,7 @@ export interface Pipe extends Disposable {
 
 /**
  * Creates a pipe. A child process gets an end only if its `fd` stands in the `stdio` of
- * `node:child_process`, which works in both runtimes. The children of that child inherit it too.
+ * `node:child_process`, which works in all runtimes. The children of that child inherit it too.
  *
  * @example
  * ```ts

@@ -21,7 +21,7 @@ const { O_NONBLOCK } = abi.flags;
 /**
  * The end of a pipe to write to.
  *
- * - **Closed readers:** writing throws EPIPE. Both runtimes ignore the signal SIGPIPE, which would end
+ * - **Closed readers:** writing throws EPIPE. The runtimes ignore the signal SIGPIPE, which would end
  *   the program.
  * - **Waiting:** does not block the event loop.
  * - **Atomic:** up to 4096 bytes are never mixed with what other processes write.

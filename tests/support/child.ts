@@ -14,7 +14,9 @@ import { type Folder, temporaryFolder } from "./folder.ts";
 /** The runtimes of the suite. */
 export type Runtime = "deno" | "bun" | "node";
 
-const all: readonly Runtime[] = ["deno", "bun", "node"];
+const all: readonly Runtime[] = process.env.IPC_TEST_WITHOUT_NODE === "1"
+  ? ["deno", "bun"]
+  : ["deno", "bun", "node"];
 
 /** The runtime that runs this test. */
 export const runtime: Runtime = "Bun" in globalThis
