@@ -116,6 +116,7 @@ export async function storm(
   }
   // Whoever is left goes on.
   for (const lane of lanes) await goesOn(lane);
+  if (isSoak) console.log(`kills ${killedIn}, counts ${lanes.map(countOf)}`);
   return {
     kills: killedIn,
     starts,
@@ -129,7 +130,9 @@ export async function storm(
   };
 }
 
+const isSoak = process.env.IPC_TEST_SOAK === "1";
+
 /** How many kills: few in the suite, many in a soak. */
 export function killsOf(few: number, many: number): number {
-  return process.env.IPC_TEST_SOAK === "1" ? many : few;
+  return isSoak ? many : few;
 }
