@@ -22,6 +22,8 @@ const COUNT = 4;
 const HEADER_BYTES = 16;
 /** So often the value is replaced several times as a reader reads before something must be wrong. */
 const MAX_TRIES = 10_000;
+/** The high word of the largest version, which is a safe integer. */
+const MAX_HIGH = 2 ** 21 - 1;
 
 /** A value's bytes, and its version. */
 export interface Snapshot {
@@ -66,7 +68,9 @@ export class Cells {
     for (let i = 0; i < MAX_TRIES; i++) {
       const low = Atomics.load(words, VERSION);
       const high = Atomics.load(words, this.#at(low) + 2);
-      if (inOrder(words, VERSION) === low) return whole(low, high);
+      if (inOrder(words, VERSION) !== low) continue;
+      if (high >>> 0 > MAX_HIGH) break;
+      return whole(low, high);
     }
     throw this.#members.spoilt("read");
   }
@@ -80,7 +84,7 @@ export class Cells {
       const length = Atomics.load(words, at);
       const high = Atomics.load(words, at + 2);
       if (low === 0 && high === 0) return undefined;
-      const isPossible = length >= 0 && length <= this.#limit;
+      const isPossible = length >= 0 && length <= this.#limit && high >>> 0 <= MAX_HIGH;
       const from = 4 * at + HEADER_BYTES;
       const bytes = isPossible ? this.#bytes.slice(from, from + length) : undefined;
       const newer = (inOrder(words, VERSION) - low) | 0;

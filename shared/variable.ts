@@ -338,7 +338,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
   async wait(options: WaitOptions & NewerOptions = {}): Promise<Versioned<Item>> {
     readWaitOptions(options).signal?.throwIfAborted();
     const members = this.#members;
-    const newerThan = checkVersion(options.newerThan ?? this.version);
+    const newerThan = versionOf(options, () => this.version);
     const rest = remaining(options);
     for (;;) {
       const due = turn();
@@ -365,7 +365,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
     checkOptions(options);
     checkTimeout(options.timeout);
     const members = this.#members;
-    const newerThan = checkVersion(options.newerThan ?? this.version);
+    const newerThan = versionOf(options, () => this.version);
     const rest = remaining(options);
     for (;;) {
       const { version } = this;
@@ -400,3 +400,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
 }
 
 const WAIT = "wait for a change of";
+
+function versionOf({ newerThan }: NewerOptions, newest: () => number): number {
+  return newerThan === undefined ? newest() : checkVersion(newerThan);
+}
