@@ -4,7 +4,7 @@
  * @module
  */
 
-import { bytesOf, encode } from "../ffi/bytes.ts";
+import { bytesOf, copyOf, encode } from "../ffi/bytes.ts";
 import { checkFlag, checkInteger, checkOptions } from "../ffi/check.ts";
 import { ipcError, isRemoved } from "../ffi/error.ts";
 import { showAs } from "../ipc/inspect.ts";
@@ -354,7 +354,7 @@ export class ClusterQueue implements Remote<MessageQueue> {
   /** Checks what is to be sent, and copies it: what is sent must not change with the buffer. */
   #outgoing(data: string | ArrayBuffer | ArrayBufferView, options: SendOptions | undefined) {
     const type = readType(options, { name: this.#title });
-    const bytes = encode(data, `send to ${this.#title}`).slice();
+    const bytes = copyOf(encode(data, `send to ${this.#title}`));
     const action = `send ${bytes.length} bytes to ${this.#title}`;
     checkBytes(bytes, action, "msgsnd");
     return { bytes, type, action };

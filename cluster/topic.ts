@@ -5,6 +5,7 @@
  * @module
  */
 
+import { copyOf } from "../ffi/bytes.ts";
 import type { Codec } from "../shared/mod.ts";
 import { codes, disposedError, serverError } from "./errors.ts";
 import { call, type Statement } from "./link.ts";
@@ -70,7 +71,7 @@ export class Topic<Item> {
   /** Adds an item, and returns its number; undefined if another one than `expected` is the last. */
   async add(item: Item, expected?: number): Promise<number | undefined> {
     // What is sent must not change with the buffer.
-    const bytes = this.#codec.encode(item).slice();
+    const bytes = copyOf(this.#codec.encode(item));
     const action = `add ${bytes.length} bytes to ${this.title}`;
     checkBytes(bytes, action, "shmat");
     const number = await this.#number(post, [this.#id, bytes, expected ?? null], action);

@@ -12,6 +12,11 @@ export function encode(data: string | ArrayBuffer | ArrayBufferView, doing: stri
   return bytesOf(data, doing, "a string, an ArrayBuffer or a view of one");
 }
 
+/** Copies bytes. A `slice()` of Node's buffers would share their memory. */
+export function copyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes);
+}
+
 /** Views the bytes of a buffer, without copying. */
 export function bytesOf(
   data: ArrayBuffer | ArrayBufferView,

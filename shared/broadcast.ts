@@ -4,6 +4,7 @@
  * @module
  */
 
+import { copyOf } from "../ffi/bytes.ts";
 import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { isRemoved } from "../ffi/error.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
@@ -11,7 +12,7 @@ import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import {
-  checkTimeout,
+  checkTimeoutOptions,
   readWaitOptions,
   type TimeoutOptions,
   type WaitOptions,
@@ -218,7 +219,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
    */
   async publish(item: Item, options: WaitOptions = {}): Promise<void> {
     readWaitOptions(options);
-    const bytes = this.#encode(item).slice();
+    const bytes = copyOf(this.#encode(item));
     await this.#port.perform(PUBLISH, options, () => this.#append(bytes));
     const due = turn();
     if (due !== undefined) await due;
@@ -235,7 +236,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   publishSync(item: Item, options?: TimeoutOptions): void {
-    checkTimeout(options?.timeout);
+    checkTimeoutOptions(options);
     const bytes = this.#encode(item);
     this.#port.takeSync(PUBLISH, options);
     this.#append(bytes);
@@ -251,10 +252,8 @@ export class Broadcast<Item = unknown> extends SharedStructure {
 
   #encode(item: Item): Uint8Array {
     const bytes = this.#codec.encode(item);
-    if (bytes.length <= this.maxBytes) return bytes;
-    throw new RangeError(
-      `Cannot publish ${bytes.length} bytes by ${this.#members.title}: the most are ${this.maxBytes}`,
-    );
+    if (bytes instanceof Uint8Array && bytes.length <= this.maxBytes) return bytes;
+    throw this.#members.unfit(bytes, PUBLISH);
   }
 
   /** Begins to listen: what is published from now on is received. */
@@ -330,7 +329,7 @@ export class BroadcastSubscription<Item = unknown> {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   receiveSync(options: TimeoutOptions = {}): BroadcastMessage<Item> {
-    checkTimeout(options.timeout);
+    checkTimeoutOptions(options);
     const members = this.#members;
     const rest = remaining(options);
     for (;;) {

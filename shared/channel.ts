@@ -4,14 +4,14 @@
  * @module
  */
 
-import { bytesOf } from "../ffi/bytes.ts";
+import { bytesOf, copyOf } from "../ffi/bytes.ts";
 import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import {
-  checkTimeout,
+  checkTimeoutOptions,
   readWaitOptions,
   type TimeoutOptions,
   type WaitOptions,
@@ -261,7 +261,7 @@ export class Channel<Item = unknown> extends SharedStructure {
       return due === undefined ? undefined : await due;
     }
     // What waits must not change with the buffer of who sends it.
-    await this.#producer.send(bytes.slice(), options);
+    await this.#producer.send(copyOf(bytes), options);
   }
 
   /**
@@ -275,9 +275,9 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   sendSync(item: Item, options?: TimeoutOptions): void {
+    checkTimeoutOptions(options);
     const bytes = this.#encode(item);
     if (this.#ring.trySend(bytes) === DONE) return;
-    checkTimeout(options?.timeout);
     this.#producer.sendSync(bytes, options);
   }
 
@@ -303,10 +303,8 @@ export class Channel<Item = unknown> extends SharedStructure {
 
   #encode(item: Item): Uint8Array {
     const bytes = this.#codec.encode(item);
-    if (bytes.length <= this.maxBytes) return bytes;
-    throw new RangeError(
-      `Cannot send ${bytes.length} bytes to ${this.#members.title}: the most are ${this.maxBytes}`,
-    );
+    if (bytes instanceof Uint8Array && bytes.length <= this.maxBytes) return bytes;
+    throw this.#members.unfit(bytes, "send to");
   }
 
   // Receiving.
@@ -369,9 +367,9 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   receiveSync(options?: TimeoutOptions): Item {
+    checkTimeoutOptions(options);
     const got = this.#ring.tryReceive();
     if (typeof got !== "number") return this.#codec.decode(got);
-    checkTimeout(options?.timeout);
     return this.#codec.decode(this.#consumer.receiveSync(this.#consumer.fresh, options));
   }
 
@@ -386,10 +384,10 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   receiveIntoSync(buffer: ArrayBuffer | ArrayBufferView, options?: TimeoutOptions): number {
+    checkTimeoutOptions(options);
     const bytes = this.#target(buffer);
     const length = this.#ring.tryReceiveInto(bytes);
     if (length >= 0) return length;
-    checkTimeout(options?.timeout);
     return this.#consumer.receiveSync(this.#consumer.into(bytes), options);
   }
 

@@ -15,9 +15,15 @@ export interface Codec<Item> {
    * checked where it is opened.
    */
   readonly name: string;
-  /** Gives the bytes of an item, which are copied before anything else happens. */
+  /**
+   * Gives the bytes of an item, which are copied before anything else happens. Where it throws, nothing
+   * is sent.
+   */
   encode(item: Item): Uint8Array;
-  /** Makes an item of bytes, which are its own. */
+  /**
+   * Makes an item of bytes, which are its own. Where it throws, a message has been received all the same;
+   * a job stays held, and a value as it is.
+   */
   decode(bytes: Uint8Array<ArrayBuffer>): Item;
 }
 

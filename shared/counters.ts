@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkOptions, checkWord } from "../ffi/check.ts";
+import { checkOptions, checkWord, numberError } from "../ffi/check.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
@@ -231,7 +231,8 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
     name: Name,
     by: CounterValue<Of[Name]>,
   ): CounterValue<Of[Name]> {
-    return Atomics.add(this.#of(name), 0, by as number) as CounterValue<Of[Name]>;
+    const counter = this.#of(name, by);
+    return Atomics.add(counter, 0, by as number) as CounterValue<Of[Name]>;
   }
 
   /**
@@ -240,7 +241,7 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
    * @param name Which.
    */
   load<Name extends keyof Of & string>(name: Name): CounterValue<Of[Name]> {
-    return Atomics.load(this.#of(name), 0) as CounterValue<Of[Name]>;
+    return Atomics.load(this.#find(name).array as Numbers, 0) as CounterValue<Of[Name]>;
   }
 
   /**
@@ -250,7 +251,7 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
    * @param value To what.
    */
   store<Name extends keyof Of & string>(name: Name, value: CounterValue<Of[Name]>): void {
-    Atomics.store(this.#of(name), 0, value as number);
+    Atomics.store(this.#of(name, value), 0, value as number);
   }
 
   /**
@@ -266,7 +267,8 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
     expected: CounterValue<Of[Name]>,
     value: CounterValue<Of[Name]>,
   ): CounterValue<Of[Name]> {
-    const counter = this.#of(name);
+    const counter = this.#of(name, expected);
+    this.#of(name, value);
     const before = Atomics.compareExchange(counter, 0, expected as number, value as number);
     return before as CounterValue<Of[Name]>;
   }
@@ -277,10 +279,20 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
     return Object.fromEntries(values) as ReturnType<SharedCounters<Of>["values"]>;
   }
 
-  #of(name: string): Numbers {
+  /** Finds a counter that is to be changed by a value, or to one. */
+  #of(name: string, value: number | bigint): Numbers {
+    const { type, array } = this.#find(name);
+    const isLong = type === "i64" || type === "u64";
+    if (isLong ? typeof value === "bigint" : Number.isInteger(value)) return array as Numbers;
+    const action = `Cannot change counter "${name}" by ${String(value)}`;
+    if (isLong) throw new TypeError(`${action}: expected a bigint`);
+    throw numberError(value, `${action}: expected a whole number`);
+  }
+
+  #find(name: string): Counter {
     this.#members.check();
     const counter = this.#counters.get(name);
-    if (counter !== undefined) return counter.array as Numbers;
+    if (counter !== undefined) return counter;
     throw new RangeError(
       `Cannot find a counter "${name}": there are ${[...this.#counters.keys()].join(", ")}`,
     );

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { described } from "../ffi/check.ts";
 import { type ErrorCode, IpcError, ipcError, isRemoved } from "../ffi/error.ts";
 import { internal } from "../ipc/internal.ts";
 import { RemovalWatch, type Watched } from "../ipc/removal_watch.ts";
@@ -163,6 +164,17 @@ export class Members implements Floor, Watched {
   /** Makes the error of a word that no member can have written. */
   spoilt(action: string): IpcError {
     return this.error("EIO", action, "another program has overwritten its memory");
+  }
+
+  /** Makes the error of what a codec has made of an item and nobody can take. */
+  unfit(bytes: unknown, action: string): Error {
+    const title = `Cannot ${action} ${this.title}`;
+    if (!(bytes instanceof Uint8Array)) {
+      const expected = "expected its codec to return a Uint8Array";
+      return new TypeError(`${title}: ${expected}, got ${described(bytes)}`);
+    }
+    const { limit } = this.shape;
+    return new RangeError(`${title}: ${bytes.length} bytes are more than its maximum, ${limit}`);
   }
 
   /** Makes an error of this structure. */

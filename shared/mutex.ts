@@ -10,7 +10,7 @@ import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import {
-  checkTimeout,
+  checkTimeoutOptions,
   readWaitOptions,
   type TimeoutOptions,
   type WaitOptions,
@@ -268,6 +268,7 @@ export class SharedMutex extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   lockSync(options?: TimeoutOptions): SharedMutexGuard {
+    checkTimeoutOptions(options);
     const me = this.#seat.place;
     if (me !== 0 && Atomics.compareExchange(this.#words, lock.word, 0, me) === 0) {
       return new SharedMutexGuard(this, 0);
@@ -276,7 +277,6 @@ export class SharedMutex extends SharedStructure {
   }
 
   #block(options: TimeoutOptions | undefined): SharedMutexGuard {
-    checkTimeout(options?.timeout);
     const members = this.#members;
     members.enterSync(options);
     const deaths = this.#spin();

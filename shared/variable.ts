@@ -4,13 +4,14 @@
  * @module
  */
 
+import { copyOf } from "../ffi/bytes.ts";
 import { checkFunction, checkInteger, checkOptions } from "../ffi/check.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import {
-  checkTimeout,
+  checkTimeoutOptions,
   readWaitOptions,
   type TimeoutOptions,
   type WaitOptions,
@@ -229,10 +230,8 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
 
   #encode(value: Item): Uint8Array {
     const bytes = this.#codec.encode(value);
-    if (bytes.length <= this.maxBytes) return bytes;
-    throw new RangeError(
-      `Cannot set ${this.#members.title} to ${bytes.length} bytes: the most are ${this.maxBytes}`,
-    );
+    if (bytes instanceof Uint8Array && bytes.length <= this.maxBytes) return bytes;
+    throw this.#members.unfit(bytes, "set");
   }
 
   /**
@@ -244,7 +243,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    */
   async set(value: Item, options: WaitOptions = {}): Promise<number> {
     readWaitOptions(options);
-    const bytes = this.#encode(value).slice();
+    const bytes = copyOf(this.#encode(value));
     const write = () => this.#write(() => bytes);
     const version = await this.#port.perform("set", options, write);
     const due = turn();
@@ -264,7 +263,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   setSync(value: Item, options?: TimeoutOptions): number {
-    checkTimeout(options?.timeout);
+    checkTimeoutOptions(options);
     const bytes = this.#encode(value);
     this.#port.takeSync("set", options);
     return this.#write(() => bytes);
@@ -303,7 +302,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
     options?: TimeoutOptions,
   ): Versioned<Item> {
     checkFunction(change, "change");
-    checkTimeout(options?.timeout);
+    checkTimeoutOptions(options);
     this.#port.takeSync("update", options);
     return this.#change(change);
   }
@@ -362,8 +361,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   waitSync(options: TimeoutOptions & NewerOptions = {}): Versioned<Item> {
-    checkOptions(options);
-    checkTimeout(options.timeout);
+    checkTimeoutOptions(options);
     const members = this.#members;
     const newerThan = versionOf(options, () => this.version);
     const rest = remaining(options);

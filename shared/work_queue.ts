@@ -4,6 +4,7 @@
  * @module
  */
 
+import { copyOf } from "../ffi/bytes.ts";
 import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { isRemoved } from "../ffi/error.ts";
 import { internal } from "../ipc/internal.ts";
@@ -11,7 +12,7 @@ import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import {
-  checkTimeout,
+  checkTimeoutOptions,
   readWaitOptions,
   type TimeoutOptions,
   type WaitOptions,
@@ -253,7 +254,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    */
   async send(item: Item, options: WaitOptions = {}): Promise<void> {
     readWaitOptions(options);
-    const bytes = this.#encode(item).slice();
+    const bytes = copyOf(this.#encode(item));
     const room = (me: number) => this.#jobs.awaitRoom(me);
     await this.#until(SEND, options, () => this.#jobs.add(bytes) || undefined, room);
   }
@@ -269,7 +270,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   sendSync(item: Item, options: TimeoutOptions = {}): void {
-    checkTimeout(options.timeout);
+    checkTimeoutOptions(options);
     const bytes = this.#encode(item);
     const room = (me: number) => this.#jobs.awaitRoom(me);
     this.#untilSync(SEND, options, () => this.#jobs.add(bytes) || undefined, room);
@@ -291,10 +292,8 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
 
   #encode(item: Item): Uint8Array {
     const bytes = this.#codec.encode(item);
-    if (bytes.length <= this.maxBytes) return bytes;
-    throw new RangeError(
-      `Cannot send ${bytes.length} bytes to ${this.#members.title}: the most are ${this.maxBytes}`,
-    );
+    if (bytes instanceof Uint8Array && bytes.length <= this.maxBytes) return bytes;
+    throw this.#members.unfit(bytes, SEND);
   }
 
   // Receiving.
@@ -323,7 +322,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * @throws {DOMException} "TimeoutError" if the timeout expires.
    */
   receiveSync(options: TimeoutOptions = {}): Job<Item> {
-    checkTimeout(options.timeout);
+    checkTimeoutOptions(options);
     const job = (me: number) => this.#jobs.awaitJob(me);
     return this.#untilSync(RECEIVE, options, () => this.#claim(), job);
   }

@@ -51,6 +51,13 @@ export function readWaitOptions(options: WaitOptions | undefined): WaitLimits {
   return { timeout: checkTimeout(timeout), signal: checkSignal(signal) };
 }
 
+/** Checks the options of a call that blocks; what nobody gave costs nothing. */
+export function checkTimeoutOptions(options: TimeoutOptions | undefined): void {
+  if (options === undefined) return;
+  checkOptions(options);
+  checkTimeout(options.timeout);
+}
+
 /** Makes the error of a wait that timed out. */
 export function timeoutError(doing: string, timeout: number): DOMException {
   return new DOMException(`Cannot ${doing} within ${timeout} ms`, "TimeoutError");
