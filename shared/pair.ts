@@ -16,6 +16,7 @@ import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import { SemaphoreSet } from "../ipc/semaphore_set.ts";
 import { SharedMemory } from "../ipc/shared_memory.ts";
 import { header, type Kind, kinds, LINE, MAGIC, MAX_PLACES, VERSION } from "./layout.ts";
+import { remaining } from "./flow.ts";
 import { Protocol } from "./protocol.ts";
 import type { Step } from "../sync/protocols.ts";
 
@@ -103,23 +104,39 @@ export function createPair(
 
 /** Removes what could not be made, unless another process has finished it meanwhile: it is theirs then. */
 function undo(semaphores: SemaphoreSet, memory: SharedMemory | undefined): void {
-  const protocol = new Protocol(1, [], []);
   try {
-    become(protocol.becomeHeir, semaphores);
-    if (semaphores.values[protocol.bound] === 0) {
-      semaphores.remove();
-      memory?.remove();
-    } else settleHeir(semaphores, protocol);
+    if (isTheirs(semaphores)) return;
+    semaphores.remove();
+    memory?.remove();
   } catch (error) {
     if (!isRemoved(error)) throw error;
   }
 }
 
+/** Whether a set belongs to a segment by now. If not, this process stays its heir, so that it cannot. */
+function isTheirs(semaphores: SemaphoreSet): boolean {
+  const protocol = new Protocol(1, [], []);
+  try {
+    become(protocol.becomeHeir, semaphores);
+    if (semaphores.values[protocol.bound] === 0) return false;
+  } catch (error) {
+    // What its mode lets nobody use has been finished by nobody.
+    if (error instanceof IpcError && error.code === "EACCES") return false;
+    throw error;
+  }
+  settleHeir(semaphores, protocol);
+  return true;
+}
+
+/** How long others may settle what they found: they need microseconds, unless they are stopped. */
+const PATIENCE = 10_000;
+
 /** Waits for a step that takes no longer than others settle what they found, whatever signals come. */
 function become(step: Step, semaphores: SemaphoreSet): void {
+  const rest = remaining({ timeout: PATIENCE });
   for (;;) {
     try {
-      return semaphores.operateSync(step);
+      return semaphores.operateSync(step, rest());
     } catch (error) {
       if (!(error instanceof IpcError && error.code === "EINTR")) throw error;
     }
@@ -149,7 +166,7 @@ export function openOrCreatePair(
     let memory: SharedMemory | undefined;
     try {
       semaphores = SemaphoreSet.openOrCreate(key, { ...options, ...setOfKey(key, shape) });
-      memory = SharedMemory.openOrCreate(key, { ...options, size });
+      memory = openMemory(rules, shape, key, { ...options, size });
       const pair = bind(rules, shape, semaphores, memory, nameOf(key), false);
       if (pair !== undefined) return pair;
     } catch (error) {
@@ -160,6 +177,27 @@ export function openOrCreatePair(
     }
     // One of the two belonged to something that is gone, or went just now.
     close(semaphores, memory);
+  }
+}
+
+/** Opens the segment of a key, or creates it; one of another size is refused by what it is. */
+function openMemory(
+  rules: Rules,
+  shape: Shape,
+  key: Key,
+  options: OpenOrCreateOptions & { size: number },
+): SharedMemory {
+  try {
+    return SharedMemory.openOrCreate(key, options);
+  } catch (error) {
+    if (!(error instanceof IpcError && error.code === "EINVAL")) throw error;
+    const memory = SharedMemory.open(key);
+    try {
+      refuseOther(rules, inspect(rules, memory, nameOf(key)).shape, shape, nameOf(key), memory);
+    } finally {
+      close(memory);
+    }
+    throw error;
   }
 }
 
@@ -197,6 +235,9 @@ function bind(
     const isBound = semaphores.values[protocol.bound] !== 0;
     if (isBlank && isBound) return forget(semaphores);
     const places = (semaphores.size - 2) / 2;
+    if (!Number.isInteger(places) || places < 1 || places > MAX_PLACES) {
+      throw refusal(memory, rules, name, NOT_ITS_OWN);
+    }
     if (isBlank) write(rules, { ...shape, places }, semaphores, words);
     const shown = inspect(rules, memory, name);
     // A blank segment was created just now, or its creator died before anybody could use it.
@@ -250,7 +291,7 @@ function found(
     if (format !== 0 && shape.format !== format) throw refusal(memory, rules, name, OTHER_FORMAT);
     semaphores = openSemaphores(id, rules, memory, name);
     if (semaphores.size !== 2 + 2 * shape.places || semaphores.key !== memory.key) {
-      throw refusal(memory, rules, name, "its semaphores are not its own");
+      throw refusal(memory, rules, name, NOT_ITS_OWN);
     }
     return { memory, semaphores, shape, created: false, name };
   } catch (error) {
@@ -273,6 +314,7 @@ function openSemaphores(
   }
 }
 
+const NOT_ITS_OWN = "its semaphores are not its own";
 const OTHER_FORMAT = "it holds items of another codec, struct or list of counters";
 
 /** Reads a header, each word of which may be anything. */
