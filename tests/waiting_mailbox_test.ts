@@ -6,7 +6,7 @@ import { SemaphoreSet } from "@sysv/ipc";
 import { errors } from "../ffi/constants.ts";
 import { addressOf, runtime } from "../ffi/memory.ts";
 import { abi } from "../ffi/platforms.ts";
-import { gate, isJoining, keeper, launch, pace, release } from "../wait/keeper.ts";
+import { gate, keeper, parts as keeperParts } from "../wait/keeper.ts";
 import { threadNumber } from "../wait/interrupt.ts";
 import { cancels, mailbox, MAX_ARGUMENTS, orders, STARTED } from "../wait/mailbox.ts";
 import { textOfThreads } from "../wait/text.ts";
@@ -116,8 +116,7 @@ test("The text of a thread names nothing outside itself, and does all it is aske
 test("No function in the text of a thread has a name that a bundler could keep", () => {
   const { open, view, startWorker } = runtime();
   const parts = [open, view, startWorker, thread, isGone, giveBack];
-  const keeping = [gate, keeper, launch, pace, isJoining, release];
-  for (const part of [...parts, ...keeping]) {
+  for (const part of [...parts, gate, keeper, ...Object.values(keeperParts)]) {
     const body = String(part).replace(/^[^{]*/, "");
     const named =
       /\bfunction\b(?!")|\bclass\b|\b(?:(?:const|let|var) \w+ =|\w+:) (?:async )?(?:\([^()]*\)|\w+) =>/;

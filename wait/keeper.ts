@@ -139,24 +139,96 @@ interface Insides {
   readonly integers: Int32Array;
   readonly floats: Float64Array;
   readonly settings: KeeperSettings;
+  readonly startWorker: Backend["startWorker"];
+  readonly parts: typeof parts;
 }
+
+/** What the texts of a gate and a keeper are given. */
+type Given = [
+  open: (libraries: readonly string[], table: Prototypes) => Insides["calls"],
+  startWorker: Backend["startWorker"],
+  parts: Insides["parts"],
+  settings: KeeperSettings,
+];
+
+/** The functions that a gate and a keeper are made of. */
+export const parts = { pace, isJoining, launch, startWanted, release, releaseAll, openGate };
 
 /** The texts of a gate and of a keeper: functions of their {@linkcode KeeperData}. */
 export function keeperTexts(
   { open, startWorker }: Backend,
   settings: KeeperSettings,
 ): { gate: string; keeper: string } {
-  const plain = JSON.stringify(settings);
-  const gateParts = [open, startWorker, pace, plain];
-  const keeperParts = [open, startWorker, launch, pace, isJoining, release, plain];
+  const texts = Object.entries(parts).map(([name, part]) => `${name}: ${part}`).join(", ");
+  const given = [open, startWorker, `{ ${texts} }`, JSON.stringify(settings)].join(", ");
   return {
-    gate: `(data) => (${gate})(data, ${gateParts.join(", ")})`,
-    keeper: `(data) => (${keeper})(data, ${keeperParts.join(", ")})`,
+    gate: `(data) => (${gate})(data, ${given})`,
+    keeper: `(data) => (${keeper})(data, ${given})`,
   };
 }
 
+/** Serves a Worker alone until it wants threads, and then stays in the kernel for as long as a keeper runs. */
+export function gate(data: KeeperData, ...[open, startWorker, parts, settings]: Given): void {
+  const at = settings.common.integers;
+  const integers = new Int32Array(data.memory);
+  const floats = new Float64Array(data.memory);
+  const calls = open(settings.libraries, settings.table);
+  const insides = { calls, integers, floats, settings, startWorker, parts };
+  floats[settings.common.floats.gate] = calls.pthread_self!();
+  Atomics.store(integers, at.gate, calls.gettid!());
+  Atomics.notify(integers, at.gate);
+  for (;;) {
+    for (;;) {
+      const wake = Atomics.load(integers, at.wake);
+      if (Atomics.load(integers, at.ended) !== 0) return;
+      if (Atomics.load(integers, at.wanted) !== Atomics.load(integers, at.started)) break;
+      Atomics.wait(integers, at.wake, wake, parts.pace(insides));
+    }
+    Atomics.store(integers, at.keeping, 1);
+    startWorker(data.keeper, data, () => {});
+    while (Atomics.load(integers, at.keeping) !== 0) {
+      calls.poll!(null, 0, -1);
+      Atomics.add(integers, at.turns, 1);
+    }
+  }
+}
+
+/** Starts waiter threads as the Worker wants them, until all have ended, or the Worker ends. */
+export async function keeper(
+  data: KeeperData,
+  ...[open, startWorker, parts, settings]: Given
+): Promise<void> {
+  const at = settings.common.integers;
+  const integers = new Int32Array(data.memory);
+  const floats = new Float64Array(data.memory);
+  const calls = open(settings.libraries, settings.table);
+  const insides = { calls, integers, floats, settings, startWorker, parts };
+  // A wait for memory alone does not keep it running.
+  const running = setInterval(() => {}, 0x7fffffff);
+  for (let doubts = 0;;) {
+    const wake = Atomics.load(integers, at.wake);
+    const threads = parts.startWanted(insides);
+    const joining = parts.isJoining(insides);
+    if (joining === true || threads === 0 || Atomics.load(integers, at.ended) !== 0) {
+      parts.releaseAll(insides, joining === true);
+      Atomics.store(integers, at.keeping, 0);
+      await parts.openGate(insides);
+      return clearInterval(running);
+    }
+    doubts = joining === undefined ? doubts + 1 : 0;
+    if (doubts * settings.lookMs >= settings.tickMs) {
+      // Nobody knows: so all come out of the kernel, and the gate goes on only if it is not marked.
+      doubts = 0;
+      parts.releaseAll(insides, false);
+      await parts.openGate(insides);
+    }
+    const pause = Math.min(Math.max(parts.pace(insides), 1), settings.lookMs);
+    await Atomics.waitAsync(integers, at.wake, wake, pause).value;
+  }
+}
+
 /** Interrupts the Worker when it is due, and returns in how many milliseconds to come again. */
-export function pace({ calls, floats, settings }: Insides): number {
+function pace({ calls, floats, settings }: Insides): number {
   const { owner, tick, until } = settings.common.floats;
   const now = Number(process.hrtime.bigint()) / 1e6;
   const limit = floats[until]!;
@@ -169,40 +241,8 @@ export function pace({ calls, floats, settings }: Insides): number {
   return Math.min(floats[tick]!, limit === 0 ? Infinity : limit) - now;
 }
 
-/** Serves a Worker alone until it wants threads, and then stays in the kernel for as long as a keeper runs. */
-export function gate(
-  data: KeeperData,
-  open: (libraries: readonly string[], table: Prototypes) => Insides["calls"],
-  startWorker: Backend["startWorker"],
-  pace: (insides: Insides) => number,
-  settings: KeeperSettings,
-): void {
-  const at = settings.common.integers;
-  const integers = new Int32Array(data.memory);
-  const floats = new Float64Array(data.memory);
-  const calls = open(settings.libraries, settings.table);
-  const insides = { calls, integers, floats, settings };
-  floats[settings.common.floats.gate] = calls.pthread_self!();
-  Atomics.store(integers, at.gate, calls.gettid!());
-  Atomics.notify(integers, at.gate);
-  for (;;) {
-    for (;;) {
-      const wake = Atomics.load(integers, at.wake);
-      if (Atomics.load(integers, at.ended) !== 0) return;
-      if (Atomics.load(integers, at.wanted) !== Atomics.load(integers, at.started)) break;
-      Atomics.wait(integers, at.wake, wake, pace(insides));
-    }
-    Atomics.store(integers, at.keeping, 1);
-    startWorker(data.keeper, data, () => {});
-    while (Atomics.load(integers, at.keeping) !== 0) {
-      calls.poll!(null, 0, -1);
-      Atomics.add(integers, at.turns, 1);
-    }
-  }
-}
-
-/** Whether the Worker waits for the end of its gate, or does what may be that: undefined if nobody can tell. */
-export function isJoining({ calls, integers, settings }: Insides): boolean | undefined {
+/** Whether the Worker waits for the end of its gate; undefined if what it does may be that. */
+function isJoining({ calls, integers, settings }: Insides): boolean | undefined {
   const { owner, gate } = settings.common.integers;
   const path = new TextEncoder().encode(`/proc/self/task/${integers[owner]}/syscall\0`);
   const fd = calls.open!(path, 0, 0);
@@ -217,54 +257,41 @@ export function isJoining({ calls, integers, settings }: Insides): boolean | und
   return Number(id) === integers[gate] ? true : undefined;
 }
 
-/** Has a thread end its call, and, if it is to leave, give back what it has taken. */
-export function release(
-  { calls, integers, settings }: Insides,
-  slot: number,
-  leaves: boolean,
-): void {
-  const at = settings.mailbox.integers;
-  const offset = settings.first + slot * settings.mailbox.size;
-  const own = new Int32Array(integers.buffer, offset);
-  const { pthread } = settings.mailbox.floats;
-  const numbers = new Float64Array(integers.buffer, offset);
-  for (const order of leaves ? ["call", "leave"] as const : ["call"] as const) {
-    if (order === "call") Atomics.store(own, at.cancel, settings.cancels.call);
-    else {
-      own[at.call] = settings.orders.leave;
-      Atomics.add(own, at.asked, 1);
-      Atomics.notify(own, at.asked);
-    }
-    for (let waited = 0; own[at.failed] === 0 && own[at.left] === 0; waited++) {
-      const answered = Atomics.load(own, at.answered);
-      if (answered === own[at.asked]) break;
-      if (order === "leave" && waited === settings.giveBackMs) {
-        Atomics.store(own, at.cancel, settings.cancels.reversal);
-      }
-      const interrupts = order === "call" || waited >= settings.giveBackMs;
-      if (interrupts && numbers[pthread] !== 0) {
-        calls.pthread_kill!(numbers[pthread]!, settings.sigurg);
-      }
-      Atomics.wait(own, at.answered, answered, 1);
-    }
+/** Starts the threads that the Worker wants, and returns how many there are. */
+function startWanted({ integers, settings, startWorker, parts }: Insides): number {
+  const { common, slots } = settings;
+  const at = common.integers;
+  let threads = 0;
+  for (let slot = 0; slot < settings.count; slot++) {
+    const state = Atomics.load(integers, at.slots + slot);
+    if (state === slots.free) continue;
+    threads++;
+    if (state !== slots.wanted) continue;
+    Atomics.store(integers, at.slots + slot, slots.used);
+    Atomics.add(integers, at.started, 1);
+    const { size } = settings.mailbox;
+    const place = { memory: integers.buffer, offset: settings.first + slot * size };
+    parts.launch(place, integers[at.owner]!, settings, startWorker, () => {
+      Atomics.store(integers, at.slots + slot, slots.free);
+      Atomics.add(integers, at.wake, 1);
+      Atomics.notify(integers, at.wake);
+    });
   }
+  return threads;
 }
 
-/** Starts the waiter thread of a slot, and says when it has ended. */
-export function launch(
-  { integers, settings }: Insides,
-  slot: number,
+/** Starts a waiter thread, and says when it has ended. */
+function launch(
+  { memory, offset }: { memory: ArrayBufferLike; offset: number },
+  owner: number,
+  settings: KeeperSettings,
   startWorker: Backend["startWorker"],
   ended: () => void,
 ): void {
-  const memory = integers.buffer;
-  const offset = settings.first + slot * settings.mailbox.size;
   const own = new Int32Array(memory, offset);
   const { failed, answered } = settings.mailbox.integers;
-  const { owner } = settings.common.integers;
   try {
-    const data = { memory, offset, owner: integers[owner] };
-    const worker = startWorker(settings.thread, data, () => {
+    const worker = startWorker(settings.thread, { memory, offset, owner }, () => {
       Atomics.store(own, failed, 1);
       Atomics.add(own, answered, 1);
       Atomics.notify(own, answered);
@@ -278,69 +305,51 @@ export function launch(
   }
 }
 
-/** Starts waiter threads as the Worker wants them, until all have ended, or the Worker ends. */
-export async function keeper(
-  data: KeeperData,
-  open: (libraries: readonly string[], table: Prototypes) => Insides["calls"],
-  startWorker: Backend["startWorker"],
-  launch: (
-    insides: Insides,
-    slot: number,
-    startWorker: Backend["startWorker"],
-    ended: () => void,
-  ) => void,
-  pace: (insides: Insides) => number,
-  isJoining: (insides: Insides) => boolean | undefined,
-  release: (insides: Insides, slot: number, leaves: boolean) => void,
-  settings: KeeperSettings,
-): Promise<void> {
-  const { common, slots } = settings;
-  const at = common.integers;
-  const integers = new Int32Array(data.memory);
-  const floats = new Float64Array(data.memory);
-  const calls = open(settings.libraries, settings.table);
-  const insides = { calls, integers, floats, settings };
-  const keepsAlive = setInterval(() => {}, 0x7fffffff);
-  let running = 0;
-  let doubts = 0;
-  for (let isOver = false; !isOver;) {
-    const wake = Atomics.load(integers, at.wake);
-    for (let slot = 0; slot < settings.count; slot++) {
-      if (Atomics.load(integers, at.slots + slot) !== slots.wanted) continue;
-      Atomics.store(integers, at.slots + slot, slots.used);
-      Atomics.add(integers, at.started, 1);
-      running++;
-      launch(insides, slot, startWorker, () => {
-        running--;
-        Atomics.store(integers, at.slots + slot, slots.free);
-        Atomics.add(integers, at.wake, 1);
-        Atomics.notify(integers, at.wake);
-      });
-    }
-    const isIdle = running === 0 &&
-      Atomics.load(integers, at.wanted) === Atomics.load(integers, at.started);
-    const joining = isJoining(insides);
-    // Nobody knows: then all come out of the kernel once a second, and the gate sees whether it is marked.
-    doubts = joining === undefined ? doubts + 1 : 0;
-    const doubtful = doubts * settings.lookMs >= settings.tickMs;
-    isOver = isIdle || joining === true || Atomics.load(integers, at.ended) !== 0;
-    if (isOver || doubtful) {
-      for (let slot = 0; slot < settings.count; slot++) {
-        if (Atomics.load(integers, at.slots + slot) === slots.used) {
-          release(insides, slot, joining === true);
-        }
-      }
-      if (isOver) Atomics.store(integers, at.keeping, 0);
-      doubts = 0;
-      const turns = Atomics.load(integers, at.turns);
-      while (Atomics.load(integers, at.turns) === turns) {
-        calls.pthread_kill!(floats[common.floats.gate]!, settings.sigurg);
-        await Atomics.waitAsync(integers, at.turns, turns, 1).value;
-      }
-      continue;
-    }
-    const pause = Math.min(Math.max(pace(insides), 1), settings.lookMs);
-    await Atomics.waitAsync(integers, at.wake, wake, pause).value;
+/** Has all threads end their calls, and, if they are to leave, give back what they have taken. */
+function releaseAll({ calls, integers, settings, parts }: Insides, leaving: boolean): void {
+  const { common, slots, mailbox } = settings;
+  for (let slot = 0; slot < settings.count; slot++) {
+    if (Atomics.load(integers, common.integers.slots + slot) !== slots.used) continue;
+    const offset = settings.first + slot * mailbox.size;
+    const own = new Int32Array(integers.buffer, offset);
+    const thread = new Float64Array(integers.buffer, offset)[mailbox.floats.pthread]!;
+    Atomics.store(own, mailbox.integers.cancel, settings.cancels.call);
+    parts.release(calls, own, thread, settings, 0);
+    if (!leaving) continue;
+    own[mailbox.integers.call] = settings.orders.leave;
+    Atomics.add(own, mailbox.integers.asked, 1);
+    Atomics.notify(own, mailbox.integers.asked);
+    parts.release(calls, own, thread, settings, settings.giveBackMs);
   }
-  clearInterval(keepsAlive);
+}
+
+/** Waits until a thread has answered; it is interrupted in all that takes longer than so many milliseconds. */
+function release(
+  calls: Insides["calls"],
+  own: Int32Array,
+  thread: number,
+  settings: KeeperSettings,
+  milliseconds: number,
+): void {
+  const at = settings.mailbox.integers;
+  for (let waited = 0; own[at.failed] === 0 && own[at.left] === 0; waited++) {
+    const answered = Atomics.load(own, at.answered);
+    if (answered === own[at.asked]) return;
+    if (waited >= milliseconds) {
+      if (milliseconds > 0) Atomics.store(own, at.cancel, settings.cancels.reversal);
+      // One that is just starting has not said yet which it is, and is in no call.
+      if (thread !== 0) calls.pthread_kill!(thread, settings.sigurg);
+    }
+    Atomics.wait(own, at.answered, answered, 1);
+  }
+}
+
+/** Has the gate come out of the kernel. If the runtime has marked it, it ends there, and the keeper with it. */
+async function openGate({ calls, integers, floats, settings }: Insides): Promise<void> {
+  const { turns } = settings.common.integers;
+  const before = Atomics.load(integers, turns);
+  while (Atomics.load(integers, turns) === before) {
+    calls.pthread_kill!(floats[settings.common.floats.gate]!, settings.sigurg);
+    await Atomics.waitAsync(integers, turns, before, 1).value;
+  }
 }
