@@ -226,7 +226,7 @@ const reading = `${sum}
   const variable = SharedVariable.fromId(structure, { codec: bytes });
   let last = 0;
   for (let i = 0;; i++) {
-    const read = i % 64 === 0 ? await variable.wait({ newerThan: last }) : variable.read();
+    const read = i % 2048 === 0 ? await variable.wait({ newerThan: last }) : variable.read();
     if (read === undefined) continue;
     if (read.version < last) wrong("an older version");
     last = read.version;

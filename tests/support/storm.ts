@@ -116,7 +116,7 @@ export async function storm(
   }
   // Whoever is left goes on.
   for (const lane of lanes) await goesOn(lane);
-  if (isSoak) console.log(`kills ${killedIn}, counts ${lanes.map(countOf)}`);
+  if (isSoak) process.stderr.write(`kills ${killedIn}, counts ${lanes.map(countOf)}\n`);
   return {
     kills: killedIn,
     starts,
