@@ -36,6 +36,7 @@ import {
   type Shape,
 } from "./pair.ts";
 import { Port } from "./port.ts";
+import { Reclaimer } from "./reclaimer.ts";
 import { SharedStructure } from "./structure.ts";
 
 /** How much a queue of jobs holds. */
@@ -98,9 +99,6 @@ function shapeOf<Item>(
   return { kind: "work queue", capacity, limit: maxBytes, format, places: checkPlaces(members) };
 }
 
-/** How often a consumer that is never out of work looks for jobs of the dead, in milliseconds. */
-const CHECK_INTERVAL = 100;
-
 const SEND = "send to";
 const RECEIVE = "receive from";
 
@@ -136,13 +134,11 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   readonly maxBytes: number;
   readonly #members: Members;
   readonly #jobs: Jobs;
+  readonly #reclaimer: Reclaimer;
   readonly #port: Port;
   readonly #codec: Codec<Item>;
   /** The jobs in the hands of this handle. */
   readonly #held = new Set<Claim>();
-  /** Places that were just taken, whose last owners may have left jobs. */
-  readonly #inherited: number[] = [];
-  #checkedAt = -Infinity;
 
   static {
     showAs<WorkQueue>("WorkQueue", this.prototype, (queue) => ({
@@ -159,11 +155,11 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     super(internal, members);
     this.#members = members;
     this.#jobs = new Jobs(members);
+    this.#reclaimer = new Reclaimer(members, this.#jobs);
     this.#port = new Port(members, table);
     this.#codec = codec;
     this.capacity = members.shape.capacity;
     this.maxBytes = members.shape.limit;
-    members.seat.onSit = members.promises.onSit = (place) => this.#inherited.push(place);
   }
 
   /**
@@ -350,7 +346,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   /** Takes a job with the lock: where there is none, one of the dead. */
   #claim(): Job<Item> | undefined {
     const { place } = this.#members.seat;
-    this.#lookForTheDead();
+    this.#reclaimer.look();
     const claim = this.#jobs.claim(place);
     if (claim === undefined) return undefined;
     this.#held.add(claim);
@@ -361,17 +357,6 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
       this.#codec,
       (claim, isDone) => this.#end(claim, isDone),
     );
-  }
-
-  #lookForTheDead(): void {
-    if (this.#jobs.claimed === 0) return;
-    const now = performance.now();
-    // Jobs come back first, so even who is never out of work has to look.
-    if (this.#jobs.waiting > 0 && now - this.#checkedAt < CHECK_INTERVAL) return;
-    this.#checkedAt = now;
-    const { protocol, semaphores } = this.#members;
-    const values = semaphores.values;
-    this.#jobs.reclaim((place) => !(values[protocol.alive(place)]! > 0), false);
   }
 
   #end(claim: Claim, isDone: boolean): void {
@@ -393,10 +378,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   /** Works on the table with its lock, after making right what the dead have left, and gives it back. */
   #withLock<Result>(deaths: number, work: () => Result): Result {
     try {
-      if (deaths > 0 || this.#inherited.length > 0) {
-        const places = this.#inherited.splice(0);
-        this.#jobs.reclaim((place) => places.includes(place), deaths > 0);
-      }
+      this.#reclaimer.settle(deaths);
       return work();
     } finally {
       this.#port.release();

@@ -151,7 +151,7 @@ export function broadcast(
     again: ({ role }) => start(0, role!),
     deaths,
     cancels,
-    same: fewDeaths,
+    same: fewDeaths([writers]),
     maxStates: 40_000_000,
     act,
     isStable: (word, { phase, role }) =>

@@ -129,7 +129,7 @@ export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model 
     again: ({ role }) => ({ place: 0, phase: OUT, role: role! }),
     deaths,
     cancels,
-    same: fewDeaths,
+    same: fewDeaths(locks),
     maxStates: 40_000_000,
     isStable(word, { phase, role }) {
       if (word === header.state) return true;

@@ -53,10 +53,12 @@ export interface Model {
   check(moment: Moment): string | undefined;
   /** Says what is wrong if nobody goes on by itself. */
   checkAtRest(moment: Moment): string | undefined;
+  /** What the model remembers at first. @default {0} */
+  readonly ghost?: number;
   /** What the model remembers after an event of a process, and whether that was its death. */
   remember?(before: Moment, after: Moment, process: number, died: boolean): number;
-  /** Makes words that differ in nothing that matters the same. */
-  same?(value: number): number;
+  /** Makes values of a word that differ in nothing that matters the same. */
+  same?(word: number, value: number): number;
   readonly maxStates: number;
 }
 
@@ -164,14 +166,14 @@ class Search {
   }
 
   #begin(): void {
-    const { words, semaphores, processes, deaths, cancels } = this.#model;
+    const { words, semaphores, processes, deaths, cancels, ghost = 0 } = this.#model;
     const bodies = processes.map(({ facts, undo }) =>
       this.#bodies.add([this.#nodes.begin(facts).id, this.#undo.add(undo)])
     );
     this.#states.add([
       this.#words.add([...words.values()]),
       this.#semaphores.add(semaphores),
-      this.#rest.add([Math.min(deaths, UNLIMITED), Math.min(cancels, UNLIMITED), 0]),
+      this.#rest.add([Math.min(deaths, UNLIMITED), Math.min(cancels, UNLIMITED), ghost]),
       ...bodies.sort((a, b) => a - b),
     ]);
     this.#from.push(0);
@@ -287,7 +289,7 @@ class Search {
     const to = changed(request, from, 1 << (facts.place! - 1));
     const answer = answerTo(request, from, to);
     if (to !== from) this.#guard(process, word);
-    words[index] = to === from ? from : this.#model.same?.(to) ?? to;
+    words[index] = to === from ? from : this.#model.same?.(word, to) ?? to;
     this.#tell(process, node, undo, answer, true);
     words[index] = from;
   }

@@ -21,10 +21,13 @@ export const asleep = "sleeps for ever";
 /** More deaths than so many are the same. */
 export const MOST_DEATHS = 2;
 
-/** Makes lock words that differ in nothing that matters the same. */
-export function fewDeaths(word: number): number {
-  const deaths = deathsOf(word);
-  return deaths > MOST_DEATHS ? word - ((deaths - MOST_DEATHS) << 12) : word;
+/** Makes values of locks that differ in nothing that matters the same. */
+export function fewDeaths(locks: readonly Lock[]): (word: number, value: number) => number {
+  const words = new Set(locks.map(({ word }) => word));
+  return (word, value) => {
+    const deaths = words.has(word) ? deathsOf(value) : 0;
+    return deaths > MOST_DEATHS ? value - ((deaths - MOST_DEATHS) << 12) : value;
+  };
 }
 
 /** The words of locks and gates. */

@@ -85,7 +85,7 @@ export function mutex(limits: MutexLimits, Chosen: Make = Protocol): Model {
     again: () => start(0, Math.min(rounds, 1)),
     deaths,
     cancels,
-    same: fewDeaths,
+    same: fewDeaths([lock]),
     maxStates: 40_000_000,
     act,
     check({ processes, ghost }) {

@@ -24,6 +24,11 @@ class Pending extends Error {
 /** Answers a request, or ends the work. */
 let ask: (request: Asked) => Answer;
 
+/** Does either, in the middle of work. */
+export function either(): number {
+  return ask({ ask: "choose", will: [0, 1], may: [] }) as number;
+}
+
 /** Does some work, asking for each event that others can notice. It must make anew what it changes. */
 export function* perform<Result>(work: () => Result): Act<Result> {
   const told: Answer[] = [];
@@ -140,15 +145,30 @@ export function membersAt(place: number, protocol: Protocol, shape: Partial<Shap
     bytes: new Segment(0, 2 ** 24),
     shape,
     protocol,
-    seat: { place },
+    seat: { place, onSit() {} },
+    promises: {},
     semaphores: {
       get values() {
-        throw new Error("Ask for one at a time");
+        return aliveIn(protocol);
       },
     },
     spoilt: () => new Spoilt(),
     driveSync: drive,
   } as unknown as Members;
+}
+
+/** The values of the semaphores, as far as they say who is alive. */
+function aliveIn(protocol: Protocol): number[] {
+  const places = Array.from({ length: protocol.places }, (_, index) => index + 1);
+  const see = (values: readonly number[]) =>
+    places.reduce(
+      (bits, place) => values[protocol.alive(place)]! > 0 ? bits | 1 << place : bits,
+      0,
+    );
+  const bits = ask({ ask: "read", see }) as number;
+  const values: number[] = [];
+  for (const place of places) values[protocol.alive(place)] = (bits >> place) & 1;
+  return values;
 }
 
 /** Drives a flow in the middle of work. */

@@ -138,7 +138,7 @@ export function variable(limits: VariableLimits, flaws: VariableFlaws = {}): Mod
     again: ({ role }) => start(0, role!),
     deaths,
     cancels,
-    same: fewDeaths,
+    same: fewDeaths([writers]),
     maxStates: 40_000_000,
     act,
     isStable: (word, { phase, role }) =>
