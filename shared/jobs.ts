@@ -7,7 +7,7 @@
  * @module
  */
 
-import { type Flow, isIn, load } from "./flow.ts";
+import { compareExchange, type Flow, isIn, load, look, setBits } from "./flow.ts";
 import { gateAt, LINE, lockAt, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 import type { Shape } from "./pair.ts";
@@ -23,13 +23,15 @@ const NEXT = HEAD + 2;
 /** How many slots are not free, and how many jobs are in somebody's hands. */
 const FILLED = HEAD + 3;
 const CLAIMED = HEAD + 4;
+/** Not 0 if there may be jobs in nobody's hands, as a newcomer has the place of a dead holder. */
+const DISOWNED = HEAD + 5;
 const SLOTS = 5 * LINE;
 
 // A slot: its state, how often its job was given out, the bytes, and the number of its job.
 const SLOT_WORDS = 4;
 const FREE = 0;
 const READY = 1;
-/** Added to the place in whose hands a job is. */
+/** Added to the place in whose hands a job is, 0 for nobody's. */
 const HANDS = 0x100;
 
 /** A job that was taken. */
@@ -81,6 +83,13 @@ export class Jobs {
   /** How many jobs are in somebody's hands. */
   get claimed(): number {
     return this.#load(CLAIMED);
+  }
+
+  /** Whether some may be in nobody's hands; the next look tells only what is new. */
+  takeDisowned(): boolean {
+    if (this.#load(DISOWNED) === 0) return false;
+    this.#store(DISOWNED, 0);
+    return true;
   }
 
   /** Whether no slot is free. */
@@ -180,22 +189,20 @@ export class Jobs {
     return this.#load(this.#slot(slot)) === HANDS + place;
   }
 
-  /**
-   * Makes ready what is in the hands of places that nobody has, and then the ring anew, if anything has
-   * changed or must be: a holder of the lock who died can have left it half changed, never a state.
-   */
-  reclaim(isGone: (place: number) => boolean, mustRebuild: boolean): void {
-    let found = mustRebuild;
+  /** Makes ready what is in the hands of places that nobody has, and then the ring anew. */
+  reclaim(isGone: (place: number) => boolean): void {
+    let found = false;
     for (let slot = 0; slot < this.#capacity; slot++) {
       const state = this.#load(this.#slot(slot));
       if (state < HANDS || !isGone(state - HANDS)) continue;
       this.#store(this.#slot(slot), READY);
       found = true;
     }
-    if (found) this.#rebuild();
+    if (found) this.rebuild();
   }
 
-  #rebuild(): void {
+  /** Makes the ring from the states: one who died with the lock can have left it half changed. */
+  rebuild(): void {
     const slots = Array.from({ length: this.#capacity }, (_, slot) => slot);
     const stateOf = (slot: number) => this.#load(this.#slot(slot));
     const numberOf = (slot: number) => this.#load(this.#slot(slot) + 3);
@@ -210,10 +217,23 @@ export class Jobs {
     this.#store(TAIL, inOrder.length);
   }
 
+  /**
+   * Takes what the last owner of a place held out of its hands, without the lock: nobody who looks for the
+   * dead would find it dead any more.
+   */
+  *disown(place: number): Flow<void> {
+    let found = false;
+    for (let slot = 0; slot < this.#capacity; slot++) {
+      if (yield* compareExchange(this.#slot(slot), HANDS + place, HANDS)) found = true;
+    }
+    if (found) yield* setBits(DISOWNED, 1);
+  }
+
   /** Sleeps until there may be a job; a death wakes too, as its jobs come back. */
   *awaitJob(me: number): Flow<void> {
     yield* this.#members.protocol.awaitGate(table, ready, me, function* () {
-      return (yield* load(HEAD)) !== (yield* load(TAIL)) || (yield* isIn(REMOVED));
+      if ((yield* load(HEAD)) !== (yield* load(TAIL))) return true;
+      return (yield* look(DISOWNED, (word) => word !== 0)) || (yield* isIn(REMOVED));
     });
   }
 

@@ -55,6 +55,8 @@ export class Protocol {
   /** The locks that a dead one may have left, and the gates at which it may be marked. */
   readonly locks: readonly Lock[];
   readonly gates: readonly Gate[];
+  /** Frees what else the last owner of a place may have left; structures say how. */
+  disown: (place: number) => Flow<void> = nothing;
   readonly #words: number;
 
   /** Makes the protocol of a structure. */
@@ -182,6 +184,7 @@ export class Protocol {
    */
   *settle(place: number): Flow<void> {
     for (const lock of this.locks) yield* repeat(() => this.#free(lock, place));
+    yield* part(() => this.disown(place));
     yield* part(() => this.settleGates(place));
   }
 
@@ -423,6 +426,8 @@ export class Protocol {
     for (const gate of this.gates) yield* this.wakeAll(gate);
   }
 }
+
+function* nothing(): Flow<void> {}
 
 function lowestBit(bits: number): number {
   return bits & -bits;

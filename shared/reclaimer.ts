@@ -15,8 +15,6 @@ export class Reclaimer {
   readonly #members: Members;
   readonly #jobs: Jobs;
   readonly #now: () => number;
-  /** Places that were just taken, whose last owners may have left jobs. */
-  readonly #inherited: number[] = [];
   #checkedAt = -Infinity;
 
   /** Makes one for a handle. */
@@ -24,24 +22,27 @@ export class Reclaimer {
     this.#members = members;
     this.#jobs = jobs;
     this.#now = now;
-    members.seat.onSit = members.promises.onSit = (place) => this.#inherited.push(place);
+    members.protocol.disown = (place) => jobs.disown(place);
   }
 
   /** Follows the lock, with which so many have died: before anything else is done with it. */
   settle(deaths: number): void {
-    if (deaths === 0 && this.#inherited.length === 0) return;
-    const places = this.#inherited.splice(0);
-    this.#jobs.reclaim((place) => places.includes(place), deaths > 0);
+    if (deaths > 0) this.#jobs.rebuild();
   }
 
   /** Comes before a job is taken: jobs of the dead go first, so even who is never out of work looks. */
   look(): void {
-    if (this.#jobs.claimed === 0) return;
-    const now = this.#now();
-    if (this.#jobs.waiting > 0 && !(now - this.#checkedAt >= CHECK_INTERVAL)) return;
-    this.#checkedAt = now;
+    if (!this.#jobs.takeDisowned() && !this.#isDue()) return;
     const { protocol, semaphores } = this.#members;
     const values = semaphores.values;
-    this.#jobs.reclaim((place) => !(values[protocol.alive(place)]! > 0), false);
+    this.#jobs.reclaim((place) => place === 0 || !(values[protocol.alive(place)]! > 0));
+  }
+
+  #isDue(): boolean {
+    if (this.#jobs.claimed === 0) return false;
+    const now = this.#now();
+    if (this.#jobs.waiting > 0 && !(now - this.#checkedAt >= CHECK_INTERVAL)) return false;
+    this.#checkedAt = now;
+    return true;
   }
 }

@@ -22,6 +22,7 @@ const DONE = 1, BACK = 2;
 const NONE = -1;
 
 const HEAD = 2 * LINE, TAIL = HEAD + 1, NEXT = HEAD + 2, FILLED = HEAD + 3, CLAIMED = HEAD + 4;
+const DISOWNED = HEAD + 5;
 const SLOTS = 5 * LINE;
 const FREE = 0, READY = 1;
 const LIMIT = 1;
@@ -66,7 +67,10 @@ export function workQueue(
   const { deaths, cancels = 0, most, capacity, isSent = false, givesBack = true } = limits;
   const count = limits.senders + limits.workers;
   const protocol = new Chosen(count, [table], table.opens);
+  protocol.disown = (place) => new Table(membersAt(place, protocol, { capacity })).disown(place);
   const slots = Array.from({ length: capacity }, (_, slot) => slot);
+  const isGate = (word: number) => table.opens.some((gate) => gate.word === word);
+  const isState = (word: number) => slots.some((slot) => word === SLOTS + 4 * slot);
   const few = fewDeaths([table]);
   const isAttempts = (word: number) => slots.some((slot) => word === SLOTS + 4 * slot + 1);
   const start = (place: number, role: number): Facts => ({
@@ -78,12 +82,11 @@ export function workQueue(
     job: NONE,
     slot: NONE,
     deaths: 0,
-    inherited: 0,
   });
 
   /** Works on the table with the lock, as the class does. */
   function* work<Result>(
-    { place, inherited, deaths }: Facts,
+    { place, deaths }: Facts,
     operate: (jobs: Jobs, reclaimer: Reclaimer) => Result,
   ): Act<Result | Spoilt> {
     return yield* perform(() => {
@@ -91,7 +94,6 @@ export function workQueue(
       const jobs = new Table(members);
       // It may be long ago that it has looked for the dead, or not.
       const reclaimer = new Finder(members, jobs, () => either() === 0 ? 0 : -Infinity);
-      if (inherited === 1) members.seat.onSit(place!);
       try {
         reclaimer.settle(deaths!);
         return operate(jobs, reclaimer);
@@ -116,7 +118,7 @@ export function workQueue(
     const place = facts.place!;
     switch (facts.phase) {
       case OUT:
-        return { ...(yield* enter(protocol, facts)), phase: IDLE, inherited: 1 };
+        return { ...(yield* enter(protocol, facts)), phase: IDLE };
       case IDLE:
         return yield* begin(facts);
       case WANT:
@@ -128,7 +130,7 @@ export function workQueue(
         const after = yield* operate(facts);
         return after === undefined
           ? { ...facts, phase: BROKEN }
-          : { ...facts, phase: RELEASING, deaths: 0, inherited: 0, ...after };
+          : { ...facts, phase: RELEASING, deaths: 0, ...after };
       }
       case RELEASING: {
         yield* protocol.unlock(table, place);
@@ -202,7 +204,7 @@ export function workQueue(
   }
 
   function words(): Map<number, number> {
-    const all = [HEAD, TAIL, NEXT, FILLED, CLAIMED, header.state, ...slots.map(dataOf)];
+    const all = [HEAD, TAIL, NEXT, FILLED, CLAIMED, DISOWNED, header.state, ...slots.map(dataOf)];
     for (let i = 0; i < 5 * capacity; i++) all.push(SLOTS + i);
     return new Map([...wordsOf([table]), ...all.map((word): [number, number] => [word, 0])]);
   }
@@ -231,7 +233,7 @@ export function workQueue(
     act,
     isStable: (word, { phase }) =>
       word === header.state ||
-      (phase === BUSY && (word >= SLOTS || (word >= HEAD && word <= CLAIMED))),
+      (phase === BUSY && word >= HEAD && word !== DISOWNED && !isGate(word) && !isState(word)),
     check({ word, processes, ghost }) {
       let held = 0;
       for (const { facts: { phase, job, slot } } of processes) {
