@@ -123,6 +123,10 @@ export function discard({ type, id, created }: Handle, error: unknown): void {
 /** Takes the identifier of an object that exists. */
 export function fromId(type: ObjectType, id: number, noun: string = type.noun): Handle {
   checkId(id);
+  return take(type, id | 0, noun);
+}
+
+function take(type: ObjectType, id: number, noun: string): Handle {
   const struct = new Struct(type.layout);
   const result = type.control(id, IPC_STAT, struct.bytes);
   if (result === -errors.EACCES) return new Handle(type, id, { noun });

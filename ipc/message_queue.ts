@@ -463,7 +463,7 @@ export class MessageQueue implements AsyncIterable<Message>, Disposable {
     this.#handle.check();
     const { MSG_COPY } = abi.constants;
     if (MSG_COPY === -1) throw receiveError(this.#handle, errors.ENOSYS);
-    const length = tryReceive(this.#handle, { type: index, flags: MSG_COPY }, undefined);
+    const length = tryReceive(this.#handle, { type: index | 0, flags: MSG_COPY }, undefined);
     return length < 0 ? undefined : unpack(incoming, length);
   }
 

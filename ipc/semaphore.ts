@@ -323,7 +323,7 @@ export class Semaphore implements Disposable {
   set value(value: number) {
     checkInteger(value, 0, SEMVMX, `set ${this.#name} to ${value}`);
     this.#handle.check();
-    const result = semctl(this.#handle.id, this.index, SETVAL, value);
+    const result = semctl(this.#handle.id, this.index, SETVAL, value | 0);
     if (result < 0) {
       throw this.#handle.error(-result, "semctl", `set ${this.#name}`);
     }

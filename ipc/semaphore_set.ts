@@ -198,7 +198,7 @@ export class SemaphoreSet implements Disposable {
   at(index: number): Semaphore {
     checkInteger(index, 0, this.size - 1, `take semaphore ${index} of ${this.#handle.name}`);
     this.#handle.check();
-    return new Semaphore(internal, this.#found, index);
+    return new Semaphore(internal, this.#found, index | 0);
   }
 
   /**

@@ -1,6 +1,7 @@
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import * as ipc from "@sysv/ipc";
+import * as libc from "@sysv/ipc/libc";
 import * as inventory from "@sysv/ipc/inventory";
 import * as sync from "@sysv/ipc/sync";
 import { type Entry, on, refusals, refuses, withMethods } from "./support/refuses.ts";
@@ -336,4 +337,17 @@ refuses(
 test("the wrong arguments are many", () => {
   party.leave();
   assert(refusals() > 4000, `${refusals()}`);
+});
+
+test("-0 is 0, wherever a runtime would pass no -0", () => {
+  using set = ipc.SemaphoreSet.create({ values: [1, 2] });
+  const first = set.at(-0);
+  assertEquals([first.value, first.waiting.forZero], [1, 0]);
+  first.value = -0;
+  assertEquals(set.values, [0, 2]);
+  using queue = ipc.MessageQueue.create();
+  queue.trySend("oldest");
+  assertEquals(queue.peek(-0)?.text(), "oldest");
+  assertEquals(libc.semctl(set.id, -0, libc.GETVAL), 0);
+  assertEquals(libc.msgrcv(queue.id, 10, -0, -0).mtext.length, 6);
 });

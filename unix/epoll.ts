@@ -228,7 +228,7 @@ export class Epoll implements AsyncIterable<PollResult>, Disposable {
 
   #control(operation: number, fd: number, events: number, doing: string): void {
     checkFd(fd);
-    done(epollControl(this.fd, operation, fd, events), "epoll_ctl", doing);
+    done(epollControl(this.fd, operation, fd | 0, events), "epoll_ctl", doing);
   }
 
   #wait(max: number, timeout: () => number): PollResult[] {

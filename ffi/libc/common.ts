@@ -23,10 +23,10 @@ export function done(
   throw ipcError(-result, `call ${syscall}`, { syscall, ...subject });
 }
 
-/** Checks for a whole number in a range and returns it. */
+/** Checks for a whole number in a range and returns it; -0, which Deno does not pass, as 0. */
 export function integer(value: unknown, min: number, max: number, name: string): number {
   if (typeof value === "number" && Number.isInteger(value) && value >= min && value <= max) {
-    return value;
+    return value + 0;
   }
   const shown = typeof value === "number" ? value : described(value);
   const message = `Cannot pass ${shown} as ${name}: expected a whole number from ${min} to ${max}`;
