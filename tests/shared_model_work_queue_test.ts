@@ -108,7 +108,7 @@ for (
     [
       "the table stays as the dead left it",
       "reclaimer.ts",
-      "",
+      spoilt,
       "if (deaths > 0) this.#jobs.rebuild();",
       "",
     ],
