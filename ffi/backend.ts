@@ -83,6 +83,8 @@ export interface Backend {
    * that blocks.
    */
   readonly joinsThreads: boolean;
+  /** Whether a small buffer of its own costs less than a view of a larger one. */
+  readonly makesBuffersFast: boolean;
   /** Opens the first of the libraries that exists and binds the functions of the table. */
   open<Table extends Prototypes>(libraries: readonly string[], table: Table): Calls<Table>;
   /** Starts a worker that runs a function, given as its text, on the data; says if it fails. */

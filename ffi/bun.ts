@@ -111,6 +111,7 @@ export const bun: Backend = {
   platform,
   tellsWorkersOfSignals: false,
   handlesSignalsItself: false,
+  makesBuffersFast: true,
   joinsThreads: false,
   open,
   startWorker,

@@ -119,6 +119,7 @@ export const deno: Backend = {
   platform,
   tellsWorkersOfSignals: true,
   handlesSignalsItself: true,
+  makesBuffersFast: false,
   joinsThreads: false,
   open,
   startWorker,

@@ -176,6 +176,7 @@ export const node: Backend = {
   tellsWorkersOfSignals: false,
   handlesSignalsItself: false,
   listensToSignals,
+  makesBuffersFast: false,
   joinsThreads: true,
   open,
   startWorker,
