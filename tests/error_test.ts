@@ -12,6 +12,7 @@ import { Child, command, projectFile, run, runtime } from "./support/child.ts";
 import { freshName } from "./support/objects.ts";
 import { onlyRoot, privileges } from "./support/privilege.ts";
 import { temporaryFolder } from "./support/folder.ts";
+import { oldNode } from "./support/old_nodes.ts";
 
 const kinds = [
   { Kind: Semaphore, name: "Semaphore", noun: "semaphore", call: "sem", options: {} },
@@ -406,16 +407,11 @@ test("Importing needs no permission, and the first use of the kernel asks for --
   }
 });
 
-// Deno and Bun put a "node" of their own on the PATH of what they run.
-const isOldNode =
-  "process.exit('Deno' in globalThis || 'Bun' in globalThis || process.getBuiltinModule('node:ffi') ? 1 : 0)";
-const skipNode = spawnSync("node", ["--eval", isOldNode]).status === 0
-  ? false
-  : "this system has no Node, or one that will do";
+const node = oldNode();
 
 test(
   "Importing works in older Nodes, and the first call says which runtimes will do",
-  { skip: skipNode },
+  { skip: node === undefined && "this system has no older Node" },
   () => {
     using folder = temporaryFolder();
     const [source, bundle] = [join(folder.path, "program.ts"), join(folder.path, "program.mjs")];
@@ -439,8 +435,8 @@ test(
     const [bun] = command(source, "bun");
     const built = spawnSync(bun!, ["build", source, "--target=node", `--outfile=${bundle}`]);
     assertEquals(built.status, 0, String(built.stderr));
-    const { stdout, stderr } = spawnSync("node", [bundle], { encoding: "utf8" });
-    const [, version] = spawnSync("node", ["--version"], { encoding: "utf8" }).stdout.split(/v|\n/);
+    const { stdout, stderr } = spawnSync(node!, [bundle], { encoding: "utf8" });
+    const [, version] = spawnSync(node!, ["--version"], { encoding: "utf8" }).stdout.split(/v|\n/);
     const refusal =
       `Cannot call libc in Node ${version}: run with Deno 2.7.6 or Bun 1.4.0 or Node 26.9.0, or newer\n`;
     assertEquals(stdout, `${keyOf("gunicorn")}\n${refusal.repeat(4)}`, stderr);

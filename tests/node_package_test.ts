@@ -1,12 +1,13 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { execFile, spawnSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { execFile } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { keyOf } from "@sysv/ipc";
 import { runtime } from "./support/child.ts";
+import { oldNode } from "./support/old_nodes.ts";
 import { filesOf, packageProject } from "./support/package.ts";
 import { temporaryFolder } from "./support/folder.ts";
 
@@ -121,14 +122,11 @@ test("The declarations of the package pass TypeScript at its strictest", only, a
   assertEquals(stdout, "");
 });
 
-/** Finds the Nodes without node:ffi on this machine; a soak fetches some. */
+/** The Node without node:ffi of this machine, if there is one; a soak fetches some. */
 async function oldNodes(): Promise<string[]> {
-  const found = (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, "node"));
-  const isOld = `process.exit(process.getBuiltinModule?.("node:ffi") ? 1 : 0)`;
-  const here = found.filter((path) =>
-    existsSync(path) && spawnSync(path, ["--eval", isOld]).status === 0
-  );
-  if (process.env.IPC_TEST_SOAK !== "1") return here.slice(0, 1);
+  const found = oldNode();
+  const here = found === undefined ? [] : [found];
+  if (process.env.IPC_TEST_SOAK !== "1") return here;
   const { path: cwd } = temporaryFolder();
   for (const version of ["20", "22", "24"]) {
     const name = `${process.platform}-${process.arch}`;
