@@ -25,7 +25,13 @@ const files: string[] = given.length > 0
   ? given.map(String)
   : all.map((name) => join("tests", name));
 const chosen = runtimes.filter((runtime) => only === undefined || only === runtime);
-const plan = chosen.flatMap((runtime) => files.map((file) => ({ runtime, file })));
+// Models call nothing of their runtime and take long: one explores them, unless files are named or in a soak.
+const isModel = (file: string) => /\b(?:shared_)?model_\w+_test\.ts$/.test(file);
+const everywhere = given.length > 0 || Deno.env.get("IPC_TEST_SOAK") === "1";
+const plan = chosen.flatMap((runtime, index) =>
+  files.filter((file) => everywhere || index === 0 || !isModel(file))
+    .map((file) => ({ runtime, file }))
+);
 
 // One more than there are cores, as tests often wait. Without namespaces of their own files would meet.
 const lanes = isAlone ? Number(jobs ?? availableParallelism() + 1) : 1;
