@@ -48,7 +48,7 @@ function shared(): Shared {
  *   after it, are left to it: the objects are removed when it exits. Listeners added otherwise are not seen.
  *   A listener that counts the others first, as signal-exit (execa) uses, handles nothing itself: it
  *   gets its turn, and then the signal ends the program.
- * - **Signals ignored from the start**, as SIGHUP under `nohup`, stay so in Bun. In Deno they end
+ * - **Signals ignored from the start**, as SIGHUP under `nohup`, stay so in Bun. In Deno and Node they end
  *   the program, and the objects are removed.
  * - **Errors that the program handles** remove nothing. In Deno a listener of "error" has to be added
  *   before the call for that.

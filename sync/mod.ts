@@ -2,7 +2,7 @@
  * Crash-safe primitives for processes: locks, a latch, an event, a barrier, a gauge, a bulkhead and a leader.
  *
  * Each is a semaphore set, private or found by a key or name, and is changed only by atomic steps that the
- * kernel reverses when a process dies. So they work between Deno, Bun and programs in any other language, for
+ * kernel reverses when a process dies. So they work between Deno, Bun, Node and programs in any other language, for
  * which each class documents its layout and steps, and what happens when a holder is killed.
  *
  * @example

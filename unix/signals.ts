@@ -212,7 +212,7 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
  * count, use a semaphore. A Deno that has run for half a second also opens its debugger on SIGUSR1, so
  * prefer SIGUSR2.
  *
- * Workers of Bun receive no signals: listen on the main thread there.
+ * Workers of Bun and Node receive no signals: listen on the main thread there.
  *
  * @example
  * ```ts
@@ -229,7 +229,7 @@ export class SignalWatcher implements AsyncIterable<SignalName>, Disposable {
  * @returns The watcher, to dispose with `using`.
  * @throws {RangeError} If a signal is unknown or cannot be caught: SIGKILL, SIGSTOP, the signals of crashes,
  * SIGURG, by which this module ends its waits, and a few that a runtime keeps for itself.
- * @throws {Error} In a Worker of Bun, which receives no signals.
+ * @throws {Error} In a Worker of Bun or Node, which receives no signals.
  */
 export function signals(...names: SignalName[]): SignalWatcher {
   return new SignalWatcher(names);
@@ -253,7 +253,7 @@ export function signals(...names: SignalName[]): SignalWatcher {
  * @param options The signal and the timeout.
  * @returns A promise of the name of the signal that arrived. It rejects with the reason of the abort signal,
  * with a DOMException "TimeoutError" if the timeout expires, with a RangeError if a signal cannot be caught,
- * and with an Error in a Worker of Bun, which receives no signals.
+ * and with an Error in a Worker of Bun or Node, which receives no signals.
  * @see https://man7.org/linux/man-pages/man3/sigwait.3.html
  */
 export async function sigwait(

@@ -259,7 +259,7 @@ export function anyWaiting(): boolean {
 
 /**
  * Starts waiter threads ahead of time. Otherwise they are started one after the other for waits that take
- * longer than 10 ms, and each start blocks the event loop for up to 50 ms in Deno and 2 ms in Bun. Idle
+ * longer than 10 ms, and each start blocks the event loop for up to 50 ms in Deno and 3 ms in Bun and Node. Idle
  * threads end after half a minute.
  *
  * @example
