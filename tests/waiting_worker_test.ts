@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { MessageQueue, Semaphore, SemaphoreSet } from "@sysv/ipc";
 import { runtime } from "./support/child.ts";
 import { runWorkers } from "./support/observe.ts";
-import { becomes, until } from "./support/time.ts";
+import { becomes, passed, until } from "./support/time.ts";
 
 test("Waits work in several Workers at once, and beside those of the main thread", async () => {
   using set = SemaphoreSet.create({ values: [0, 0] });
@@ -203,6 +203,33 @@ test("A Worker that is terminated while it receives leaves the messages", async 
   const received = [queue.tryReceive(), queue.tryReceive(), queue.tryReceive()];
   assertEquals(received.map((message) => message!.text()).sort(), ["one", "three", "two"]);
   assertEquals(received.map((message) => message!.type), [7, 7, 7]);
+});
+
+test("A wait in a Worker keeps its place in the kernel's line, and a call that blocks it goes on", async () => {
+  using set = SemaphoreSet.create({ values: [0, 0] });
+  await using child = runWorkers(
+    `
+    const waits = "const set = SemaphoreSet.fromId(" + args[0] + "); await set.at(0).decrement();";
+    const blocks = "const set = SemaphoreSet.fromId(" + args[0] + "); set.at(1).decrementSync();";
+    const answers = [waits, blocks].map((code) => message(start(code + "parentPort.postMessage('served');")));
+    for (const answer of answers) tell(await answer);
+  `,
+    { args: [set.id] },
+  );
+  child.end();
+  await until(() => set.at(0).waiting.forIncrease === 1 && set.at(1).waiting.forIncrease === 1);
+  const later = set.at(0).decrement();
+  await until(() => set.at(0).waiting.forIncrease === 2);
+  // Longer than anything is left alone that Node could not end.
+  await passed(1200);
+  set.at(0).increment();
+  assertEquals(await child.hear(), "served");
+  set.at(1).increment();
+  assertEquals(await child.hear(), "served");
+  set.at(0).increment();
+  await later;
+  assertEquals((await child.exit).code, 0);
+  assertEquals(set.values, [0, 0]);
 });
 
 test("Workers that have waited leave no thread behind, however they end", async () => {
