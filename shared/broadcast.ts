@@ -5,7 +5,6 @@
  */
 
 import { copyOf } from "../ffi/bytes.ts";
-import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { isRemoved } from "../ffi/error.ts";
 import { checkInternal, internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
@@ -19,21 +18,12 @@ import {
 } from "../wait/options.ts";
 import { Iteration } from "../wait/iteration.ts";
 import { turn } from "../wait/turn.ts";
-import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
+import type { Codec, CodecOptions } from "./codec.ts";
+import { checkPowerOf2, type Coded, CodedKind, isPowerOf2 } from "./coded.ts";
 import { remaining } from "./flow.ts";
 import { Log, logSize, type Position, recordLimit, writers } from "./log.ts";
 import { Members } from "./members.ts";
-import {
-  checkPlaces,
-  createPair,
-  type MembersOptions,
-  openOrCreatePair,
-  openPair,
-  type Pair,
-  pairFromId,
-  type Rules,
-  type Shape,
-} from "./pair.ts";
+import type { MembersOptions } from "./pair.ts";
 import { Port } from "./port.ts";
 import { SharedStructure } from "./structure.ts";
 
@@ -67,30 +57,23 @@ export interface BroadcastMessage<Item> {
   readonly missed: number;
 }
 
-const rules: Rules = {
-  kind: "broadcast",
-  size: ({ capacity, limit }) =>
-    isCapacity(capacity) && limit === recordLimit(capacity) ? logSize(capacity) : undefined,
-  describe: ({ capacity }) => `a capacity of ${capacity} bytes`,
-};
+const MIN_CAPACITY = 64;
+const MAX_CAPACITY = 2 ** 30;
 
-function isCapacity(capacity: number): boolean {
-  return capacity >= 64 && capacity <= 2 ** 30 && (capacity & (capacity - 1)) === 0;
-}
-
-function shapeOf<Item>(
-  options: MembersOptions & BroadcastSizeOptions & CodecOptions<Item>,
-): Shape {
-  checkOptions(options);
-  const { capacity = 65536, members } = options;
-  checkInteger(capacity, 64, 2 ** 30, `keep ${capacity} bytes of messages`);
-  if (!isCapacity(capacity)) {
-    throw new RangeError(`Cannot keep ${capacity} bytes of messages: expected a power of 2`);
-  }
-  const format = formatOf(codecOf(options));
-  const places = checkPlaces(members);
-  return { kind: "broadcast", capacity, limit: recordLimit(capacity), format, places };
-}
+const kind = new CodedKind<BroadcastSizeOptions>(
+  {
+    kind: "broadcast",
+    size: ({ capacity, limit }) =>
+      isPowerOf2(capacity, MIN_CAPACITY, MAX_CAPACITY) && limit === recordLimit(capacity)
+        ? logSize(capacity)
+        : undefined,
+    describe: ({ capacity }) => `a capacity of ${capacity} bytes`,
+  },
+  ({ capacity = 65536 }) => {
+    checkPowerOf2(capacity, MIN_CAPACITY, MAX_CAPACITY, `keep ${capacity} bytes of messages`);
+    return { capacity, limit: recordLimit(capacity) };
+  },
+);
 
 /**
  * Messages to all who have subscribed, in any process.
@@ -133,7 +116,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
     }));
   }
 
-  private constructor(pair: Pair, codec: Codec<Item>) {
+  private constructor({ pair, codec }: Coded<Item>) {
     const members = new Members(pair, [writers]);
     super(internal, members);
     this.#members = members;
@@ -153,7 +136,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
    * @throws {RangeError} If the capacity is no power of 2 from 64 to 2^30.
    */
   static create<Item = unknown>(options: BroadcastCreateOptions<Item> = {}): Broadcast<Item> {
-    return new Broadcast(createPair(rules, shapeOf(options), options), codecOf(options));
+    return new Broadcast(kind.create(options));
   }
 
   /**
@@ -166,9 +149,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
    * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it.
    */
   static open<Item = unknown>(key: Key, options: BroadcastOpenOptions<Item> = {}): Broadcast<Item> {
-    checkOptions(options);
-    const codec = codecOf(options);
-    return new Broadcast(openPair(rules, key, formatOf(codec)), codec);
+    return new Broadcast(kind.open(key, options));
   }
 
   /**
@@ -185,8 +166,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
     key: Key,
     options: BroadcastOpenOrCreateOptions<Item> = {},
   ): Broadcast<Item> {
-    const shape = shapeOf(options);
-    return new Broadcast(openOrCreatePair(rules, shape, key, options), codecOf(options));
+    return new Broadcast(kind.openOrCreate(key, options));
   }
 
   /**
@@ -202,9 +182,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
     id: number,
     options: BroadcastOpenOptions<Item> = {},
   ): Broadcast<Item> {
-    checkOptions(options);
-    const codec = codecOf(options);
-    return new Broadcast(pairFromId(rules, id, formatOf(codec)), codec);
+    return new Broadcast(kind.fromId(id, options));
   }
 
   /**

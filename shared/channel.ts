@@ -5,7 +5,6 @@
  */
 
 import { bytesOf, copyOf } from "../ffi/bytes.ts";
-import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
@@ -19,20 +18,11 @@ import {
 import { Iteration } from "../wait/iteration.ts";
 import { type Demand, readableOf, writableOf } from "../wait/streams.ts";
 import { turn } from "../wait/turn.ts";
-import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
+import type { Codec, CodecOptions } from "./codec.ts";
+import { checkPowerOf2, type Coded, CodedKind, isPowerOf2 } from "./coded.ts";
 import { Consumer, isEnd, Producer } from "./ends.ts";
 import { Members } from "./members.ts";
-import {
-  checkPlaces,
-  createPair,
-  type MembersOptions,
-  openOrCreatePair,
-  openPair,
-  type Pair,
-  pairFromId,
-  type Rules,
-  type Shape,
-} from "./pair.ts";
+import type { MembersOptions } from "./pair.ts";
 import { BUSY, DONE, NOT_NOW, Ring } from "./ring.ts";
 import { consumers, producers, ringSize } from "./ring_flows.ts";
 import { SharedStructure } from "./structure.ts";
@@ -67,38 +57,27 @@ export interface AbandonedMessages {
   readonly receiving: number;
 }
 
-const rules: Rules = {
-  kind: "channel",
-  size: ({ capacity, limit }) =>
-    isCapacity(capacity) && limit === limitOf(capacity) ? ringSize(capacity) : undefined,
-  describe: ({ capacity }) => `a capacity of ${capacity} bytes`,
-};
+const MIN_CAPACITY = 64;
+const MAX_CAPACITY = 2 ** 30;
 
-function isCapacity(capacity: number): boolean {
-  return capacity >= 64 && capacity <= 2 ** 30 && (capacity & (capacity - 1)) === 0;
-}
+const kind = new CodedKind<ChannelSizeOptions>(
+  {
+    kind: "channel",
+    size: ({ capacity, limit }) =>
+      isPowerOf2(capacity, MIN_CAPACITY, MAX_CAPACITY) && limit === limitOf(capacity)
+        ? ringSize(capacity)
+        : undefined,
+    describe: ({ capacity }) => `a capacity of ${capacity} bytes`,
+  },
+  ({ capacity = 65536 }) => {
+    const action = `make a channel of ${capacity} bytes`;
+    checkPowerOf2(capacity, MIN_CAPACITY, MAX_CAPACITY, action);
+    return { capacity, limit: limitOf(capacity) };
+  },
+);
 
 function limitOf(capacity: number): number {
   return capacity / 2 - 8;
-}
-
-function shapeOf<Item>(
-  options: MembersOptions & ChannelSizeOptions & CodecOptions<Item>,
-): Shape {
-  checkOptions(options);
-  const { capacity = 65536, members } = options;
-  checkInteger(capacity, 64, 2 ** 30, `make a channel of ${capacity} bytes`);
-  if (!isCapacity(capacity)) {
-    throw new RangeError(`Cannot make a channel of ${capacity} bytes: expected a power of 2`);
-  }
-  const format = formatOf(codecOf(options));
-  return {
-    kind: "channel",
-    capacity,
-    limit: limitOf(capacity),
-    format,
-    places: checkPlaces(members),
-  };
 }
 
 /**
@@ -148,7 +127,7 @@ export class Channel<Item = unknown> extends SharedStructure {
     }));
   }
 
-  private constructor(pair: Pair, codec: Codec<Item>) {
+  private constructor({ pair, codec }: Coded<Item>) {
     const members = new Members(pair, [producers, consumers]);
     super(internal, members);
     this.#members = members;
@@ -169,7 +148,7 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @throws {RangeError} If the capacity is no power of 2 from 64 to 2^30.
    */
   static create<Item = unknown>(options: ChannelCreateOptions<Item> = {}): Channel<Item> {
-    return new Channel(createPair(rules, shapeOf(options), options), codecOf(options));
+    return new Channel(kind.create(options));
   }
 
   /**
@@ -182,9 +161,7 @@ export class Channel<Item = unknown> extends SharedStructure {
    * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it.
    */
   static open<Item = unknown>(key: Key, options: ChannelOpenOptions<Item> = {}): Channel<Item> {
-    checkOptions(options);
-    const codec = codecOf(options);
-    return new Channel(openPair(rules, key, formatOf(codec)), codec);
+    return new Channel(kind.open(key, options));
   }
 
   /**
@@ -201,8 +178,7 @@ export class Channel<Item = unknown> extends SharedStructure {
     key: Key,
     options: ChannelOpenOrCreateOptions<Item> = {},
   ): Channel<Item> {
-    const shape = shapeOf(options);
-    return new Channel(openOrCreatePair(rules, shape, key, options), codecOf(options));
+    return new Channel(kind.openOrCreate(key, options));
   }
 
   /**
@@ -215,9 +191,7 @@ export class Channel<Item = unknown> extends SharedStructure {
    * EACCES if its mode does not permit it.
    */
   static fromId<Item = unknown>(id: number, options: ChannelOpenOptions<Item> = {}): Channel<Item> {
-    checkOptions(options);
-    const codec = codecOf(options);
-    return new Channel(pairFromId(rules, id, formatOf(codec)), codec);
+    return new Channel(kind.fromId(id, options));
   }
 
   /** The bytes that its messages take, of `capacity`. */

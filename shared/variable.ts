@@ -5,7 +5,7 @@
  */
 
 import { copyOf } from "../ffi/bytes.ts";
-import { checkFunction, checkInteger, checkOptions } from "../ffi/check.ts";
+import { checkFunction, checkInteger } from "../ffi/check.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
@@ -25,20 +25,11 @@ import {
   type Versioned,
 } from "./changes.ts";
 import { Cells, cellsSize, type Snapshot, writers } from "./cells.ts";
-import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
+import type { Codec, CodecOptions } from "./codec.ts";
+import { type Coded, CodedKind } from "./coded.ts";
 import { remaining } from "./flow.ts";
 import { Members } from "./members.ts";
-import {
-  checkPlaces,
-  createPair,
-  type MembersOptions,
-  openOrCreatePair,
-  openPair,
-  type Pair,
-  pairFromId,
-  type Rules,
-  type Shape,
-} from "./pair.ts";
+import type { MembersOptions } from "./pair.ts";
 import { Port } from "./port.ts";
 import { SharedStructure } from "./structure.ts";
 
@@ -64,21 +55,19 @@ export interface SharedVariableCreateOptions<Item>
 export interface SharedVariableOpenOrCreateOptions<Item>
   extends OpenOrCreateOptions, MembersOptions, VariableSizeOptions, CodecOptions<Item> {}
 
-const rules: Rules = {
-  kind: "variable",
-  size: (shape) => shape.limit >= 1 && shape.limit <= 2 ** 28 ? cellsSize(shape) : undefined,
-  describe: ({ limit }) => `values of at most ${limit} bytes`,
-};
+const MAX_BYTES = 2 ** 28;
 
-function shapeOf<Item>(
-  options: MembersOptions & VariableSizeOptions & CodecOptions<Item>,
-): Shape {
-  checkOptions(options);
-  const { maxBytes = 1024, members } = options;
-  checkInteger(maxBytes, 1, 2 ** 28, `share values of ${maxBytes} bytes`);
-  const format = formatOf(codecOf(options));
-  return { kind: "variable", capacity: 1, limit: maxBytes, format, places: checkPlaces(members) };
-}
+const kind = new CodedKind<VariableSizeOptions>(
+  {
+    kind: "variable",
+    size: (shape) => shape.limit >= 1 && shape.limit <= MAX_BYTES ? cellsSize(shape) : undefined,
+    describe: ({ limit }) => `values of at most ${limit} bytes`,
+  },
+  ({ maxBytes = 1024 }) => {
+    checkInteger(maxBytes, 1, MAX_BYTES, `share values of ${maxBytes} bytes`);
+    return { capacity: 1, limit: maxBytes };
+  },
+);
 
 /**
  * A value in shared memory that all can read, set and wait for.
@@ -120,7 +109,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
     }));
   }
 
-  private constructor(pair: Pair, codec: Codec<Item>) {
+  private constructor({ pair, codec }: Coded<Item>) {
     const members = new Members(pair, [writers]);
     super(internal, members);
     this.#members = members;
@@ -141,7 +130,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
   static create<Item = unknown>(
     options: SharedVariableCreateOptions<Item> = {},
   ): SharedVariable<Item> {
-    return new SharedVariable(createPair(rules, shapeOf(options), options), codecOf(options));
+    return new SharedVariable(kind.create(options));
   }
 
   /**
@@ -157,9 +146,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
     key: Key,
     options: SharedVariableOpenOptions<Item> = {},
   ): SharedVariable<Item> {
-    checkOptions(options);
-    const codec = codecOf(options);
-    return new SharedVariable(openPair(rules, key, formatOf(codec)), codec);
+    return new SharedVariable(kind.open(key, options));
   }
 
   /**
@@ -176,8 +163,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
     key: Key,
     options: SharedVariableOpenOrCreateOptions<Item> = {},
   ): SharedVariable<Item> {
-    const shape = shapeOf(options);
-    return new SharedVariable(openOrCreatePair(rules, shape, key, options), codecOf(options));
+    return new SharedVariable(kind.openOrCreate(key, options));
   }
 
   /**
@@ -193,9 +179,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
     id: number,
     options: SharedVariableOpenOptions<Item> = {},
   ): SharedVariable<Item> {
-    checkOptions(options);
-    const codec = codecOf(options);
-    return new SharedVariable(pairFromId(rules, id, formatOf(codec)), codec);
+    return new SharedVariable(kind.fromId(id, options));
   }
 
   /** The version of the newest value; 0 before there is one. */

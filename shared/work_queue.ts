@@ -5,7 +5,7 @@
  */
 
 import { copyOf } from "../ffi/bytes.ts";
-import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { checkInteger } from "../ffi/check.ts";
 import { isRemoved } from "../ffi/error.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
@@ -19,22 +19,13 @@ import {
 } from "../wait/options.ts";
 import { Iteration } from "../wait/iteration.ts";
 import { turn } from "../wait/turn.ts";
-import { type Codec, codecOf, type CodecOptions, formatOf } from "./codec.ts";
+import type { Codec, CodecOptions } from "./codec.ts";
+import { checkPowerOf2, type Coded, CodedKind, isPowerOf2 } from "./coded.ts";
 import { type Flow, remaining } from "./flow.ts";
 import { Job } from "./job.ts";
 import { type Claim, Jobs, jobsSize, table } from "./jobs.ts";
 import { Members } from "./members.ts";
-import {
-  checkPlaces,
-  createPair,
-  type MembersOptions,
-  openOrCreatePair,
-  openPair,
-  type Pair,
-  pairFromId,
-  type Rules,
-  type Shape,
-} from "./pair.ts";
+import type { MembersOptions, Shape } from "./pair.ts";
 import { Port } from "./port.ts";
 import { Reclaimer } from "./reclaimer.ts";
 import { SharedStructure } from "./structure.ts";
@@ -66,37 +57,30 @@ export interface WorkQueueCreateOptions<Item>
 export interface WorkQueueOpenOrCreateOptions<Item>
   extends OpenOrCreateOptions, MembersOptions, WorkQueueSizeOptions, CodecOptions<Item> {}
 
-const rules: Rules = {
-  kind: "work queue",
-  size: (shape) => isCapacity(shape.capacity) && isLimit(shape.limit) ? sizeOf(shape) : undefined,
-  describe: ({ capacity, limit }) => `${capacity} jobs of at most ${limit} bytes`,
-};
+const MAX_JOBS = 65536;
+const MAX_BYTES = 2 ** 24;
 
-function isCapacity(capacity: number): boolean {
-  return capacity >= 1 && capacity <= 65536 && (capacity & (capacity - 1)) === 0;
-}
+const kind = new CodedKind<WorkQueueSizeOptions>(
+  {
+    kind: "work queue",
+    size: (shape) =>
+      isPowerOf2(shape.capacity, 1, MAX_JOBS) && isLimit(shape.limit) ? sizeOf(shape) : undefined,
+    describe: ({ capacity, limit }) => `${capacity} jobs of at most ${limit} bytes`,
+  },
+  ({ capacity = 256, maxBytes = 1024 }) => {
+    checkPowerOf2(capacity, 1, MAX_JOBS, `make a queue of ${capacity} jobs`);
+    checkInteger(maxBytes, 1, MAX_BYTES, `make a queue of jobs of ${maxBytes} bytes`);
+    return { capacity, limit: maxBytes };
+  },
+);
 
 function isLimit(limit: number): boolean {
-  return limit >= 1 && limit <= 2 ** 24;
+  return limit >= 1 && limit <= MAX_BYTES;
 }
 
 function sizeOf(shape: Shape): number | undefined {
   const size = jobsSize(shape);
   return size <= 2 ** 31 - 1 ? size : undefined;
-}
-
-function shapeOf<Item>(
-  options: MembersOptions & WorkQueueSizeOptions & CodecOptions<Item>,
-): Shape {
-  checkOptions(options);
-  const { capacity = 256, maxBytes = 1024, members } = options;
-  checkInteger(capacity, 1, 65536, `make a queue of ${capacity} jobs`);
-  if (!isCapacity(capacity)) {
-    throw new RangeError(`Cannot make a queue of ${capacity} jobs: expected a power of 2`);
-  }
-  checkInteger(maxBytes, 1, 2 ** 24, `make a queue of jobs of ${maxBytes} bytes`);
-  const format = formatOf(codecOf(options));
-  return { kind: "work queue", capacity, limit: maxBytes, format, places: checkPlaces(members) };
 }
 
 const SEND = "send to";
@@ -150,7 +134,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     }));
   }
 
-  private constructor(pair: Pair, codec: Codec<Item>) {
+  private constructor({ pair, codec }: Coded<Item>) {
     const members = new Members(pair, [table]);
     super(internal, members);
     this.#members = members;
@@ -171,7 +155,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * @throws {RangeError} If the capacity is no power of 2 up to 65536, or the bytes not from 1 to 2^24.
    */
   static create<Item = unknown>(options: WorkQueueCreateOptions<Item> = {}): WorkQueue<Item> {
-    return new WorkQueue(createPair(rules, shapeOf(options), options), codecOf(options));
+    return new WorkQueue(kind.create(options));
   }
 
   /**
@@ -184,9 +168,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it.
    */
   static open<Item = unknown>(key: Key, options: WorkQueueOpenOptions<Item> = {}): WorkQueue<Item> {
-    checkOptions(options);
-    const codec = codecOf(options);
-    return new WorkQueue(openPair(rules, key, formatOf(codec)), codec);
+    return new WorkQueue(kind.open(key, options));
   }
 
   /**
@@ -203,8 +185,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     key: Key,
     options: WorkQueueOpenOrCreateOptions<Item> = {},
   ): WorkQueue<Item> {
-    const shape = shapeOf(options);
-    return new WorkQueue(openOrCreatePair(rules, shape, key, options), codecOf(options));
+    return new WorkQueue(kind.openOrCreate(key, options));
   }
 
   /**
@@ -220,9 +201,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     id: number,
     options: WorkQueueOpenOptions<Item> = {},
   ): WorkQueue<Item> {
-    checkOptions(options);
-    const codec = codecOf(options);
-    return new WorkQueue(pairFromId(rules, id, formatOf(codec)), codec);
+    return new WorkQueue(kind.fromId(id, options));
   }
 
   /** How many jobs wait to be given out. */
