@@ -2,7 +2,9 @@ import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import process from "node:process";
 import { test } from "node:test";
 import { IpcError, SemaphoreSet, SharedMemory } from "@sysv/ipc";
+import { Channel, text, WorkQueue } from "@sysv/ipc/shared";
 import { assertRejectsWith } from "./support/assert.ts";
+import { run } from "./support/child.ts";
 import { freshName, objectsLeft } from "./support/objects.ts";
 import { kinds } from "./support/shared_kinds.ts";
 
@@ -83,3 +85,37 @@ for (const [name, kind] of Object.entries(kinds)) {
     assertEquals(objectsLeft(), before);
   });
 }
+
+test("Forms that only try give up on a lock that a process keeps which is stopped", async () => {
+  const url = JSON.stringify(new URL("../shared/mod.ts", import.meta.url).href);
+  using channel = Channel.create({ codec: text });
+  using queue = WorkQueue.create({ codec: text });
+  const joining = `
+    import { Channel, text, WorkQueue } from ${url};
+    const channel = Channel.fromId(Number(args[0]), { codec: text });
+    const queue = WorkQueue.fromId(Number(args[1]), { codec: text });
+    channel.sendSync("item");
+    queue.sendSync("item");
+    say("joined");
+    await hear();
+  `;
+  await using child = run(joining, { args: [channel.id, queue.id] });
+  assertEquals(await child.hear(), "joined");
+  // So the memory looks when its only member is stopped in the middle.
+  const locks = [[channel, 32], [channel, 64], [queue, 32]] as const;
+  for (const [{ id }, word] of locks) {
+    using memory = SharedMemory.fromId(id);
+    const words = new Int32Array(memory.buffer);
+    using set = SemaphoreSet.fromId(words[4]!, { kind: "members" });
+    words[word] = set.values.findIndex((alive, index) => index > 1 && alive === 1) - 1;
+  }
+  assertEquals([channel.trySend("next"), channel.tryReceive()], [false, undefined]);
+  assertEquals(channel.tryReceiveInto(new Uint8Array(8)), undefined);
+  assertEquals([queue.trySend("next"), queue.tryReceive()], [false, undefined]);
+  for (const [{ id }, word] of locks) {
+    using memory = SharedMemory.fromId(id);
+    new Int32Array(memory.buffer)[word] = 0;
+  }
+  assertEquals([channel.trySend("next"), channel.tryReceive()], [true, "item"]);
+  assertEquals([queue.trySend("next"), queue.tryReceive()?.value], [true, "item"]);
+});
