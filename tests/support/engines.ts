@@ -11,6 +11,7 @@ import {
   Bulkhead,
   type BulkheadLimit,
   Event,
+  type EventOptions,
   Gauge,
   Latch,
   type LatchOptions,
@@ -22,27 +23,41 @@ import {
 } from "@sysv/ipc/sync";
 import type { Remote } from "@sysv/ipc/cluster";
 import { after } from "node:test";
+// @ts-types="@types/pg"
+import pg from "pg";
 import { type Child, run, type Runtime } from "./child.ts";
 import { freshName } from "./objects.ts";
 import { testWhere } from "./peer.ts";
 import { connected, missingServer, server } from "./postgres.ts";
+import { valuesOf, waitersOf } from "./sync.ts";
+import { passed } from "./time.ts";
 
 /** How primitives are opened, whatever the engine. */
 export interface Opener {
   mutex(name: string, options?: MutexOptions): Promise<Mutex | Remote<Mutex>>;
   rwlock(name: string, options?: RwLockOptions): Promise<RwLock | Remote<RwLock>>;
   latch(name: string, options: LatchOptions): Promise<Latch | Remote<Latch>>;
-  event(name: string): Promise<Event | Remote<Event>>;
+  event(name: string, options?: EventOptions): Promise<Event | Remote<Event>>;
   barrier(name: string, options: BarrierOptions): Promise<Barrier | Remote<Barrier>>;
   gauge(name: string): Promise<Gauge | Remote<Gauge>>;
   bulkhead(name: string, options: BulkheadLimit): Promise<Bulkhead | Remote<Bulkhead>>;
   leader(name: string): Promise<Leader | Remote<Leader>>;
 }
 
+/** Any primitive of an engine. */
+export interface Handle extends Disposable {
+  readonly name: string | undefined;
+  remove(): void | Promise<void>;
+}
+
 /** An engine. */
 export interface Engine {
   readonly name: string;
   readonly missing: string | undefined;
+  /** The values of a primitive, the dead undone. */
+  values(handle: Handle): Promise<readonly number[]>;
+  /** How many wait for it. In the kernel, equal waits of a thread are one. */
+  waiters(handle: Handle): Promise<number>;
   /** What the test itself opens; another opener is another party, where the engine knows parties apart. */
   opener(): Promise<Opener>;
   /** Text that gives a program `at`, its own opener. */
@@ -61,7 +76,7 @@ const opensInKernel: Opener = {
   mutex: async (name, options) => keep(await Mutex.openOrCreate(name, options)),
   rwlock: async (name, options) => keep(await RwLock.openOrCreate(name, options)),
   latch: async (name, options) => keep(await Latch.openOrCreate(name, options)),
-  event: async (name) => keep(await Event.openOrCreate(name)),
+  event: async (name, options) => keep(await Event.openOrCreate(name, options)),
   barrier: async (name, options) => keep(await Barrier.openOrCreate(name, options)),
   gauge: async (name) => keep(await Gauge.openOrCreate(name)),
   bulkhead: async (name, options) => keep(await Bulkhead.openOrCreate(name, options)),
@@ -82,6 +97,8 @@ after(() => {
 const kernel: Engine = {
   name: "in the kernel",
   missing: undefined,
+  values: (handle) => Promise.resolve(valuesOf(handle as Mutex)),
+  waiters: (handle) => Promise.resolve(waitersOf(handle as Mutex)),
   opener: () => Promise.resolve(opensInKernel),
   prelude: () =>
     Promise.resolve(`
@@ -92,9 +109,34 @@ const kernel: Engine = {
     `),
 };
 
+let admin: Promise<pg.Client> | undefined;
+
+/** Who looks at a server and waits for nothing. */
+async function ask<Row extends object>(sql: string, ...values: unknown[]): Promise<Row[]> {
+  admin ??= (async () => {
+    const client = new pg.Client((await server()).options as pg.ClientConfig);
+    // The server may end before it.
+    client.on("error", () => {});
+    await client.connect();
+    return client;
+  })();
+  return (await (await admin).query<Row>(sql, values)).rows;
+}
+
+after(async () => await (await admin)?.end());
+
 const cluster: Engine = {
   name: "on a server",
   missing: missingServer,
+  async values({ name }) {
+    const sql = "SELECT ipc.read(id) AS values FROM ipc.sem WHERE name = $1";
+    return (await ask<{ values: number[] }>(sql, name))[0]!.values;
+  },
+  async waiters({ name }) {
+    const sql =
+      "SELECT count(*)::int AS n FROM ipc.wait w, ipc.sem s WHERE s.name = $1 AND w.id = s.id";
+    return (await ask<{ n: number }>(sql, name))[0]!.n;
+  },
   opener: () => connected(),
   async prelude() {
     const { options } = await server();
@@ -109,6 +151,19 @@ const cluster: Engine = {
 
 /** All engines. */
 export const engines: readonly Engine[] = [kernel, cluster];
+
+/** Waits until so many wait for a primitive, at least. */
+export async function untilWaiting(engine: Engine, handle: Handle, count = 1): Promise<void> {
+  await untilIs(async () => await engine.waiters(handle) >= count);
+}
+
+/** Waits until a question is answered with yes. */
+export async function untilIs(ask: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; !await ask(); tries++) {
+    if (tries === 2000) throw new Error(`Not within 20 s: ${ask}`);
+    await passed(tries < 20 ? 1 : 10);
+  }
+}
 
 /** Starts a program in a process of its own that knows an engine as `at`, and `name`. */
 export async function runAt(
