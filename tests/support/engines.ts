@@ -29,7 +29,7 @@ import { type Child, run, type Runtime } from "./child.ts";
 import { freshName } from "./objects.ts";
 import { testWhere } from "./peer.ts";
 import { connected, missingServer, server } from "./postgres.ts";
-import { valuesOf, waitersOf } from "./sync.ts";
+import { type Primitive, semaphoresOf, valuesOf, waitersOf } from "./sync.ts";
 import { passed } from "./time.ts";
 
 /** How primitives are opened, whatever the engine. */
@@ -67,8 +67,9 @@ export interface Engine {
 const made: { remove(): void }[] = [];
 
 /** Remembers what is to be removed at the end. */
-function keep<Made extends { remove(): void }>(object: Made): Made {
-  made.push(object);
+function keep<Made extends Primitive>(object: Made): Made {
+  // Tests dispose their handles.
+  made.push(semaphoresOf(object));
   return object;
 }
 
