@@ -79,7 +79,7 @@ export class Producer extends End {
   sendSync(bytes: Uint8Array, options: TimeoutOptions = {}): void {
     const { members, ring } = this;
     const rest = remaining(options);
-    members.enterSync(options);
+    members.enterSync(rest());
     const { place } = members.seat;
     for (;;) {
       let outcome = ring.fits(bytes.length) ? ring.trySend(bytes) : undefined;
@@ -201,7 +201,7 @@ export class Consumer extends End {
   receiveSync<Got>(taking: Taking<Got>, options: TimeoutOptions = {}): Got {
     const { members, ring } = this;
     const rest = remaining(options);
-    members.enterSync(options);
+    members.enterSync(rest());
     const { place } = members.seat;
     for (;;) {
       let got = taking.attempt();

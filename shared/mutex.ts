@@ -16,6 +16,7 @@ import {
   type WaitOptions,
 } from "../wait/options.ts";
 import { turn } from "../wait/turn.ts";
+import { remaining } from "./flow.ts";
 import { deathsOf, ENDED, LINE, lockAt, ownerOf } from "./layout.ts";
 import { Members } from "./members.ts";
 import {
@@ -248,11 +249,12 @@ export class SharedMutex extends SharedStructure {
 
   async #wait(options: WaitOptions = {}): Promise<SharedMutexGuard> {
     const members = this.#members;
+    const rest = remaining(options);
     await this.#line.enter(options);
     try {
-      await members.enter(options);
+      await members.enter(rest());
       const flow = () => members.protocol.lock(lock, this.#seat.place);
-      return this.#accept(await members.drive(flow, "lock", options));
+      return this.#accept(await members.drive(flow, "lock", rest()));
     } finally {
       this.#line.leave();
     }
@@ -278,14 +280,15 @@ export class SharedMutex extends SharedStructure {
 
   #block(options: TimeoutOptions | undefined): SharedMutexGuard {
     const members = this.#members;
-    members.enterSync(options);
+    const rest = remaining(options ?? {});
+    members.enterSync(rest());
     const deaths = this.#spin();
     if (deaths !== undefined) return new SharedMutexGuard(this, deaths);
     if (members.isHere(ownerOf(Atomics.load(this.#words, lock.word)))) {
       throw members.error("EDEADLK", "lock", "this thread holds it: release it first");
     }
     const flow = members.protocol.lock(lock, this.#seat.place);
-    return this.#accept(members.driveSync(flow, "lock", options));
+    return this.#accept(members.driveSync(flow, "lock", rest()));
   }
 
   /**
@@ -296,9 +299,11 @@ export class SharedMutex extends SharedStructure {
    */
   tryLock(): SharedMutexGuard | undefined {
     const members = this.#members;
-    members.enterSync();
-    const flow = members.protocol.tryLock(lock, this.#seat.place);
-    const deaths = this.#take() ?? members.driveSync(flow, "lock");
+    const deaths = members.tried((options) => {
+      members.enterSync(options);
+      const flow = members.protocol.tryLock(lock, this.#seat.place);
+      return this.#take() ?? members.driveSync(flow, "lock", options);
+    });
     return deaths === undefined ? undefined : this.#accept(deaths);
   }
 

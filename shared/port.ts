@@ -45,12 +45,13 @@ export class Port {
   takeSync(action: string, options?: TimeoutOptions): number {
     const members = this.#members;
     if (this.tryTake()) return 0;
-    members.enterSync(options);
+    const rest = remaining(options ?? {});
+    members.enterSync(rest());
     if (members.isHere(ownerOf(Atomics.load(this.#words, this.#lock.word)))) {
       throw members.error("EDEADLK", action, "this thread is just updating it: end that first");
     }
     const flow = members.protocol.lock(this.#lock, members.seat.place);
-    return this.#accept(members.driveSync(flow, action, options), action);
+    return this.#accept(members.driveSync(flow, action, rest()), action);
   }
 
   /**
