@@ -2,22 +2,25 @@
  * Compares structures in shared memory with what C has, in the same run: a robust pthread mutex, and
  * msgsnd and msgrcv. Senders and receivers stand on two CPUs.
  *
- *     deno task bench:shared [--seconds=N]
+ *     deno task bench:shared [--seconds=N] [--only=free|turns|into-64|try-64|own-64|into-4096|own-4096|promise-64|two|latency]
  *
  * @module
  */
 
-import { execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "@std/cli/parse-args";
-import { SharedMemory } from "@sysv/ipc";
+import { MessageQueue, SharedMemory } from "@sysv/ipc";
 import { bytes, Channel, SharedMutex } from "@sysv/ipc/shared";
 import { findBun, findNode } from "./runtimes.ts";
 
-const { seconds } = parseArgs(Deno.args, { string: ["seconds"], default: { seconds: "1" } });
+const { seconds, only } = parseArgs(Deno.args, {
+  string: ["seconds", "only"],
+  default: { seconds: "1", only: "" },
+});
 const folder = mkdtempSync(join(tmpdir(), "sysv-ipc-bench-"));
 const c = join(folder, "shared");
 const here = import.meta.dirname!;
@@ -35,9 +38,8 @@ function inC(...args: (string | number)[]): number {
   return Number(execFileSync(c, args.map(String), { encoding: "utf8" }));
 }
 
-/** The best of several, which the least else has disturbed. */
-function best(numbers: number[]): number {
-  return Math.max(...numbers);
+function median(numbers: number[]): number {
+  return numbers.sort((a, b) => a - b)[numbers.length >> 1]!;
 }
 
 function member(name: Name, cpu: number, ...args: (string | number)[]) {
@@ -45,6 +47,11 @@ function member(name: Name, cpu: number, ...args: (string | number)[]) {
   return spawn("taskset", ["-c", String(cpu), path!, ...rest, ...args.map(String)], {
     stdio: ["ignore", "inherit", "inherit"],
   });
+}
+
+function killed(child: ChildProcess): Promise<unknown> {
+  process.kill(child.pid!, "SIGKILL");
+  return new Promise((resolve) => child.once("exit", resolve));
 }
 
 const passed = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -55,7 +62,7 @@ interface Lane {
   readonly task: string;
 }
 
-/** How often all lanes together count in a second: the best of ten. */
+/** How often all lanes together count in a second: the median of ten. */
 async function rate(
   lanes: readonly Lane[],
   form: string,
@@ -77,11 +84,8 @@ async function rate(
     await passed(Number(seconds) * 100);
     rates.push((total() - before) / (performance.now() - start) * 1000);
   }
-  await Promise.all(members.map((child) => {
-    process.kill(child.pid!, "SIGKILL");
-    return new Promise((resolve) => child.once("exit", resolve));
-  }));
-  return best(rates);
+  await Promise.all(members.map(killed));
+  return median(rates);
 }
 
 function free(name: Name): void {
@@ -124,7 +128,7 @@ async function stream(
   const rounds = [1, 2, 3, 4, 5].map(() =>
     inC("stream", size, 0.2, senders.length, receivers.length)
   );
-  const theirs = best(rounds);
+  const theirs = median(rounds);
   const who = `${senders.join("+")}:${receivers.join("+")}`;
   console.log(
     `Channel, ${size} bytes, ${form.padEnd(8)} ${who.padEnd(20)} ${(1e9 / ours).toFixed(0)} ns; ` +
@@ -135,16 +139,63 @@ async function stream(
 }
 
 const alike: [Name, Name][] = [["deno", "deno"], ["bun", "bun"], ["node", "node"]];
-const pairs: [Name, Name][] = [...alike, ["deno", "bun"], ["bun", "node"], ["node", "deno"]];
-for (const [name] of alike) free(name);
-for (const [one, two] of pairs.slice(0, 4)) await turns(one, two);
-for (
-  const [form, size] of [["into", 64], ["try", 64], ["own", 64], ["into", 4096], ["own", 4096], [
-    "promise",
-    64,
-  ]] as const
-) {
-  for (const [one, two] of pairs) await stream([one], [two], size, form);
+/** The median time of a message and its answer between promises that sleep until they come. */
+async function answer(one: Name, two: Name, form: "channel" | "queue"): Promise<string> {
+  const make = () => form === "queue" ? MessageQueue.create() : Channel.create({ codec: bytes });
+  using there = make();
+  using back = make();
+  using ledger = SharedMemory.create({ size: 64 });
+  const ids = `${there.id},${back.id}`;
+  const other = member(two, 1, "echo", form, ids, ledger.id);
+  await passed(500);
+  const [path, ...args] = [...commands[one], join(here, "bench/shared_member.ts")];
+  const pinging = ["-c", "0", path!, ...args, "ping", form, ids, String(ledger.id)];
+  const median = execFileSync("taskset", pinging, { encoding: "utf8" }).trim();
+  await killed(other);
+  return median;
 }
-for (const [one, two] of pairs.slice(0, 4)) await stream([one, two], [one, two], 64, "into");
+
+async function latency(one: Name, two: Name): Promise<void> {
+  const ours = await answer(one, two, "channel");
+  const theirs = await answer(one, two, "queue");
+  console.log(
+    `Channel, 64 bytes, idle, both ways   ${one}:${two} ${ours} us; MessageQueue ${theirs} us`,
+  );
+}
+
+const pairs: [Name, Name][] = [
+  ...alike,
+  ["deno", "bun"],
+  ["bun", "deno"],
+  ["bun", "node"],
+  ["node", "deno"],
+];
+const forms = [
+  ["into", 64],
+  ["try", 64],
+  ["own", 64],
+  ["into", 4096],
+  ["own", 4096],
+  ["promise", 64],
+] as const;
+
+/** Measures rows one after the other, unless others were asked for. */
+async function measure<Given extends unknown[]>(
+  row: string,
+  run: (...given: Given) => void | Promise<void>,
+  all: readonly Given[],
+): Promise<void> {
+  if (only !== "" && only !== row) return;
+  for (const given of all) await run(...given);
+}
+
+await measure("free", free, alike.map(([name]): [Name] => [name]));
+await measure("turns", turns, pairs.slice(0, 4));
+for (const [form, size] of forms) {
+  const run = (one: Name, two: Name) => stream([one], [two], size, form);
+  await measure(`${form}-${size}`, run, pairs);
+}
+const runTwo = (one: Name, two: Name) => stream([one, two], [one, two], 64, "into");
+await measure("two", runTwo, pairs.slice(0, 4));
+await measure("latency", latency, pairs);
 rmSync(folder, { recursive: true });

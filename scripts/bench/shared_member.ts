@@ -5,7 +5,7 @@
  */
 
 import process from "node:process";
-import { SharedMemory } from "@sysv/ipc";
+import { MessageQueue, prepare, SharedMemory } from "@sysv/ipc";
 import { bytes, Channel, SharedMutex } from "@sysv/ipc/shared";
 
 const [task, form, structure, ledger, lane, size] = process.argv.slice(2) as [
@@ -61,6 +61,42 @@ function turns(): void {
   }
 }
 
+/** Both ways between two processes, by promises. */
+function ways(): { send: (message: Uint8Array) => Promise<void>; receive: () => Promise<unknown> } {
+  const ids = structure!.split(",").map(Number) as [number, number];
+  const [there, back] = task === "ping" ? ids : ids.reverse() as [number, number];
+  const find = form === "queue"
+    ? (id: number) => MessageQueue.fromId(id)
+    : (id: number) => Channel.fromId(id, { codec: bytes });
+  const [out, into] = [find(there!), find(back!)];
+  return { send: (message) => out.send(message), receive: () => into.receive() };
+}
+
+async function echo(): Promise<void> {
+  const { send, receive } = ways();
+  const message = new Uint8Array(64);
+  for (;;) {
+    await receive();
+    await send(message);
+  }
+}
+
+/** Prints the median time to an answer, of one that sleeps whenever it is asked. */
+async function ping(): Promise<void> {
+  const { send, receive } = ways();
+  const message = new Uint8Array(64);
+  const times: number[] = [];
+  for (let i = 0; i < 450; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    const start = performance.now();
+    await send(message);
+    await receive();
+    if (i >= 50) times.push((performance.now() - start) * 1000);
+  }
+  console.log(times.sort((a, b) => a - b)[times.length >> 1]!.toFixed(0));
+  process.exit();
+}
+
 /** Prints the best of many short rounds, which nothing else has interrupted. */
 function free(): void {
   const mutex = SharedMutex.create();
@@ -74,7 +110,10 @@ function free(): void {
   console.log(best.toFixed(1));
 }
 
+if (form === "promise" || task === "ping" || task === "echo") await prepare();
 if (task === "send") await send();
 else if (task === "receive") await receive();
+else if (task === "echo") await echo();
+else if (task === "ping") await ping();
 else if (task === "turns") turns();
 else free();
