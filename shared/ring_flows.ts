@@ -8,9 +8,10 @@ import { type Flow, isIn, load, repeat, setBits } from "./flow.ts";
 import { CLOSED, ENDED, gateAt, header, LINE, lockAt, REMOVED } from "./layout.ts";
 import { type Protocol, REFUSED } from "./protocol.ts";
 
-/** Where those sleep who wait for a message, and for room. */
+/** Where those sleep who wait for a message: any of them can take it, so one is woken. */
 export const filled = gateAt(5);
-export const drained = gateAt(6);
+/** Where those sleep who wait for room: there may be enough for one and not for another, so all are. */
+export const drained = gateAt(6, true);
 /** The locks of producers and of consumers; each opens the gate of the other. */
 export const producers = lockAt(1, filled);
 export const consumers = lockAt(2, drained);

@@ -7,7 +7,15 @@
 import { load, look } from "../../shared/flow.ts";
 import { header } from "../../shared/layout.ts";
 import { Protocol, REFUSED } from "../../shared/protocol.ts";
-import { consumers, DATA, HEAD, producers, RingFlows, TAIL } from "../../shared/ring_flows.ts";
+import {
+  consumers,
+  DATA,
+  HEAD,
+  HEADER_BYTES,
+  producers,
+  RingFlows,
+  TAIL,
+} from "../../shared/ring_flows.ts";
 import { type Act, Cancelled, choose, type Facts, store } from "./acts.ts";
 import type { Make } from "./flaws.ts";
 import { enter, fewDeaths, seated, sleeper, wordsOf } from "./members.ts";
@@ -16,8 +24,7 @@ import type { Model } from "./explore.ts";
 const SEND = 0, RECEIVE = 1;
 const IDLE = 0, OUT = 1, WANT = 2, BUSY = 3, RELEASING = 4, AWAIT = 5, BROKEN = 6, SPARING = 7;
 const TAKE = 1, SPARE = 2;
-const CELL = DATA;
-const WHOLE = 1, HALF = 3;
+const HALF = 3;
 const ROOM = 16;
 
 /** How much the processes do. */
@@ -28,7 +35,9 @@ export interface ChannelLimits {
   readonly cancels?: number;
   /** Whether receivers may leave a message where it is, as it does not fit into their buffer. */
   readonly spares?: boolean;
-  /** How many messages are sent. */
+  /** Whether messages of the first sender need all the room, which two of the others share. */
+  readonly large?: boolean;
+  /** How many times 16 bytes are sent. */
   readonly most: number;
 }
 
@@ -42,12 +51,13 @@ export interface ChannelFlaws {
 
 /** Makes the model, with what may be wrong. */
 export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model {
-  const { senders, receivers, deaths, cancels = 0, spares = false, most } = limits;
+  const { senders, receivers, deaths, cancels = 0, spares = false, large = false, most } = limits;
   const { Protocol: Chosen = Protocol, Flows = RingFlows } = flaws;
   const locks = [producers, consumers];
   const all = locks.flatMap(({ opens }) => opens);
   const protocol = new Chosen(senders + receivers, locks, all);
-  const flows = new Flows(protocol, ROOM);
+  const capacity = large ? 2 * ROOM : ROOM;
+  const flows = new Flows(protocol, capacity);
   const isDone = (tail: number) => tail >= most * ROOM;
   const lockOf = (facts: Facts) => facts.role === SEND ? producers : consumers;
 
@@ -55,28 +65,35 @@ export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model 
   function* busy(facts: Facts): Act {
     const tail = yield* load(TAIL);
     const head = yield* load(HEAD);
-    const isReady = facts.role === SEND ? tail - head < ROOM : tail !== head;
+    const isReady = facts.role === SEND ? capacity - (tail - head) >= facts.size! : tail !== head;
     const choice = isReady && spares && facts.role === RECEIVE
       ? yield* choose({ will: [TAKE], may: [SPARE] })
       : TAKE;
     if (choice === SPARE) return { ...facts, phase: SPARING };
-    const isWhole = !isReady || (yield* facts.role === SEND ? send(tail) : receive(head));
+    const isWhole = !isReady ||
+      (yield* facts.role === SEND ? send(tail, facts.size!) : receive(head));
     return { ...facts, phase: isWhole ? RELEASING : BROKEN };
   }
 
-  function* send(tail: number): Act<boolean> {
-    if (flaws.commitsFirst) yield* store(TAIL, tail + ROOM);
-    yield* store(CELL, HALF);
-    yield* store(CELL, WHOLE);
-    if (!flaws.commitsFirst) yield* store(TAIL, tail + ROOM);
+  function* send(tail: number, size: number): Act<boolean> {
+    if (flaws.commitsFirst) yield* store(TAIL, tail + size);
+    yield* store(cellAt(tail), HALF);
+    yield* store(cellAt(tail), size);
+    if (!flaws.commitsFirst) yield* store(TAIL, tail + size);
     return true;
   }
 
   function* receive(head: number): Act<boolean> {
     if (flaws.takesFirst) yield* store(HEAD, head + ROOM);
-    if ((yield* load(CELL)) !== WHOLE) return false;
-    if (!flaws.takesFirst) yield* store(HEAD, head + ROOM);
+    const size = yield* load(cellAt(head));
+    if (size % ROOM !== 0 || size === 0) return false;
+    if (!flaws.takesFirst) yield* store(HEAD, head + size);
     return true;
+  }
+
+  /** The word where a message says its size, which is all that there is of it. */
+  function cellAt(position: number): number {
+    return DATA + ((position & (capacity - 1)) >> 2);
   }
 
   function* act(facts: Facts): Act {
@@ -105,7 +122,7 @@ export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model 
         yield* flows.leaveMessage(place!);
         return { ...facts, phase: IDLE };
       case AWAIT:
-        if (facts.role === SEND) yield* flows.awaitRoom(place!, 8);
+        if (facts.role === SEND) yield* flows.awaitRoom(place!, facts.size! - HEADER_BYTES);
         else yield* flows.awaitMessage(place!);
         return { ...facts, phase: WANT };
       case BROKEN:
@@ -115,7 +132,9 @@ export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model 
     return { ...facts, phase: dead === REFUSED ? BROKEN : BUSY };
   }
 
-  const words = [TAIL, HEAD, CELL, header.state].map((word): [number, number] => [word, 0]);
+  const words = [TAIL, HEAD, cellAt(0), cellAt(ROOM), header.state].map((
+    word,
+  ): [number, number] => [word, 0]);
   return {
     words: new Map([...wordsOf(locks), ...words]),
     ...seated(
@@ -124,9 +143,10 @@ export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model 
         place: index + 1,
         phase: IDLE,
         role: index < senders ? SEND : RECEIVE,
+        size: large && index === 0 ? capacity : ROOM,
       })),
     ),
-    again: ({ role }) => ({ place: 0, phase: OUT, role: role! }),
+    again: ({ role, size }) => ({ place: 0, phase: OUT, role: role!, size: size! }),
     deaths,
     cancels,
     same: fewDeaths(locks),
@@ -139,13 +159,14 @@ export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model 
     check({ word, processes }) {
       if (processes.some(({ facts }) => facts.phase === BROKEN)) return "Half a message was read";
       const used = word(TAIL) - word(HEAD);
-      return used === 0 || used === ROOM ? undefined : "More than there is was taken";
+      return used >= 0 && used <= capacity ? undefined : "More than there is was taken";
     },
     checkAtRest(moment) {
       const used = moment.word(TAIL) - moment.word(HEAD);
       return sleeper(
         moment,
-        ({ phase, role }) => phase === AWAIT && used === (role === SEND ? ROOM : 0),
+        ({ phase, role, size }) =>
+          phase === AWAIT && (role === SEND ? capacity - used < size! : used === 0),
       );
     },
   };

@@ -108,7 +108,7 @@ export class AnnouncesNothing extends Protocol {
 
 export class WakesOneOfAll extends Protocol {
   override *wakeAll(gate: Gate): Flow<void> {
-    yield* this.wakeOne(gate, 1);
+    yield* this.wakeOne(gate, this.places);
   }
 }
 
