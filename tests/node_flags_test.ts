@@ -11,17 +11,22 @@ const only = { skip: runtime === "node" ? false : "it is for Node" };
 const folder = temporaryFolder().path;
 const root = projectFile(".");
 
-/** A program that waits, and says how many wait in the kernel meanwhile. */
-const waiting = `
+/** A program that waits, and says whether that has been in the kernel within so many milliseconds. */
+const waitingFor = (milliseconds: number) => `
   import { Semaphore } from ${JSON.stringify(projectFile("mod.ts"))};
   const semaphore = Semaphore.create();
-  setTimeout(() => {
-    console.log(semaphore.waiting.forIncrease);
+  const start = performance.now();
+  const timer = setInterval(() => {
+    const { forIncrease } = semaphore.waiting;
+    if (forIncrease === 0 && performance.now() - start < ${milliseconds}) return;
+    console.log(forIncrease);
+    clearInterval(timer);
     semaphore.increment();
-  }, 300);
+  }, 1);
   await semaphore.decrement();
   semaphore.remove();
 `;
+const waiting = waitingFor(30_000);
 
 interface Outcome {
   readonly stdout: string;
@@ -70,7 +75,7 @@ test("Under --permission the module needs the flags that the manual names", only
     "Cannot call libc: the permission is missing: run with --allow-ffi",
   );
   // Without threads nothing waits in the kernel.
-  const polled = await run(waiting, [...silent, "--allow-ffi"]);
+  const polled = await run(waitingFor(300), [...silent, "--allow-ffi"]);
   assertEquals(polled, { stdout: "0\n", stderr: "" });
   const waited = await run(waiting, [...silent, "--allow-ffi", "--allow-worker"]);
   assertEquals(waited, { stdout: "1\n", stderr: "" });
