@@ -2,7 +2,7 @@ import { test } from "node:test";
 import { giveBack, tryStep } from "../sync/flow.ts";
 import * as bulkheadFlows from "../sync/flows/bulkhead.ts";
 import { bulkhead } from "../sync/protocols.ts";
-import { fails, keeping, passes, withoutUndo } from "./model/check.ts";
+import { fails, passes, withoutUndo } from "./model/check.ts";
 import { bulkheadModel, type Flows, keepsQuota } from "./model/bulkhead.ts";
 
 test("A bulkhead of tickets survives every resize, death, cancel and refusal", () => {

@@ -4,7 +4,7 @@ import { type Flow, read, readTaken, tryStep, waitFor } from "../sync/flow.ts";
 import * as leaderFlows from "../sync/flows/leader.ts";
 import { leader } from "../sync/protocols.ts";
 import { fails, passes, stuck, withoutUndo } from "./model/check.ts";
-import { choose, explore } from "./model/explore.ts";
+import { explore } from "./model/explore.ts";
 import { type Flows, leaderModel } from "./model/leader.ts";
 
 test("A leader survives every death, cancel and refusal, and the carry of its term", () => {

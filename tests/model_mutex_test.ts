@@ -3,8 +3,8 @@ import { test } from "node:test";
 import { giveBack, read, tryStep, waitFor } from "../sync/flow.ts";
 import * as mutexFlows from "../sync/flows/mutex.ts";
 import { mutex } from "../sync/protocols.ts";
-import { died, fails, passes, withoutUndo } from "./model/check.ts";
-import { choose, explore } from "./model/explore.ts";
+import { fails, passes, withoutUndo } from "./model/check.ts";
+import { explore } from "./model/explore.ts";
 import { type Flows, mutexModel, permits } from "./model/mutex.ts";
 
 test("Permits that are taken and released with undo survive every death and cancel", () => {

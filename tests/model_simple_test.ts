@@ -3,8 +3,8 @@ import { read, repeat, tryStep } from "../sync/flow.ts";
 import * as eventFlows from "../sync/flows/event.ts";
 import * as gaugeFlows from "../sync/flows/gauge.ts";
 import * as latchFlows from "../sync/flows/latch.ts";
-import { event, gauge, latch } from "../sync/protocols.ts";
-import { count, fails, passes } from "./model/check.ts";
+import { gauge, latch } from "../sync/protocols.ts";
+import { fails, passes } from "./model/check.ts";
 import { eventModel, gaugeModel, latchModel } from "./model/simple.ts";
 
 test("A latch survives every death, cancel and refusal", () => {

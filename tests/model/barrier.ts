@@ -5,10 +5,10 @@
  */
 
 import { assert } from "@std/assert";
-import { type Like } from "../../sync/flow.ts";
+import type { Like } from "../../sync/flow.ts";
 import * as barrierFlows from "../../sync/flows/barrier.ts";
 import { barrier } from "../../sync/protocols.ts";
-import { assertNoUndo, assertValues, count, facts, passes } from "./check.ts";
+import { assertNoUndo, assertValues, count, facts } from "./check.ts";
 import { choose, type Model, note, type State, watch } from "./explore.ts";
 
 export type Protocol = Like<typeof barrier>;

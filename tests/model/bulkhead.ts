@@ -5,7 +5,7 @@
  */
 
 import { assert } from "@std/assert";
-import { type Like } from "../../sync/flow.ts";
+import type { Like } from "../../sync/flow.ts";
 import * as bulkheadFlows from "../../sync/flows/bulkhead.ts";
 import { bulkhead } from "../../sync/protocols.ts";
 import {

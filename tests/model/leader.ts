@@ -5,7 +5,7 @@
  */
 
 import { assert } from "@std/assert";
-import { type Like } from "../../sync/flow.ts";
+import type { Like } from "../../sync/flow.ts";
 import * as leaderFlows from "../../sync/flows/leader.ts";
 import { leader } from "../../sync/protocols.ts";
 import { assertNoUndo, facts, isKept, type Keeper, keeping, withoutKeepers } from "./check.ts";

@@ -5,7 +5,7 @@
  */
 
 import { assert } from "@std/assert";
-import { type Flow, type Like } from "../../sync/flow.ts";
+import type { Flow, Like } from "../../sync/flow.ts";
 import * as rwlockFlows from "../../sync/flows/rwlock.ts";
 import { rwlock } from "../../sync/protocols.ts";
 import {

@@ -5,7 +5,7 @@
  */
 
 import { assert } from "@std/assert";
-import { type Like } from "../../sync/flow.ts";
+import type { Like } from "../../sync/flow.ts";
 import * as eventFlows from "../../sync/flows/event.ts";
 import * as gaugeFlows from "../../sync/flows/gauge.ts";
 import * as latchFlows from "../../sync/flows/latch.ts";
