@@ -33,11 +33,12 @@ export class Host implements Disposable {
 
   constructor() {
     const { pid } = process;
-    const net = this.#net = `10.${100 + pid % 100}`;
+    // Two networks of half a byte each, which no other process has.
+    const net = this.#net = `10.${100 + (pid >> 8) % 100}.${pid & 255}`;
     const router = this.#router = `sysv-ipc-r${pid}`;
     const host = this.#host = `sysv-ipc-h${pid}`;
-    this.server = `${net}.1.1`;
-    this.network = `${net}.2.0/24`;
+    this.server = `${net}.1`;
+    this.network = `${net}.128/25`;
     this.within = ["ip", "netns", "exec", host];
     const [outside, inside, near, far] = ["a", "b", "c", "d"].map((end) => `svi${end}${pid}`);
     // A test may be filtered out while this is at work.
@@ -61,25 +62,25 @@ export class Host implements Disposable {
       "netns",
       host,
     );
-    this.#run("address", "add", `${net}.1.1/24`, "dev", outside!);
-    this.#run("-n", router, "address", "add", `${net}.1.2/24`, "dev", inside!);
-    this.#run("-n", router, "address", "add", `${net}.2.2/24`, "dev", near!);
-    this.#run("-n", host, "address", "add", `${net}.2.1/24`, "dev", far!);
+    this.#run("address", "add", `${net}.1/25`, "dev", outside!);
+    this.#run("-n", router, "address", "add", `${net}.2/25`, "dev", inside!);
+    this.#run("-n", router, "address", "add", `${net}.130/25`, "dev", near!);
+    this.#run("-n", host, "address", "add", `${net}.129/25`, "dev", far!);
     this.#run("link", "set", outside!, "up");
     for (const [where, device] of [[router, inside], [router, near], [host, far]] as const) {
       this.#run("-n", where, "link", "set", device!, "up");
     }
     this.#run("-n", host, "link", "set", "lo", "up");
-    this.#run("route", "add", `${net}.2.0/24`, "via", `${net}.1.2`);
-    this.#run("-n", host, "route", "add", "default", "via", `${net}.2.2`);
+    this.#run("route", "add", `${net}.128/25`, "via", `${net}.2`);
+    this.#run("-n", host, "route", "add", "default", "via", `${net}.130`);
     this.#run("netns", "exec", router, "sysctl", "-qw", "net.ipv4.ip_forward=1");
   }
 
   /** Has the router drop what comes from the host and goes to it, in silence. */
   cut(): void {
-    for (const part of [1, 2]) {
-      this.#run("-n", this.#router, "route", "del", `${this.#net}.${part}.0/24`);
-      this.#run("-n", this.#router, "route", "add", "blackhole", `${this.#net}.${part}.0/24`);
+    for (const part of [0, 128]) {
+      this.#run("-n", this.#router, "route", "del", `${this.#net}.${part}/25`);
+      this.#run("-n", this.#router, "route", "add", "blackhole", `${this.#net}.${part}/25`);
     }
   }
 
