@@ -38,8 +38,10 @@ export function beforeThreadsJoin(end: () => void): void {
 }
 
 function goFirst(listener: () => void): void {
-  const [first] = process.listeners("exit");
-  if (first === undefined || FIRST in first) return;
+  for (const other of process.listeners("exit")) {
+    if (other === listener) return;
+    if (!(FIRST in other)) break;
+  }
   process.off("exit", listener);
   process.prependListener("exit", listener);
 }
