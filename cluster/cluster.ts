@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkFlag, checkInteger, checkOptions } from "../ffi/check.ts";
+import { checkFlag, checkInteger, checkObject, checkOptions } from "../ffi/check.ts";
 import { ipcError } from "../ffi/error.ts";
 import type { Semaphore } from "../ipc/semaphore.ts";
 import { codecOf } from "../shared/codec.ts";
@@ -42,7 +42,7 @@ import { checkMaxBytes, ClusterQueue } from "./queue.ts";
 import type { Remote } from "./remote.ts";
 import { checkValues, ClusterSemaphores, type Found } from "./semaphores.ts";
 import type { Session } from "./session.ts";
-import { checkName } from "./sizes.ts";
+import { checkName, checkText } from "./sizes.ts";
 import { Topic } from "./topic.ts";
 import { type ClusterVariableOptions, RemoteVariable } from "./variable.ts";
 
@@ -164,6 +164,7 @@ export class Cluster implements AsyncDisposable {
     checkName(name);
     checkValues(values);
     const { kind = "set" } = options;
+    checkText(kind, "kind");
     const idle = idleMilliseconds(options.idle);
     if (idle !== undefined) {
       this.#sweepEvery = Math.min(this.#sweepEvery, Math.max(idle / 2, MIN_SWEEP));
@@ -202,7 +203,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Opens a latch, or makes it with a count. */
   async latch(name: string, options: LatchOptions & IdleOptions): Promise<Remote<Latch>> {
-    checkOptions(options);
+    checkObject(options, "options");
     const values = latchValues(options.count);
     return new RemoteLatch(await this.#open(name, "latch", values, options), options);
   }
@@ -216,7 +217,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Opens a barrier, or makes it for a number of parties. */
   async barrier(name: string, options: BarrierOptions & IdleOptions): Promise<Remote<Barrier>> {
-    checkOptions(options);
+    checkObject(options, "options");
     const set = await this.#open(name, "barrier", barrierValues(options), options);
     await checkParties(set, options.parties);
     return new RemoteBarrier(set, options);
@@ -229,7 +230,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Opens a bulkhead, or makes it, with a number of tickets or a quota: who comes last decides. */
   async bulkhead(name: string, options: BulkheadLimit & IdleOptions): Promise<Remote<Bulkhead>> {
-    checkOptions(options);
+    checkObject(options, "options");
     const set = await this.#open(name, "bulkhead", bulkheadValues(options), options);
     const bulkhead = new RemoteBulkhead(set, options.quota);
     if (options.tickets !== undefined && !set.created) await bulkhead.resize(options.tickets);

@@ -8,7 +8,8 @@ import { checkInteger, checkOptions } from "../ffi/check.ts";
 import { Cluster } from "./cluster.ts";
 import { Link, type Statement } from "./link.ts";
 import { Removals } from "./removals.ts";
-import { newClient, prepare, type ServerOptions, within } from "./setup.ts";
+import { checkServer, newClient, prepare, type ServerOptions, within } from "./setup.ts";
+import { checkText } from "./sizes.ts";
 import { Tickets } from "./tickets.ts";
 import { readWaitOptions, type WaitOptions } from "../wait/options.ts";
 
@@ -68,6 +69,8 @@ export async function connect(options: ConnectOptions = {}): Promise<Cluster> {
   checkOptions(options);
   const { label = "ipc", lostAfter = 6000, timeout, signal, ...server } = options;
   checkInteger(lostAfter, 100, 8000, `take a session for lost after ${lostAfter} milliseconds`);
+  checkText(label, "label");
+  checkServer(server);
   const limits = readWaitOptions({ timeout, signal });
   signal?.throwIfAborted();
   const client = newClient(server, label);

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkInteger } from "../ffi/check.ts";
+import { checkArray, checkFlag, checkInteger, checkObject } from "../ffi/check.ts";
 import { ipcError } from "../ffi/error.ts";
 import type { SemaphoreOperation } from "../ipc/semop.ts";
 import type { SemaphoreArray } from "../sync/array.ts";
@@ -227,12 +227,15 @@ export class ClusterSemaphores implements SemaphoreArray {
   }
 
   #pack(operations: readonly SemaphoreOperation[]): number[] {
+    checkArray(operations, "operations");
     checkInteger(operations.length, 1, MAX_OPERATIONS, `operate ${operations.length} times`);
     const ops: number[] = [];
-    for (const { index = 0, delta, undo = false } of operations) {
+    for (const operation of operations) {
+      checkObject(operation, "an operation");
+      const { index = 0, delta, undo = false } = operation;
       checkInteger(index, 0, this.size - 1, `operate on semaphore ${index} of ${this.title}`);
       checkInteger(delta, -MAX_VALUE, MAX_VALUE, `add ${delta} to semaphore ${index}`);
-      if (typeof undo !== "boolean") throw new TypeError("Cannot use undo: expected a boolean");
+      checkFlag(undo, "undo");
       ops.push(index, delta, undo ? 1 : 0);
     }
     return ops;
@@ -241,6 +244,7 @@ export class ClusterSemaphores implements SemaphoreArray {
 
 /** Checks the values with which a set starts. */
 export function checkValues(values: readonly number[]): void {
+  checkArray(values, "values");
   checkInteger(values.length, 1, MAX_SEMAPHORES, `make a set of ${values.length} semaphores`);
   for (const value of values) {
     checkInteger(value, 0, MAX_VALUE, `start a semaphore with ${value}`);

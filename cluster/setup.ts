@@ -6,8 +6,10 @@
 
 // @ts-types="@types/pg"
 import pg from "pg";
+import { checkInteger, checkObject } from "../ffi/check.ts";
 import { ClusterSetupError } from "./errors.ts";
 import { endOf, type Ends } from "./ending.ts";
+import { checkText } from "./sizes.ts";
 import { grantsTo, migrationFrom, version } from "./schema/mod.ts";
 
 /** Where the server is. */
@@ -77,12 +79,35 @@ const startup = Object.entries(settings)
 const setAll = Object.entries(settings)
   .map(([name, value]) => `set_config('${name}', '${value}', false)`).join(", ");
 
+/** Checks where the server is said to be, as what is wrong would only be found by a timer, or never. */
+export function checkServer(
+  { connectionString, port, password, ssl, ...texts }: ServerOptions,
+): void {
+  for (const [name, value] of Object.entries({ connectionString, ...texts })) {
+    if (value !== undefined) checkText(value, name);
+  }
+  // Not told what it is: there may be a password in it.
+  if (!/^(?:postgres(?:ql)?:\/\/|socket:|\/|$)/.test(connectionString ?? "")) {
+    throw new TypeError(
+      "Cannot use the connectionString: expected a URL such as postgres://host/database",
+    );
+  }
+  if (port !== undefined) checkInteger(port, 1, 65535, `connect to port ${port}`);
+  if (!["undefined", "string", "function"].includes(typeof password)) {
+    throw new TypeError("Cannot use the password: expected a text or a function");
+  }
+  if (ssl !== undefined && typeof ssl !== "boolean") checkObject(ssl, "ssl");
+}
+
+/** As many bytes of a label as the server keeps. */
+const MAX_LABEL = 63;
+
 /** Makes a client that is not connected yet. */
 export function newClient(server: ServerOptions, label: string): pg.Client {
   const given = Object.entries(server).filter(([, value]) => value !== undefined);
   const client = new pg.Client({
     ...Object.fromEntries(given),
-    application_name: label,
+    application_name: label.slice(0, MAX_LABEL),
     keepAlive: true,
     keepAliveInitialDelayMillis: 5000,
     options: startup,
@@ -154,6 +179,7 @@ async function refuseOld(client: pg.Client): Promise<void> {
       `Cannot use PostgreSQL ${name}: expected version ${OLDEST} or later`,
     );
   }
+  if (number >= 170000) await client.query("SET transaction_timeout = 0");
   if (standby) throw new ClusterSetupError("Cannot use this server: it is a standby");
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { described } from "../ffi/check.ts";
 import { ipcError } from "../ffi/error.ts";
 
 /** The most bytes of a name, as it has to fit into an index. */
@@ -13,14 +14,18 @@ const MAX_BYTES = 16 * 1024 * 1024;
 
 const encoder = new TextEncoder();
 
+/** Checks a text that goes into the database, which has no NUL characters. */
+export function checkText(text: string, name: string): void {
+  if (typeof text === "string" && !text.includes("\0")) return;
+  throw new TypeError(`Cannot use ${described(text)} as ${name}: expected a text without NUL`);
+}
+
 /** Checks a name. */
 export function checkName(name: string): void {
   if (typeof name !== "string" || name === "") {
     throw new TypeError("Cannot open this: expected a name");
   }
-  if (name.includes("\0")) {
-    throw new TypeError(`Cannot open ${JSON.stringify(name)}: a name has no NUL character`);
-  }
+  checkText(name, "name");
   const { length } = encoder.encode(name);
   if (length <= MAX_NAME) return;
   const start = JSON.stringify(name.slice(0, 20));

@@ -84,11 +84,11 @@ export class RemoteVariable<Value> implements Omit<Remote<SharedVariable<Value>>
     }
   }
 
-  async wait(
-    { newerThan, ...options }: WaitOptions & NewerOptions = {},
-  ): Promise<Versioned<Value>> {
-    const known = checkVersion(newerThan ?? await this.version);
-    await this.#topic.waitAfter(known, options);
+  async wait(options: WaitOptions & NewerOptions = {}): Promise<Versioned<Value>> {
+    const { timeout, signal } = readWaitOptions(options);
+    signal?.throwIfAborted();
+    const known = checkVersion(options.newerThan ?? await this.version);
+    await this.#topic.waitAfter(known, { timeout, signal });
     return (await this.read())!;
   }
 

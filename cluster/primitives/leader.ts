@@ -4,12 +4,12 @@
  * @module
  */
 
-import { checkFunction, checkInteger } from "../../ffi/check.ts";
+import { checkFlag, checkFunction, checkInteger, checkOptions } from "../../ffi/check.ts";
 import type { Action } from "../../ipc/steps.ts";
 import * as flows from "../../sync/flows/leader.ts";
 import type { EveryOptions, Leader, Leadership } from "../../sync/mod.ts";
 import { leader as protocol } from "../../sync/protocols.ts";
-import type { WaitOptions } from "../../wait/options.ts";
+import { checkSignal, type WaitOptions } from "../../wait/options.ts";
 import type { Remote } from "../remote.ts";
 import type { RemoteEngine } from "./engine.ts";
 import { RemoteGuard, RemotePrimitive, runWith, showRemote } from "./primitive.ts";
@@ -72,8 +72,11 @@ export class RemoteLeader extends RemotePrimitive implements Remote<Leader> {
   async every(
     milliseconds: number,
     task: (leadership: Leadership) => unknown,
-    { signal, immediate = false }: EveryOptions = {},
+    options: EveryOptions = {},
   ): Promise<void> {
+    checkOptions(options);
+    const immediate = checkFlag(options.immediate, "immediate") ?? false;
+    const signal = checkSignal(options.signal);
     checkInteger(milliseconds, 1, 0x7fffffff, `do something every ${milliseconds} milliseconds`);
     checkFunction(task, "task");
     let due = 0;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkFlag, checkInteger } from "../../ffi/check.ts";
+import { checkFlag, checkInteger, checkOptions } from "../../ffi/check.ts";
 import type { Permit } from "../../ipc/permit.ts";
 import type {
   OperationOptions,
@@ -43,50 +43,50 @@ export class RemoteSemaphore extends RemotePrimitive implements Remote<Semaphore
     return this.engine.set.read().then(([value]) => value!);
   }
 
-  async increment(by = 1, { undo = false }: UndoOptions = {}): Promise<void> {
+  async increment(by = 1, options?: UndoOptions): Promise<void> {
+    const { undo = false } = checked(options);
     await this.#perform(
       change("increment", by, +1, undo),
       `increment ${this.engine.name} by ${by}`,
     );
   }
 
-  async decrement(by = 1, { undo = false, ...options }: OperationOptions = {}): Promise<void> {
+  async decrement(by = 1, given?: OperationOptions): Promise<void> {
+    const { undo = false, ...options } = checked(given);
     const step = change("decrement", by, -1, undo);
     await this.#perform(step, `decrement ${this.engine.name} by ${by}`, options);
   }
 
-  async tryDecrement(by = 1, { undo = false }: UndoOptions = {}): Promise<boolean> {
+  async tryDecrement(by = 1, options?: UndoOptions): Promise<boolean> {
+    const { undo = false } = checked(options);
     return await this.#attempt(
       change("decrement", by, -1, undo),
       `decrement ${this.engine.name} by ${by}`,
     );
   }
 
-  async acquire(
-    count = 1,
-    { undo = true, ...options }: OperationOptions = {},
-  ): Promise<RemotePermit> {
+  async acquire(count = 1, given?: OperationOptions): Promise<RemotePermit> {
+    const { undo = true, ...options } = checked(given);
     const { engine } = this;
     const step = change("acquire", count, -1, undo);
     await this.#perform(step, `acquire ${count} from ${engine.name}`, options);
     return new RemotePermit(engine, count, undo);
   }
 
-  async tryAcquire(
-    count = 1,
-    { undo = true }: UndoOptions = {},
-  ): Promise<RemotePermit | undefined> {
+  async tryAcquire(count = 1, options?: UndoOptions): Promise<RemotePermit | undefined> {
+    const { undo = true } = checked(options);
     const { engine } = this;
     const step = change("acquire", count, -1, undo);
     const may = await this.#attempt(step, `acquire ${count} from ${engine.name}`);
     return may ? new RemotePermit(engine, count, undo) : undefined;
   }
 
-  run<Result>(
+  async run<Result>(
     run: (permit: Permit) => Result | Promise<Result>,
-    { count, ...options }: SemaphoreRunOptions = {},
+    given?: SemaphoreRunOptions,
   ): Promise<Result> {
-    return runWith(() => this.acquire(count, options), run);
+    const { count, ...options } = checked(given);
+    return await runWith(() => this.acquire(count, options), run);
   }
 
   async waitForZero(options?: WaitOptions): Promise<void> {
@@ -122,6 +122,12 @@ export class RemoteSemaphore extends RemotePrimitive implements Remote<Semaphore
   async #attempt(step: readonly SemaphoreOperation[], action: string): Promise<boolean> {
     return await this.engine.set.attempt(step, action) !== undefined;
   }
+}
+
+/** Options, unless they are none. */
+function checked<Options extends object>(options: Options | undefined): Partial<Options> {
+  checkOptions(options);
+  return options ?? {};
 }
 
 const isZero: readonly SemaphoreOperation[] = [{ index: 0, delta: 0 }];
