@@ -2,12 +2,8 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { IpcError } from "@sysv/ipc";
 import { Barrier, BrokenBarrierError } from "@sysv/ipc/sync";
-import { assertIpcError } from "./support/assert.ts";
 import { type Child, ending, otherRuntime, runtime, runtimes } from "./support/child.ts";
 import { runSync, untilWaiting, valuesOf, waitersOf } from "./support/sync.ts";
-
-type OnDeath = "break" | "shrink";
-const rules: readonly OnDeath[] = ["break", "shrink"];
 
 /** Starts a process that is a party, and does what it is told: wait, waitSync, leave. */
 async function party({ id, parties, onDeath }: Barrier, runs = otherRuntime): Promise<Child> {
@@ -133,66 +129,6 @@ test("Barrier that is broken stays so when all have left", async () => {
   assertThrows(() => barrier.join(), BrokenBarrierError);
   assertThrows(() => Barrier.fromId(barrier.id).join(), BrokenBarrierError);
 });
-
-test("Barrier: a party that dies before all have joined breaks it for those who come", async () => {
-  using barrier = Barrier.create({ parties: 3 });
-  using one = barrier.join();
-  const waiting = assertRejects(() => one.wait(), BrokenBarrierError);
-  await using child = await party(barrier);
-  await untilWaiting(barrier);
-  await child.kill();
-  await waiting;
-  assertThrows(() => barrier.join(), BrokenBarrierError);
-});
-
-test("Barrier: a party that dies before all have joined is gone from one that shrinks", async () => {
-  using barrier = Barrier.create({ parties: 3, onDeath: "shrink" });
-  using one = barrier.join();
-  await using child = await party(barrier);
-  await child.kill();
-  const waiting = one.wait();
-  await untilWaiting(barrier);
-  using other = barrier.join();
-  await Promise.all([waiting, other.wait()]);
-  assertIpcError(() => barrier.join(), "EBUSY", "semop");
-});
-
-for (const onDeath of rules) {
-  test(`Barrier: the death of a process whose party has left changes nothing (${onDeath})`, async () => {
-    using barrier = Barrier.create({ parties: 3, onDeath });
-    const [one, two] = [barrier.join(), barrier.join()];
-    await using child = await party(barrier);
-    const waiting = one.wait();
-    child.say("leave");
-    assertEquals(await child.hear(), "done");
-    await child.kill();
-    await Promise.all([waiting, two.wait()]);
-    assertEquals(barrier.isBroken, false);
-    await Promise.all([one.wait(), two.wait()]);
-  });
-
-  test(`Barrier: a process with several parties takes all of them with it (${onDeath})`, async () => {
-    using barrier = Barrier.create({ parties: 4, onDeath });
-    using one = barrier.join();
-    await using child = runSync(
-      `const barrier = Barrier.fromId(Number(args[0]), { parties: 4, onDeath: args[1] });
-      const parties = [1, 2, 3].map(() => barrier.join());
-      void parties[0].wait();
-      parties[1].leave();
-      say("joined");
-      await hear();`,
-      { args: [barrier.id, onDeath], runtime: otherRuntime },
-    );
-    await child.hear();
-    const waiting = onDeath === "break"
-      ? assertRejects(() => one.wait(), BrokenBarrierError)
-      : one.wait();
-    await untilWaiting(barrier, 2);
-    await child.kill();
-    await waiting;
-    assertEquals(barrier.isBroken, onDeath === "break");
-  });
-}
 
 test("Barrier: handles of one barrier, opened by key, are of one barrier", async () => {
   using barrier = Barrier.create({ parties: 2, key: `barrier of ${runtime} ${performance.now()}` });

@@ -170,17 +170,6 @@ for (const runtime of runtimes) {
   });
 }
 
-test("Gauge.waitForIdle() goes on as the last one is killed", async () => {
-  using gauge = Gauge.create();
-  const children = await Promise.all([enter(gauge, 1), enter(gauge, 2)]);
-  const waiting = gauge.waitForIdle();
-  await untilWaiting(gauge);
-  assertEquals(gauge.value, 3);
-  for (const child of children) await child.kill();
-  await waiting;
-  assertEquals(valuesOf(gauge), [0, 32767]);
-});
-
 test("Gauge: waiters do not disturb the count, not even as they are killed", async () => {
   using gauge = Gauge.create();
   using _entry = gauge.enter(2);

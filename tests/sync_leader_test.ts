@@ -315,36 +315,6 @@ test("Leader.every() does it in exactly one process, and in another as soon as t
   }
 });
 
-test("Leader.every() resolves when its signal is aborted, leading, waiting or before", async () => {
-  using leader = Leader.create();
-  let times = 0;
-  await leader.every(1, () => times++, { signal: AbortSignal.abort() });
-  assertEquals(times, 0);
-  const controllers = [new AbortController(), new AbortController()];
-  const [leading, waiting] = controllers.map(({ signal }) =>
-    leader.every(1, () => times++, { signal })
-  );
-  await until(() => times >= 3 && waitersOf(leader) === 2);
-  controllers[1]!.abort();
-  await waiting;
-  controllers[0]!.abort();
-  await leading;
-  assertEquals(leader.leaderPid, undefined);
-  const after = times;
-  await new Promise((resolve) => setTimeout(resolve, 10));
-  assertEquals(times, after);
-});
-
-test("Leader.every() rejects with EIDRM when the object is removed, leading or waiting", async () => {
-  using leader = Leader.create();
-  let times = 0;
-  const all = [leader.every(1, () => times++), leader.every(1, () => times++)];
-  const rejected = all.map((every) => assertRejectsWith("EIDRM", every));
-  await until(() => times > 0 && waitersOf(leader) === 2);
-  Leader.fromId(leader.id).remove();
-  await Promise.all(rejected);
-});
-
 test("Leader.every() resolves when its signal is aborted, though the object is removed then", async () => {
   const leader = Leader.create();
   const controller = new AbortController();
@@ -354,38 +324,12 @@ test("Leader.every() resolves when its signal is aborted, though the object is r
   }, { signal: controller.signal });
 });
 
-test("Leader.every() rejects when its task fails, and has resigned", async () => {
-  using leader = Leader.create();
-  const failure = new Error("failure");
-  const tasks = [() => Promise.reject(failure), () => {
-    throw failure;
-  }];
-  for (const task of tasks) {
-    assertEquals(await assertRejects(() => leader.every(1, task)), failure);
-    assertEquals(leader.leaderPid, undefined);
-  }
-});
-
 test("Leader.every() rejects when its task fails on another object that is removed", async () => {
   using leader = Leader.create();
   const other = SemaphoreSet.create({ values: [1] });
   other.remove();
   await assertRejectsWith("EIDRM", leader.every(1, () => other.values));
   assertEquals(leader.leaderPid, undefined);
-});
-
-test("Leader.every() does nothing twice at once: a task that takes longer delays the next", async () => {
-  using leader = Leader.create();
-  const controller = new AbortController();
-  let running = 0;
-  let times = 0;
-  await leader.every(1, async () => {
-    assertEquals(++running, 1);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    running--;
-    if (++times === 3) controller.abort();
-  }, { signal: controller.signal });
-  assertEquals([running, times], [0, 3]);
 });
 
 test("Leader.every() does it the first time after one interval", async () => {

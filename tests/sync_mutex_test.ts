@@ -167,31 +167,6 @@ for (const [name, lock] of Object.entries(locks)) {
   });
 }
 
-test("Mutex.lock() waits for a holder, of each runtime, to release", async () => {
-  for (const runtime of runtimes) {
-    using mutex = Mutex.create();
-    await using holder = await hold(mutex, runtime);
-    const waiting = mutex.lock();
-    await untilWaiting(mutex);
-    holder.say("release");
-    using guard = await waiting;
-    assertEquals([guard.abandoned, valuesOf(mutex)], [0, [0, 1]]);
-    assertEquals(await holder.hear(), "released");
-  }
-});
-
-test("Mutex.lock() gets the mutex at once when its holder, of each runtime, is killed", async () => {
-  for (const runtime of runtimes) {
-    using mutex = Mutex.create();
-    await using holder = await hold(mutex, runtime);
-    const waiting = mutex.lock();
-    await untilWaiting(mutex);
-    await holder.kill();
-    using guard = await waiting;
-    assertEquals(guard.abandoned, 1);
-  }
-});
-
 test("Mutex.lockSync() gets the mutex at once when its holder is killed", async () => {
   using mutex = Mutex.create();
   await using holder = await hold(mutex);
@@ -204,20 +179,6 @@ test("Mutex.lockSync() gets the mutex at once when its holder is killed", async 
   assertEquals(await child.hear(), "1");
   await until(() => !mutex.locked);
   assertEquals(valuesOf(mutex), [1, 0]);
-});
-
-test("Mutex.lock(): who dies while it puts right what others left is told of too", async () => {
-  using mutex = Mutex.create();
-  for (let deaths = 0; deaths < 3; deaths++) {
-    await using holder = runSync(
-      `const guard = await Mutex.fromId(Number(args[0])).lock(); say(guard.abandoned); await hear();`,
-      { args: [mutex.id], runtime: nthRuntime(deaths) },
-    );
-    assertEquals(await holder.hear(), String(deaths));
-    await holder.kill();
-  }
-  using guard = await mutex.lock();
-  assertEquals(guard.abandoned, 3);
 });
 
 test("Mutex.recover(): who dies while it recovers is told of to the next who does", async () => {
@@ -316,21 +277,6 @@ test("Mutex.lock(): who waits longest is next, in whatever process and form", as
 async function endAll(children: readonly Child[]): Promise<void> {
   await Promise.all(children.map((child) => child[Symbol.asyncDispose]()));
 }
-
-test("Mutex.lock() excludes a hundred callers of one program from each other, in their order", async () => {
-  using mutex = Mutex.create();
-  let inside = 0;
-  const order: number[] = [];
-  await Promise.all(Array.from({ length: 100 }, async (_, i) => {
-    using _guard = await mutex.lock();
-    assertEquals(++inside, 1);
-    await Promise.resolve();
-    order.push(i);
-    inside--;
-  }));
-  assertEquals(order, Array.from({ length: 100 }, (_, i) => i));
-  assertEquals(valuesOf(mutex), [1, 0]);
-});
 
 test("Mutex.lock() serves those of one program in turn who lock again and again", async () => {
   using mutex = Mutex.create();
