@@ -14,7 +14,7 @@ import { missingServer } from "./support/postgres.ts";
 import { Random } from "./support/random.ts";
 
 const isSoak = process.env.IPC_TEST_SOAK === "1";
-const WALKS = isSoak ? 60 : 2;
+const WALKS = isSoak ? 60 : 1;
 const STEPS = 60;
 
 /** What the model check explores, by what it is. */
