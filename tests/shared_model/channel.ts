@@ -150,7 +150,7 @@ export function channel(limits: ChannelLimits, flaws: ChannelFlaws = {}): Model 
     deaths,
     cancels,
     same: fewDeaths(locks),
-    maxStates: 40_000_000,
+    maxStates: 60_000_000,
     isStable(word, { phase, role }) {
       if (word === header.state) return true;
       return phase === BUSY && word === (role === SEND ? TAIL : HEAD);
