@@ -93,6 +93,25 @@ export interface Gate {
   readonly all: boolean;
 }
 
+/** The lowest of some bits. */
+export function lowestBit(bits: number): number {
+  return bits & -bits;
+}
+
+/** The place that a bit of a word of a gate stands for. */
+export function placeOf(bit: number, index: number): number {
+  return 32 * index + 32 - Math.clz32(bit);
+}
+
+/** The places that the bits of a word of a gate stand for. */
+export function placesOf(marks: number, index: number): number[] {
+  const places: number[] = [];
+  for (let rest = marks; rest !== 0; rest &= rest - 1) {
+    places.push(placeOf(lowestBit(rest), index));
+  }
+  return places;
+}
+
 /** A lock: its word, the gate of those who want it, and the gates that its holders open. */
 export interface Lock {
   readonly word: number;

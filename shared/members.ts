@@ -14,6 +14,7 @@ import { CLOSED, ENDED, type Gate, header, type Lock, REMOVED } from "./layout.t
 import { type Pair, type Shape, titleOf } from "./pair.ts";
 import { Protocol } from "./protocol.ts";
 import { type Floor, Seat } from "./seat.ts";
+import { unlock } from "./unlock.ts";
 
 /** How long who only tries waits for a lock: its holder needs less, unless it is stopped. In milliseconds. */
 const MOMENT = 100;
@@ -111,6 +112,11 @@ export class Members implements Floor, Watched {
       for (const { promises } of this.#hushed) promises.rouse();
       this.#hushed.clear();
     }
+  }
+
+  /** Gives a lock back, and wakes its sleepers. */
+  unlock(lock: Lock): void {
+    this.explain("unlock", () => unlock(this.seat, this.protocol, lock));
   }
 
   /** Does what only tries: a lock that is kept for longer than a moment is not waited for. */

@@ -362,7 +362,6 @@ export class SharedMutex extends SharedStructure {
   #unlock(): void {
     const me = this.#seat.place;
     if (me === 0 || Atomics.compareExchange(this.#words, lock.word, me, 0) === me) return;
-    const { protocol } = this.#members;
-    this.#members.driveSync(protocol.unlock(lock, me), "unlock");
+    this.#members.unlock(lock);
   }
 }

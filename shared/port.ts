@@ -91,7 +91,6 @@ export class Port {
     const { word } = this.#lock;
     const me = this.#members.seat.place;
     if (me === 0 || Atomics.compareExchange(this.#words, word, me, 0) === me) return;
-    const { protocol } = this.#members;
-    this.#members.driveSync(protocol.unlock(this.#lock, me), "unlock");
+    this.#members.unlock(this.#lock);
   }
 }

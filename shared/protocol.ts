@@ -34,7 +34,10 @@ import {
   type Gate,
   inheritedBy,
   type Lock,
+  lowestBit,
   ownerOf,
+  placeOf,
+  placesOf,
   WAKE,
 } from "./layout.ts";
 
@@ -57,14 +60,15 @@ export class Protocol {
   readonly gates: readonly Gate[];
   /** Frees what else the last owner of a place may have left; structures say how. */
   disown: (place: number) => Flow<void> = nothing;
-  readonly #words: number;
+  /** How many words of a gate have bits that count. */
+  readonly gateWords: number;
 
   /** Makes the protocol of a structure. */
   constructor(places: number, locks: readonly Lock[], gates: readonly Gate[]) {
     this.places = places;
     this.locks = locks;
     this.gates = gates;
-    this.#words = Math.ceil(places / 32);
+    this.gateWords = Math.ceil(places / 32);
   }
 
   // The semaphores.
@@ -243,14 +247,14 @@ export class Protocol {
   /** Takes the mark of one of those who sleep away, and returns its place, 0 if nobody does. */
   *#claim(word: number, me: number): Flow<number | undefined> {
     const first = (me - 1) >> 5;
-    for (let k = 0; k <= this.#words; k++) {
-      const index = (first + k) % this.#words;
+    for (let k = 0; k <= this.gateWords; k++) {
+      const index = (first + k) % this.gateWords;
       const seen = yield* load(word + index);
-      const marks = seen & this.#validBits(index);
+      const marks = seen & this.validBits(index);
       if (marks === 0) continue;
       // Of its own word first the places after this one, and the others at last.
       const after = k === 0 ? marks & (-2 << ((me - 1) & 31)) : marks;
-      if (after === 0 && this.#words > 1) continue;
+      if (after === 0 && this.gateWords > 1) continue;
       const bit = lowestBit(after === 0 ? marks : after);
       const claimed = yield* compareExchange(word + index, seen, seen & ~bit);
       return claimed ? placeOf(bit, index) : undefined;
@@ -259,7 +263,7 @@ export class Protocol {
   }
 
   /** The bits of a word of a gate that belong to places: others can only have been put there by mistake. */
-  #validBits(index: number): number {
+  validBits(index: number): number {
     const bits = this.places - 32 * index;
     return bits >= 32 ? -1 : (1 << bits) - 1;
   }
@@ -270,10 +274,10 @@ export class Protocol {
   }
 
   *#wakeAll(word: number): Flow<void> {
-    for (let index = 0; index < this.#words; index++) {
+    for (let index = 0; index < this.gateWords; index++) {
       if (!(yield* look(word + index, (marks) => marks !== 0))) continue;
       const marks = yield* take(word + index);
-      const places = placesOf(marks & this.#validBits(index), index);
+      const places = placesOf(marks & this.validBits(index), index);
       if (places.length > 0) yield* giveBack(this.ringAll(places));
     }
   }
@@ -281,8 +285,8 @@ export class Protocol {
   /** Whether anybody may sleep at one of these gates. */
   *anyAwaited(gates: readonly Gate[]): Flow<boolean> {
     for (const { word } of gates) {
-      for (let index = 0; index < this.#words; index++) {
-        const valid = this.#validBits(index);
+      for (let index = 0; index < this.gateWords; index++) {
+        const valid = this.validBits(index);
         if (yield* look(word + index, (marks) => (marks & valid) !== 0)) return true;
       }
     }
@@ -428,20 +432,3 @@ export class Protocol {
 }
 
 function* nothing(): Flow<void> {}
-
-function lowestBit(bits: number): number {
-  return bits & -bits;
-}
-
-/** The place that a bit of a word of a gate stands for. */
-function placeOf(bit: number, index: number): number {
-  return 32 * index + 32 - Math.clz32(bit);
-}
-
-function placesOf(marks: number, index: number): number[] {
-  const places: number[] = [];
-  for (let rest = marks; rest !== 0; rest &= rest - 1) {
-    places.push(placeOf(lowestBit(rest), index));
-  }
-  return places;
-}

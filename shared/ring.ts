@@ -303,8 +303,7 @@ export class Ring {
   }
 
   #unlock(lock: Lock): void {
-    const { protocol } = this.#members;
-    this.#members.driveSync(protocol.unlock(lock, this.#seat.place), "unlock");
+    this.#members.unlock(lock);
   }
 
   #spoilt(action: string): Error {

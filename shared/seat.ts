@@ -10,6 +10,8 @@ import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { type Answer, type Immediate, run, runSync, type Target, type Waiting } from "./flow.ts";
 import type { Protocol } from "./protocol.ts";
 import { Sleepers } from "./sleepers.ts";
+import type { Unlocking } from "./unlock.ts";
+import type { Step } from "../sync/protocols.ts";
 
 /** What a seat needs of its structure. */
 export interface Floor {
@@ -28,7 +30,7 @@ export interface Floor {
  * A place and its bell. A handle has one for what blocks the thread, and takes another as soon as a
  * promise sleeps: a blocked thread could not run what a ring for a promise is meant for.
  */
-export class Seat implements Target {
+export class Seat implements Target, Unlocking {
   /** The number of the place, 0 for none yet. */
   place = 0;
   /** Is called with each place that it takes. */
@@ -45,6 +47,10 @@ export class Seat implements Target {
   constructor(floor: Floor, blocks: boolean) {
     this.#floor = floor;
     this.#blocks = blocks;
+  }
+
+  get words(): Int32Array {
+    return this.#floor.words;
   }
 
   /** Takes a place, blocking the thread as long as somebody settles an inheritance. */
@@ -121,7 +127,7 @@ export class Seat implements Target {
         return semaphores.tryOperate(request.step);
       case "ring":
       case "give back":
-        return this.#ring(request.step);
+        return this.ring(request.step);
       case "read":
         return request.see(semaphores.values) as Answer;
       case "loop":
@@ -181,14 +187,15 @@ export class Seat implements Target {
     return this.#sleepers.has(gate) || this.#clearMark(gate);
   }
 
-  #ring(step: Parameters<SemaphoreSet["tryOperate"]>[0]): boolean {
+  /** Rings, and returns whether anybody has the place. */
+  ring(step: Step): boolean {
     try {
       return this.#floor.semaphores.tryOperate(step);
     } catch (error) {
       if (!(error instanceof IpcError && error.code === "ERANGE")) throw error;
       // It rings already, as loudly as can be. Of several, the others have not been rung.
       if (step.length <= 3) return true;
-      for (const one of step) this.#ring([one]);
+      for (const one of step) this.ring([one]);
       return true;
     }
   }

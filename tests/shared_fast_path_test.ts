@@ -1,15 +1,19 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { SharedMemory } from "@sysv/ipc";
 import { bytes, Channel, SharedMutex, SharedVariable } from "@sysv/ipc/shared";
-import { lockAt } from "../shared/layout.ts";
+import type { Answer, Request } from "../shared/flow.ts";
+import { ENDED, GATE_WORDS, gateAt, LINE, lockAt, WAKE } from "../shared/layout.ts";
+import { Protocol } from "../shared/protocol.ts";
 import { consumers, DATA, HEAD, producers, TAIL } from "../shared/ring_flows.ts";
 import { writers } from "../shared/cells.ts";
+import { unlock } from "../shared/unlock.ts";
+import type { Step } from "../sync/protocols.ts";
 
 // The model check explores the flows, whose first events the classes perform without a flow. Here the
 // classes are held to the very events of the model, in the same order.
 
-const operations = ["load", "store", "compareExchange", "or", "and"] as const;
+const operations = ["load", "store", "compareExchange", "exchange", "or", "and"] as const;
 
 /** Which words are changed or looked for, in what order, while something runs; `see` is called before each. */
 function eventsOf(run: () => unknown, see: (event: string) => void = () => {}): string[] {
@@ -98,4 +102,96 @@ test("SharedVariable stores its version last, with the lock", () => {
   const events = eventsOf(() => variable.setSync(new Uint8Array(4))).filter(isChange);
   assertEquals(events[0], `compareExchange ${writers.word} 0 1`);
   assertEquals(events.slice(-2), ["store 64 2", `compareExchange ${writers.word} 1 0`]);
+});
+
+/** A memory with sleepers at the gates of a lock, and those places that nobody has, from a seed. */
+function scene(seed: number) {
+  let state = seed;
+  const random = (below: number) => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return (state >>> 8) % below;
+  };
+  const places = 1 + random(70);
+  const me = 1 + random(places);
+  const lock = lockAt(1, gateAt(2, random(2) === 0), gateAt(3, random(2) === 0));
+  const words = new Int32Array(4 * LINE);
+  const owner = random(4) === 0 ? 1 + random(places) : me;
+  words[lock.word] = owner | (random(4) === 0 ? 0 : WAKE) | [0, ENDED, 3 << 12][random(3)]!;
+  for (const { word } of lock.opens) {
+    for (let index = 0; index < GATE_WORDS; index++) {
+      const marks = [0, 1 << random(32), random(2 ** 24) << random(9)];
+      words[word + index] = marks[random(3)]!;
+    }
+  }
+  const dead = new Set(Array.from({ length: random(places) }, () => 1 + random(places)));
+  return { protocol: new Protocol(places, [lock], lock.opens), lock, words, me, dead };
+}
+
+/** Answers what the flow of an unlock asks, as a seat does. */
+function answer(words: Int32Array, ring: (step: Step) => boolean, request: Request): Answer {
+  switch (request.ask) {
+    case "load": {
+      const word = Atomics.load(words, request.word);
+      return request.see?.(word) ?? word;
+    }
+    case "compareExchange":
+      return Atomics.compareExchange(words, request.word, request.from, request.to) ===
+        request.from;
+    case "take":
+      return Atomics.exchange(words, request.word, 0);
+    case "or":
+      return Atomics.or(words, request.word, request.bits) >= 0;
+    case "and":
+      return Atomics.and(words, request.word, request.bits) >= 0;
+    case "ring":
+    case "give back":
+      return ring(request.step);
+    case "turn":
+      return true;
+    default:
+      throw new Error(`an unlock asks to ${request.ask}`);
+  }
+}
+
+test("Unlocking wakes by the very events of the flow that the model explores", () => {
+  let rings = 0;
+  for (let seed = 0; seed < 5000; seed++) {
+    const { lock } = scene(seed);
+    const [gate] = lock.opens;
+    type Ring = (step: Step) => boolean;
+    const perform = (run: (given: ReturnType<typeof scene>, ring: Ring) => void) => {
+      const given = scene(seed);
+      const rung: Step[] = [];
+      const ring = (step: Step) => {
+        rung.push(step);
+        rings++;
+        return !given.dead.has((step[0] as { index: number }).index - given.protocol.alive(0));
+      };
+      // Others come in between, once each: who says that he sleeps, who closes, and who marks himself.
+      const intruders = [
+        { before: `compareExchange ${lock.word} `, word: lock.word, bits: WAKE },
+        { before: `compareExchange ${lock.word} `, word: lock.word, bits: ENDED },
+        { before: `compareExchange ${gate!.word} `, word: gate!.word, bits: 2 },
+        { before: `and ${lock.word} `, word: gate!.word, bits: 1 },
+      ];
+      const intrude = (event: string) => {
+        const index = intruders.findIndex(({ before }) => event.startsWith(before));
+        if (seed % 2 === 0 || index < 0) return;
+        const [{ word, bits }] = intruders.splice(index, 1) as [typeof intruders[0]];
+        given.words[word]! |= bits;
+      };
+      const events = eventsOf(() => run(given, ring), intrude);
+      return { events, rung, words: [...given.words] };
+    };
+    const plain = perform(({ protocol, lock, words, me }, ring) =>
+      unlock({ place: me, words, ring }, protocol, lock)
+    );
+    const asked = perform(({ protocol, lock, words, me }, ring) => {
+      const flow = protocol.unlock(lock, me);
+      let turn = flow.next(0);
+      while (!turn.done) turn = flow.next(answer(words, ring, turn.value));
+    });
+    assertEquals(plain, asked, `seed ${seed}`);
+  }
+  assert(rings > 5000, `${rings} rings`);
 });
