@@ -189,6 +189,8 @@ testEngines(
     await using waiter = await runAt(engine, name, `await (await at.mutex(name)).lock();`);
     await untilWaiting(engine, mutex);
     await waiter.kill();
+    // A server that does not know of the death yet would let it have the mutex, and tell of it.
+    await untilIs(async () => await engine.waiters(mutex) === 0);
     await guard.release();
     const next = await mutex.lock();
     assertEquals(next.abandoned, 0);

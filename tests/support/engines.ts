@@ -134,8 +134,10 @@ const cluster: Engine = {
     return (await ask<{ values: number[] }>(sql, name))[0]!.values;
   },
   async waiters({ name }) {
+    // What a dead session waited for stays until somebody asks; one that lives has its advisory lock.
     const sql =
-      "SELECT count(*)::int AS n FROM ipc.wait w, ipc.sem s WHERE s.name = $1 AND w.id = s.id";
+      `SELECT count(*)::int AS n FROM ipc.wait w, ipc.sem s WHERE s.name = $1 AND w.id = s.id
+      AND EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1769235300 AND objid = w.sid::oid)`;
     return (await ask<{ n: number }>(sql, name))[0]!.n;
   },
   opener: () => connected(),
