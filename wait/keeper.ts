@@ -22,6 +22,7 @@
  */
 
 import type { Backend, Prototypes } from "../ffi/backend.ts";
+import { descriptorPrototypes, interruptPrototypes } from "../ffi/symbols.ts";
 import type { cancels, mailbox, orders } from "./mailbox.ts";
 
 /** Where each field of the common memory stands: 32-bit integers and 64-bit floats, by their index among their like. */
@@ -59,46 +60,13 @@ export const slots = { free: 0, wanted: 1, used: 2 } as const;
 
 /** The C functions that a gate and a keeper call. */
 export const keeperCalls = {
-  gettid: { parameters: [], result: "i32" },
+  gettid: interruptPrototypes.gettid,
   pthread_self: { parameters: [], result: "address" },
-  pthread_kill: {
-    parameters: [
-      "address", // pthread_t thread
-      "i32", // int sig
-    ],
-    result: "i32",
-  },
-  poll: {
-    parameters: [
-      "buffer", // struct pollfd *fds
-      "u32", // nfds_t nfds
-      "i32", // int timeout
-    ],
-    result: "i32",
-  },
-  open: {
-    parameters: [
-      "buffer", // const char *pathname
-      "i32", // int flags
-      "u32", // mode_t mode
-    ],
-    fixed: 2,
-    result: "i32",
-  },
-  read: {
-    parameters: [
-      "i32", // int fd
-      "buffer", // void *buf
-      "u32", // size_t count
-    ],
-    result: "i32",
-  },
-  close: {
-    parameters: [
-      "i32", // int fd
-    ],
-    result: "i32",
-  },
+  pthread_kill: interruptPrototypes.pthread_kill,
+  poll: descriptorPrototypes.poll,
+  open: descriptorPrototypes.open,
+  read: descriptorPrototypes.read,
+  close: descriptorPrototypes.close,
 } as const satisfies Prototypes;
 
 /** What a gate and a keeper have to know, as plain data. */
