@@ -64,6 +64,8 @@ export interface MembersOptions {
 }
 
 const DEFAULT_PLACES = 32;
+/** So many bytes of a segment show whose it is. */
+const PAGE = 4096;
 
 /** Checks how many can take part. */
 export function checkPlaces(places: number = DEFAULT_PLACES): number {
@@ -83,12 +85,12 @@ export function createPair(
   options: CreateOptions,
 ): Pair {
   const size = sizeOf(rules, shape);
-  const semaphores = SemaphoreSet.create({ ...options, ...setOf(shape) });
+  const semaphores = named(rules, () => SemaphoreSet.create({ ...options, ...setOf(shape) }));
   let memory: SharedMemory | undefined;
   try {
-    memory = SharedMemory.create({ ...options, size });
-    const pair = bind(rules, shape, semaphores, memory, nameOf(options.key), true);
-    if (pair !== undefined) return pair;
+    memory = named(rules, () => SharedMemory.create({ ...options, size }));
+    const pair = bind(rules, shape, semaphores, memory, nameOf(options.key));
+    if (pair !== undefined) return { ...pair, created: true };
     throw refusal(
       memory,
       rules,
@@ -145,12 +147,12 @@ function become(step: Step, semaphores: SemaphoreSet): void {
 
 /** Opens a structure that exists. */
 export function openPair(rules: Rules, key: Key, format: number): Pair {
-  return found(rules, SharedMemory.open(key), nameOf(key), format);
+  return found(rules, named(rules, () => SharedMemory.open(key)), nameOf(key), format);
 }
 
 /** Takes a segment by the identifier that another process passed. */
 export function pairFromId(rules: Rules, id: number, format: number): Pair {
-  return found(rules, SharedMemory.fromId(id), undefined, format);
+  return found(rules, named(rules, () => SharedMemory.fromId(id)), undefined, format);
 }
 
 /** Opens a structure or creates it, whatever others do meanwhile. */
@@ -165,19 +167,27 @@ export function openOrCreatePair(
     let semaphores: SemaphoreSet | undefined;
     let memory: SharedMemory | undefined;
     try {
-      semaphores = SemaphoreSet.openOrCreate(key, { ...options, ...setOfKey(key, shape) });
+      const set = { ...options, ...setOfKey(key, shape) };
+      semaphores = named(rules, () => SemaphoreSet.openOrCreate(key, set));
       memory = openMemory(rules, shape, key, { ...options, size });
-      const pair = bind(rules, shape, semaphores, memory, nameOf(key), false);
+      const pair = bind(rules, shape, semaphores, memory, nameOf(key));
       if (pair !== undefined) return pair;
     } catch (error) {
       if (!isRemoved(error)) {
-        close(semaphores, memory);
+        discard(semaphores, memory);
         throw error;
       }
     }
     // One of the two belonged to something that is gone, or went just now.
     close(semaphores, memory);
   }
+}
+
+/** Removes what was created of something that cannot be finished, as `undo` does, and ends the handles. */
+function discard(semaphores: SemaphoreSet | undefined, memory: SharedMemory | undefined): void {
+  const made = memory?.created === true ? memory : undefined;
+  if (semaphores?.created === true) undo(semaphores, made);
+  close(semaphores, memory);
 }
 
 /** Opens the segment of a key, or creates it; one of another size is refused by what it is. */
@@ -188,11 +198,12 @@ function openMemory(
   options: OpenOrCreateOptions & { size: number },
 ): SharedMemory {
   try {
-    return SharedMemory.openOrCreate(key, options);
+    return named(rules, () => SharedMemory.openOrCreate(key, options));
   } catch (error) {
     if (!(error instanceof IpcError && error.code === "EINVAL")) throw error;
     const memory = SharedMemory.open(key);
     try {
+      if (isBlank(memory)) throw notItsOwn(rules, memory, nameOf(key));
       refuseOther(rules, inspect(rules, memory, nameOf(key)).shape, shape, nameOf(key), memory);
     } finally {
       close(memory);
@@ -225,29 +236,62 @@ function bind(
   semaphores: SemaphoreSet,
   memory: SharedMemory,
   name: string | undefined,
-  isNew: boolean,
 ): Pair | undefined {
   const protocol = new Protocol(1, [], []);
   become(protocol.becomeHeir, semaphores);
   try {
-    const words = new Int32Array(memory.buffer, 0, memory.buffer.byteLength >> 2);
-    const isBlank = Atomics.load(words, header.magic) === 0;
+    const isNew = isBlank(memory);
     const isBound = semaphores.values[protocol.bound] !== 0;
-    if (isBlank && isBound) return forget(semaphores);
+    if (isNew && !isOurs(memory, sizeOf(rules, shape))) throw notItsOwn(rules, memory, name);
+    if (isNew && isBound) return forget(semaphores);
     const places = (semaphores.size - 2) / 2;
     if (!Number.isInteger(places) || places < 1 || places > MAX_PLACES) {
       throw refusal(memory, rules, name, NOT_ITS_OWN);
     }
-    if (isBlank) write(rules, { ...shape, places }, semaphores, words);
+    if (isNew) write(rules, { ...shape, places }, semaphores, firstWords(memory));
     const shown = inspect(rules, memory, name);
     // A blank segment was created just now, or its creator died before anybody could use it.
     if (shown.semaphores !== semaphores.id) return forget(memory);
     if (!isBound) semaphores.tryOperate([{ index: protocol.bound, delta: +1 }]);
     refuseOther(rules, shown.shape, shape, name, memory);
-    return { memory, semaphores, shape: shown.shape, created: isNew || isBlank, name };
+    return { memory, semaphores, shape: shown.shape, created: isNew, name };
   } finally {
     settleHeir(semaphores, protocol);
   }
+}
+
+/** The words of the first page, or as many as there are. */
+function firstWords(memory: SharedMemory): Int32Array {
+  return new Int32Array(memory.buffer, 0, Math.min(memory.size, PAGE) >> 2);
+}
+
+/** Whether a segment has no header yet. */
+function isBlank(memory: SharedMemory): boolean {
+  return memory.size >= 4 && Atomics.load(firstWords(memory), header.magic) === 0;
+}
+
+/**
+ * Whether a blank segment can be one that a creator of this size has not finished: nothing is in it but
+ * what `write` begins with. Others are left alone, as they belong to a program that we know nothing of.
+ */
+function isOurs(memory: SharedMemory, size: number): boolean {
+  if (memory.created) return true;
+  if (memory.size !== size) return false;
+  const words = firstWords(memory);
+  const begun = [header.version, header.kind, header.size].map((word) => words[word]!);
+  const isBegun = begun[0] === VERSION && (begun[1] === 0 || isKind(begun[1]!));
+  if (isBegun && begun[2] === size) return true;
+  return words.every((word, index) =>
+    word === 0 || isBegun && (index === header.version || index === header.kind)
+  );
+}
+
+function notItsOwn(rules: Rules, memory: SharedMemory, name: string | undefined): IpcError {
+  const what = `it is another program's segment of ${memory.size} bytes`;
+  const key = memory.key === undefined ? "" : keyText(memory.key);
+  const reason =
+    `${what}, or its creator died before it could finish it: "ipcrm -M ${key}" removes it`;
+  return refusal(memory, rules, name, reason);
 }
 
 function settleHeir(semaphores: SemaphoreSet, protocol: Protocol): void {
@@ -357,6 +401,10 @@ function inspect(
   return { shape, semaphores: read(header.semaphores) };
 }
 
+function isKind(number: number): boolean {
+  return Object.values<number>(kinds).includes(number);
+}
+
 function kindOf(number: number): string {
   const kind = Object.entries(kinds).find(([, known]) => known === number)?.[0];
   return kind === undefined ? `of an unknown kind, ${number}` : `a shared ${kind}`;
@@ -384,6 +432,19 @@ function refusal(
   const { id, key } = memory;
   const action = `open ${titleOf(rules.kind, id, key, name)}`;
   return ipcError(code, action, { syscall: "shmget", id, key, reason });
+}
+
+/** Performs something with one of the two objects, whose errors are to name the whole. */
+function named<Result>({ kind }: Rules, perform: () => Result): Result {
+  try {
+    return perform();
+  } catch (error) {
+    if (!(error instanceof IpcError)) throw error;
+    const message = error.message
+      .replace(/^(Cannot [^":]*?)\b(shared memory|members)\b/, `$1shared ${kind}`)
+      .replace(/"ipcrm -[MS] (\w+)" removes it/, '"ipcrm -M $1 -S $1" removes it');
+    throw new IpcError(message, error.errno, error);
+  }
 }
 
 /** Names a structure in messages, by what the user knows it by. */
