@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkOptions, checkWord, numberError } from "../ffi/check.ts";
+import { checkObject, checkWord, numberError } from "../ffi/check.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
@@ -76,12 +76,15 @@ function rulesOf(table?: Uint8Array): Rules {
 
 /** A line for each counter: its type, a space, its name. */
 function tableOf(counters: CounterTypes): Uint8Array {
-  checkOptions(counters);
-  const names = Object.keys(counters ?? {});
+  checkObject(counters, "counters");
+  const names = Object.keys(counters);
   if (names.length === 0) throw new TypeError("Cannot make counters: expected at least one name");
   for (const name of names) {
     checkWord(counters[name]!, TYPES, `type of counter "${name}"`);
     if (name.includes("\n")) throw new TypeError("Cannot name a counter with a line break");
+    if (!name.isWellFormed()) {
+      throw new TypeError(`Cannot name a counter "${name}": it has half a surrogate pair`);
+    }
   }
   return encoder.encode(names.map((name) => `${counters[name]} ${name}\n`).join(""));
 }
@@ -91,7 +94,8 @@ function shapeOf(table: Uint8Array, counters: CounterTypes): Shape {
   const capacity = Object.keys(counters).length;
   const shape: Shape = { kind: "counters", capacity, limit: table.length, format, places: 1 };
   if (rulesOf().size(shape) !== undefined) return shape;
-  throw new RangeError(`Cannot make ${capacity} counters: the most are ${MAX_COUNTERS}`);
+  const most = `the most are ${MAX_COUNTERS}, with names of ${MAX_TABLE} bytes together`;
+  throw new RangeError(`Cannot make ${capacity} counters: ${most}`);
 }
 
 interface Counter {
@@ -131,7 +135,7 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
     showAs<SharedCounters>("SharedCounters", this.prototype, (counters) => ({
       id: counters.id,
       key: shownKey(counters.key),
-      ...counters.values(),
+      counters: () => counters.values(),
     }));
   }
 
@@ -164,7 +168,7 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
   static create<const Of extends CounterTypes>(
     options: SharedCountersCreateOptions<Of>,
   ): SharedCounters<Of> {
-    checkOptions(options);
+    checkObject(options, "options");
     const table = tableOf(options.counters);
     return new SharedCounters(
       createPair(rulesOf(table), shapeOf(table, options.counters), options),
@@ -197,7 +201,7 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
     key: Key,
     options: SharedCountersOpenOrCreateOptions<Of>,
   ): SharedCounters<Of> {
-    checkOptions(options);
+    checkObject(options, "options");
     const table = tableOf(options.counters);
     const shape = shapeOf(table, options.counters);
     return new SharedCounters(openOrCreatePair(rulesOf(table), shape, key, options));

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { checkInteger, checkOptions } from "../ffi/check.ts";
+import { checkFunction, checkInteger, checkObject, described } from "../ffi/check.ts";
 import type { SharedMemory } from "../ipc/shared_memory.ts";
 import type { Codec } from "./codec.ts";
 
@@ -18,8 +18,8 @@ export interface FieldType<Value> {
   declare(name: string): string;
   /** Reads a value of memory. */
   read(view: DataView<ArrayBuffer>, at: number): Value;
-  /** Writes a value to memory. */
-  write(view: DataView<ArrayBuffer>, at: number, value: Value): void;
+  /** Writes a value to memory, or throws an error that names the field. */
+  write(view: DataView<ArrayBuffer>, at: number, value: Value, field: string): void;
 }
 
 /** The fields of a struct, in their order. */
@@ -34,74 +34,87 @@ const isLittle = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
 
 type Getter = "getInt8" | "getUint8" | "getInt16" | "getUint16" | "getFloat32" | "getFloat64";
 
+/** Refuses what is no value for a field, which is named. */
+type Check = (value: number, field: string) => void;
+
 /** A number that is read and written as a whole, but between processes not atomically. */
-function plain(size: number, c: string, kind: string, check: (value: number) => void) {
+function plain(size: number, c: string, kind: string, check: Check) {
   const [get, set] = [`get${kind}` as Getter, `set${kind}` as "setInt16"];
   return {
     size,
     align: size,
     declare: (name: string) => `${c} ${name}`,
     read: (view: DataView<ArrayBuffer>, at: number): number => view[get](at, isLittle),
-    write(view: DataView<ArrayBuffer>, at: number, value: number): void {
-      check(value);
+    write(view: DataView<ArrayBuffer>, at: number, value: number, field: string): void {
+      check(value, field);
       view[set](at, value, isLittle);
     },
   };
 }
 
-function range(least: number, most: number): (value: number) => void {
-  return (value) => checkInteger(value, least, most, `write ${value} to a field`);
+function range(least: number, most: number): Check {
+  return (value, field) => checkInteger(value, least, most, writing(value, field));
 }
 
-function anyNumber(value: number): void {
-  if (typeof value !== "number") {
-    throw new TypeError("Cannot write this to a field: expected a number");
-  }
+function anyNumber(value: number, field: string): void {
+  if (typeof value !== "number") refuse(value, field, "a number");
 }
 
-type Words = Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+function refuse(value: unknown, field: string, expected: string): never {
+  throw new TypeError(`Cannot ${writing(described(value), field)}: expected ${expected}`);
+}
+
+function writing(value: unknown, field: string): string {
+  return `write ${value} to field "${field}"`;
+}
+
+type OneWord = Int32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
 /** A number of 32 bits, which is read and written by Atomics. */
-function word(c: string, of: (buffer: ArrayBuffer) => Words, check: (value: number) => void) {
+function word(c: string, of: (buffer: ArrayBuffer, at: number) => OneWord, check: Check) {
   return {
     size: 4,
     align: 4,
     declare: (name: string) => `${c} ${name}`,
     read: ({ buffer, byteOffset }: DataView<ArrayBuffer>, at: number): number =>
-      Atomics.load(of(buffer), (byteOffset + at) >> 2),
-    write({ buffer, byteOffset }: DataView<ArrayBuffer>, at: number, value: number): void {
-      check(value);
-      Atomics.store(of(buffer), (byteOffset + at) >> 2, value);
+      Atomics.load(of(buffer, byteOffset + at), 0),
+    write(view: DataView<ArrayBuffer>, at: number, value: number, field: string): void {
+      check(value, field);
+      Atomics.store(of(view.buffer, view.byteOffset + at), 0, value);
     },
   };
 }
 
-type LongWords = BigInt64Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>;
+type OneLong = BigInt64Array<ArrayBuffer> | BigUint64Array<ArrayBuffer>;
 
 /** A number of 64 bits, which is read and written by Atomics. */
-function long(c: string, of: (buffer: ArrayBuffer) => LongWords, least: bigint, most: bigint) {
+function long(
+  c: string,
+  of: (buffer: ArrayBuffer, at: number) => OneLong,
+  least: bigint,
+  most: bigint,
+) {
   return {
     size: 8,
     align: 8,
     declare: (name: string) => `${c} ${name}`,
     read: ({ buffer, byteOffset }: DataView<ArrayBuffer>, at: number): bigint =>
-      Atomics.load(of(buffer), (byteOffset + at) / 8),
-    write({ buffer, byteOffset }: DataView<ArrayBuffer>, at: number, value: bigint): void {
-      if (typeof value !== "bigint") {
-        throw new TypeError("Cannot write this to a field of 64 bits: expected a bigint");
-      }
+      Atomics.load(of(buffer, byteOffset + at), 0),
+    write(view: DataView<ArrayBuffer>, at: number, value: bigint, field: string): void {
+      if (typeof value !== "bigint") refuse(value, field, "a bigint");
       if (value < least || value > most) {
-        throw new RangeError(`Cannot write ${value} to a field: expected ${least} to ${most}`);
+        const expected = `expected ${least} to ${most}`;
+        throw new RangeError(`Cannot ${writing(value, field)}: ${expected}`);
       }
-      Atomics.store(of(buffer), (byteOffset + at) / 8, value);
+      Atomics.store(of(view.buffer, view.byteOffset + at), 0, value);
     },
   };
 }
 
-const int32s = (buffer: ArrayBuffer) => new Int32Array(buffer, 0, buffer.byteLength >> 2);
-const uint32s = (buffer: ArrayBuffer) => new Uint32Array(buffer, 0, buffer.byteLength >> 2);
-const int64s = (buffer: ArrayBuffer) => new BigInt64Array(buffer, 0, buffer.byteLength >> 3);
-const uint64s = (buffer: ArrayBuffer) => new BigUint64Array(buffer, 0, buffer.byteLength >> 3);
+const int32 = (buffer: ArrayBuffer, at: number) => new Int32Array(buffer, at, 1);
+const uint32 = (buffer: ArrayBuffer, at: number) => new Uint32Array(buffer, at, 1);
+const int64 = (buffer: ArrayBuffer, at: number) => new BigInt64Array(buffer, at, 1);
+const uint64 = (buffer: ArrayBuffer, at: number) => new BigUint64Array(buffer, at, 1);
 
 /** `int8_t`. */
 export const i8: FieldType<number> = plain(1, "int8_t", "Int8", range(-128, 127));
@@ -112,20 +125,20 @@ export const i16: FieldType<number> = plain(2, "int16_t", "Int16", range(-32768,
 /** `uint16_t`. */
 export const u16: FieldType<number> = plain(2, "uint16_t", "Uint16", range(0, 65535));
 /** `int32_t`, atomic. */
-export const i32: FieldType<number> = word("int32_t", int32s, range(-(2 ** 31), 2 ** 31 - 1));
+export const i32: FieldType<number> = word("int32_t", int32, range(-(2 ** 31), 2 ** 31 - 1));
 /** `uint32_t`, atomic. */
-export const u32: FieldType<number> = word("uint32_t", uint32s, range(0, 2 ** 32 - 1));
+export const u32: FieldType<number> = word("uint32_t", uint32, range(0, 2 ** 32 - 1));
 /** `int64_t` as a bigint, atomic. */
-export const i64: FieldType<bigint> = long("int64_t", int64s, -(2n ** 63n), 2n ** 63n - 1n);
+export const i64: FieldType<bigint> = long("int64_t", int64, -(2n ** 63n), 2n ** 63n - 1n);
 /** `uint64_t` as a bigint, atomic. */
-export const u64: FieldType<bigint> = long("uint64_t", uint64s, 0n, 2n ** 64n - 1n);
+export const u64: FieldType<bigint> = long("uint64_t", uint64, 0n, 2n ** 64n - 1n);
 /** `float`. */
 export const f32: FieldType<number> = plain(4, "float", "Float32", anyNumber);
 /** `double`. */
 export const f64: FieldType<number> = plain(8, "double", "Float64", anyNumber);
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /**
  * Text as UTF-8 in a fixed number of bytes, which ends at the first NUL: `char[size]`.
@@ -152,13 +165,12 @@ export function utf8(size: number): FieldType<string> {
       const end = bytes.indexOf(0);
       return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
     },
-    write({ buffer, byteOffset }, at, value) {
-      if (typeof value !== "string") {
-        throw new TypeError("Cannot write this to a text field: expected a string");
-      }
+    write({ buffer, byteOffset }, at, value, field) {
+      if (typeof value !== "string") refuse(value, field, "a string");
       const bytes = encoder.encode(value);
       if (bytes.length > size) {
-        throw new RangeError(`Cannot write ${bytes.length} bytes of text to a field of ${size}`);
+        const action = writing(`${bytes.length} bytes of text`, field);
+        throw new RangeError(`Cannot ${action}: it has ${size}`);
       }
       const target = new Uint8Array(buffer, byteOffset + at, size);
       target.set(bytes);
@@ -196,7 +208,7 @@ export class Struct<Of extends Fields> implements Codec<ValuesOf<Of>> {
 
   /** Lays fields out; {@linkcode struct} is the same. */
   constructor(fields: Of) {
-    checkOptions(fields);
+    checkFields(fields);
     let at = 0;
     let align = 1;
     this.#fields = Object.entries(fields as Record<string, FieldType<unknown>>).map(
@@ -208,7 +220,6 @@ export class Struct<Of extends Fields> implements Codec<ValuesOf<Of>> {
       },
     );
     this.align = align;
-    if (this.#fields.length === 0) throw new TypeError("Cannot make a struct without fields");
     this.size = roundUp(at, this.align);
     this.offsets = Object.fromEntries(
       this.#fields.map(([name, _, at]) => [name, at]),
@@ -223,6 +234,7 @@ export class Struct<Of extends Fields> implements Codec<ValuesOf<Of>> {
    * @param name What C calls it.
    */
   declare(name: string): string {
+    checkName(name, "struct");
     return this.name.replace("struct {", `struct ${name} {`) + ";";
   }
 
@@ -230,8 +242,9 @@ export class Struct<Of extends Fields> implements Codec<ValuesOf<Of>> {
   encode(values: ValuesOf<Of>): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(roundUp(this.size, 8));
     const view = new DataView(bytes.buffer);
+    checkObject(values, "record");
     const given = values as Record<string, unknown>;
-    for (const [name, type, at] of this.#fields) type.write(view, at, given[name]);
+    for (const [name, type, at] of this.#fields) type.write(view, at, given[name], name);
     return bytes.subarray(0, this.size);
   }
 
@@ -259,6 +272,13 @@ export class Struct<Of extends Fields> implements Codec<ValuesOf<Of>> {
    * @throws {RangeError} If it is not within the segment, or not aligned.
    */
   at(memory: SharedMemory, offset = 0): ValuesOf<Of> {
+    if (typeof memory?.size !== "number") {
+      throw new TypeError(`Cannot show a struct in ${described(memory)}: expected a SharedMemory`);
+    }
+    if (memory.size < this.size) {
+      const sizes = `${this.size} bytes in a segment of ${memory.size}`;
+      throw new RangeError(`Cannot show a struct of ${sizes}: make the segment larger`);
+    }
     checkInteger(offset, 0, memory.size - this.size, `show a struct at ${offset}`);
     if (offset % this.align !== 0) {
       throw new RangeError(
@@ -271,11 +291,35 @@ export class Struct<Of extends Fields> implements Codec<ValuesOf<Of>> {
       Object.defineProperty(record, name, {
         enumerable: true,
         get: () => type.read(view(), at),
-        set: (value) => type.write(view(), at, value),
+        set: (value) => type.write(view(), at, value, name),
       });
     }
     return Object.seal(record) as ValuesOf<Of>;
   }
+}
+
+/** Checks the fields of a struct: C has to be able to declare them. */
+function checkFields(fields: Fields): void {
+  checkObject(fields, "fields");
+  for (const [name, type] of Object.entries(fields)) {
+    checkName(name, "field");
+    if ((type as unknown) instanceof Struct) {
+      throw new TypeError(`Cannot nest a struct in field "${name}": list its fields instead`);
+    }
+    const what = `type of field "${name}"`;
+    checkObject(type, what);
+    checkInteger(type.size, 1, 2 ** 30, `use ${type.size} as size of field "${name}"`);
+    checkInteger(type.align, 1, 8, `align field "${name}" to ${type.align}`);
+    for (const part of ["declare", "read", "write"] as const) {
+      checkFunction(type[part], `${part} of the ${what}`);
+    }
+  }
+  if (Object.keys(fields).length === 0) throw new TypeError("Cannot make a struct without fields");
+}
+
+function checkName(name: string, what: string): void {
+  if (typeof name === "string" && /^[A-Za-z_]\w*$/.test(name)) return;
+  throw new TypeError(`Cannot name a ${what} ${described(name)}: expected a name as in C`);
 }
 
 /**
@@ -292,6 +336,7 @@ export class Struct<Of extends Fields> implements Codec<ValuesOf<Of>> {
  *
  * @param fields The types of the fields, by name, in the order of the declaration in C.
  * @returns The layout.
+ * @throws {TypeError} If a name is none for C, or a type is no type of a field: structs do not nest.
  */
 export function struct<Of extends Fields>(fields: Of): Struct<Of> {
   return new Struct(fields);

@@ -256,8 +256,8 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
   /**
    * Makes a new value of the old one, while nobody else can set it.
    *
-   * @param change Is given the old value, undefined before there is one, and returns the new one. If it
-   * fails, the old one stays.
+   * @param change Is given the old value, undefined before there is one, and returns the new one, at once and
+   * not by a promise. If it fails, the old one stays.
    * @param options The signal and the timeout.
    * @returns A promise of the new value and its version. It rejects with what the function throws, with
    * the reason of the signal, with a DOMException "TimeoutError" if the timeout expires, with a
@@ -296,15 +296,26 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
     const version = this.#write(() => {
       const old = this.#cells.read();
       value = change(old === undefined ? undefined : this.#codec.decode(old.bytes));
+      if (value instanceof Promise) throw this.#unsettled(value);
       return this.#encode(value);
     });
     return { value: value!, version };
   }
 
+  /** The lock is not held while a promise settles, and the value that it would be is not known. */
+  #unsettled(value: Promise<unknown>): TypeError {
+    value.catch(() => {});
+    const expected = "expected a function that returns a value, got a promise";
+    return new TypeError(`Cannot update ${this.#members.title}: ${expected}`);
+  }
+
   /** Writes with the lock, and gives it back whatever happens. */
   #write(make: () => Uint8Array): number {
     try {
-      return this.#cells.write(make());
+      const bytes = make();
+      // Code of the caller has run.
+      this.#members.check();
+      return this.#cells.write(bytes);
     } finally {
       this.#port.release();
     }

@@ -1,6 +1,7 @@
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 import process from "node:process";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { IpcError, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import { Channel, text, WorkQueue } from "@sysv/ipc/shared";
 import { assertRejectsWith } from "./support/assert.ts";
@@ -43,7 +44,9 @@ for (const [name, kind] of Object.entries(kinds)) {
     const other = kind.fromId(own.id);
     await kind.fill(other);
     const [usesSync, uses] = [kind.usesSync(other), kind.uses(other)];
+    assertMatch(inspect(other), new RegExp(`^${name} \\{ id: ${own.id},? `));
     other[Symbol.dispose]();
+    assertMatch(inspect(other), new RegExp(`^${name} \\{ id: ${own.id},? `));
     other[Symbol.dispose]();
     const all = { ...usesSync, remove: () => other.remove(), stat: () => other.stat() };
     for (const [use, run] of Object.entries(all)) assertThrows(run, ReferenceError, undefined, use);

@@ -79,6 +79,53 @@ test("struct() as a codec gives back what it was given, and refuses what no fiel
   assertThrows(() => struct({}), TypeError);
 });
 
+test("struct() refuses what C cannot declare, and says which field is meant", () => {
+  for (const name of ["a b", "1", "", "x;y", "ä", "a\n"]) {
+    assertThrows(() => struct({ [name]: u8 }), TypeError, "expected a name as in C");
+    assertThrows(() => struct({ a: u8 }).declare(name), TypeError, "expected a name as in C");
+  }
+  for (const type of wrong("u32", undefined, null, {}, { ...u8, size: 0 }, { ...u8, align: NaN })) {
+    assertStringIncludes(assertThrows(() => struct({ hits: type }), Error).message, "hits");
+  }
+  for (const inner of wrong(struct({ a: u8 }))) {
+    assertThrows(() => struct({ in: inner }), TypeError, 'a struct in field "in"');
+  }
+  for (const fields of wrong(undefined, null, "u8", [u8])) {
+    assertThrows(() => struct(fields), TypeError, "as fields: expected an object");
+  }
+  using memory = SharedMemory.create({ size: 256 });
+  const record = all.at(memory);
+  const bad = { a: 128, c: -1, d: 1.5, f: 1, g: "1", h: -1n, k: "too long", i: undefined, j: NaN };
+  for (const [field, value] of Object.entries(bad)) {
+    const writes = [
+      () => all.encode({ ...values, [field]: value }),
+      () => void Object.assign(record, { [field]: value }),
+    ];
+    for (const write of writes) {
+      assertStringIncludes(assertThrows(write, Error).message, `field "${field}"`);
+    }
+  }
+  for (const record of wrong(null, undefined, 1)) assertThrows(() => all.encode(record), TypeError);
+});
+
+test("struct() gives text back as it was, wherever its bytes end", () => {
+  const page = struct({ title: utf8(5) });
+  for (const title of ["", "\ufeffab", "\u00e9\u00e9a", "a\ufeff", "\u{1f600}a"]) {
+    assertEquals(page.decode(page.encode({ title }).slice()), { title });
+  }
+  // Another program cut a letter in two.
+  const cut = new TextEncoder().encode("abcd\u00e9").subarray(0, 5);
+  assertEquals(page.decode(cut), { title: "abcd\ufffd" });
+});
+
+test("struct().at() shows records at any place of a segment beyond 2 GiB", () => {
+  using memory = SharedMemory.create({ size: 3 * 2 ** 30 });
+  for (const offset of [0, 2 ** 31 - 64, 2 ** 31, 3 * 2 ** 30 - all.size]) {
+    Object.assign(all.at(memory, offset), values);
+    assertEquals(all.decode(memory.read(offset, all.size)), values);
+  }
+});
+
 test("struct() in a variable is read as a whole, and is told from another struct", () => {
   using variable = SharedVariable.create({ codec: all, maxBytes: all.size });
   variable.setSync(values);
@@ -97,6 +144,11 @@ test("struct().at() shows a segment, until it is detached", () => {
   here.j = 0;
   assertEquals(there.j, 0);
   for (const offset of [-8, 3, 256]) assertThrows(() => all.at(memory, offset), RangeError);
+  using small = SharedMemory.create({ size: 8 });
+  assertThrows(() => all.at(small), RangeError, "64 bytes in a segment of 8");
+  for (const memory of wrong(undefined, null, {}, new ArrayBuffer(64))) {
+    assertThrows(() => all.at(memory), TypeError, "expected a SharedMemory");
+  }
   memory.detach();
   assertThrows(() => here.j, ReferenceError);
   assertThrows(() => here.a = 1, ReferenceError);
@@ -125,9 +177,23 @@ test("SharedCounters count in every handle, and bring their names", () => {
 });
 
 test("SharedCounters refuse what are no names and types", () => {
-  for (const counters of wrong(undefined, {}, { a: "u8" }, { "a\nb": "u32" }, "name")) {
-    assertThrows(() => SharedCounters.create({ counters }), TypeError);
+  for (
+    const counters of wrong(undefined, {}, { a: "u8" }, { "a\nb": "u32" }, "name", {
+      "\ud800": "u32",
+    })
+  ) {
+    assertThrows(() => SharedCounters.create({ counters }), TypeError, "Cannot");
+    assertThrows(() => SharedCounters.openOrCreate(freshName(), { counters }), TypeError, "Cannot");
   }
+  for (const options of wrong(undefined, null)) {
+    assertThrows(() => SharedCounters.create(options), TypeError, "Cannot use");
+  }
+  const long = { ["x".repeat(2 ** 20)]: "u32" } as const;
+  assertThrows(
+    () => SharedCounters.create({ counters: long }),
+    RangeError,
+    "names of 1048576 bytes",
+  );
   const ended = SharedCounters.create({ counters: { a: "u32" } });
   ended[Symbol.dispose]();
   assertThrows(() => ended.add("a", 1), ReferenceError);

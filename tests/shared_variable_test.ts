@@ -50,6 +50,25 @@ test("SharedVariable keeps the old value where a new one does not fit or cannot 
   variable.setSync("new");
 });
 
+test("SharedVariable.update() takes no promise, and a handle can end in its middle", async () => {
+  using variable = SharedVariable.create<unknown>();
+  variable.setSync("old");
+  for (const change of [() => Promise.resolve(1), () => Promise.reject(new Error("late"))]) {
+    assertThrows(() => variable.updateSync(change), TypeError, "got a promise");
+    await assertRejects(() => variable.update(change), TypeError, "got a promise");
+  }
+  for (const form of ["updateSync", "update"] as const) {
+    const other = SharedVariable.fromId<unknown>(variable.id);
+    const change = () => {
+      other[Symbol.dispose]();
+      return "new";
+    };
+    await assertRejects(async () => await other[form](change), ReferenceError, "disposed");
+  }
+  assertEquals(variable.get(), "old");
+  variable.setSync("new");
+});
+
 test("SharedVariable.wait() misses no change, whoever makes it", async () => {
   using variable = SharedVariable.create<number>();
   await using child = start(
