@@ -144,13 +144,17 @@ export class Log {
   read(position: Position): Record | undefined {
     const words = this.#words;
     for (let i = 0; i < MAX_TRIES; i++) {
+      if (this.#mayHaveWrapped(position) && this.#isGone(position)) {
+        position.at = Atomics.load(words, OLDEST);
+      }
       const { at } = position;
-      if (Atomics.load(words, TAIL) === at) return undefined;
+      const tail = Atomics.load(words, TAIL);
+      if (tail === at) return undefined;
       const length = Atomics.load(words, this.#word(at));
       const number = this.#numberAt(at);
       const bytes = length >>> 0 <= this.#limit ? this.#copy(at, length) : undefined;
-      const isOld = (inOrder(words, OLDEST) - at) | 0;
-      if (isOld <= 0) {
+      const isOld = ((inOrder(words, OLDEST) - at) | 0) > 0 || (tail - at) >>> 0 > this.#units;
+      if (!isOld) {
         if (bytes === undefined || number < position.next) break;
         const missed = position.next < 0 ? 0 : number - position.next;
         position.at = (at + unitsOf(length)) | 0;
@@ -161,6 +165,27 @@ export class Log {
       position.at = Atomics.load(words, OLDEST);
     }
     throw this.#members.spoilt("receive from");
+  }
+
+  /** Whether a reader is so far behind that the tail can have come round to its position again. */
+  #mayHaveWrapped({ next }: Position): boolean {
+    // The low word first: as it begins anew, the high one is ahead of it, and not behind.
+    const low = Atomics.load(this.#words, NEXT);
+    const number = numberOf(low, Atomics.load(this.#words, NEXT + 1));
+    // No record takes more than half of the log.
+    return next >= 0 && number - next >= 2 ** 33 / this.#units;
+  }
+
+  /** Whether the record that comes next is overwritten, by what the numbers say: there are more behind it. */
+  #isGone({ next }: Position): boolean {
+    const words = this.#words;
+    for (let i = 0; i < MAX_LOOKS; i++) {
+      const oldest = Atomics.load(words, OLDEST);
+      const isEmpty = Atomics.load(words, TAIL) === oldest;
+      const number = this.#numberAt(oldest);
+      if (inOrder(words, OLDEST) === oldest) return isEmpty || number > next;
+    }
+    return false;
   }
 
   #numberAt(position: number): number {

@@ -159,6 +159,32 @@ test("Broadcast gives everybody every message, and tells the slow what they miss
   assertThrows(() => news.publishSync("x".repeat(200)), RangeError);
 });
 
+test("Broadcast tells the slow what they missed, though its positions have wrapped around", () => {
+  const size = 2 ** 32;
+  // Half a round, just a round, a bit less and more than one, and several rounds later.
+  for (const capacity of [64, 4096, 2 ** 24]) {
+    for (const passed of [size / 2 - 16, size / 2 + 8, size - 4, size, size + 4, 3 * size + 2]) {
+      using news = Broadcast.create<Uint8Array>({ codec: bytes, capacity });
+      using memory = SharedMemory.fromId(news.id);
+      const words = new Int32Array(memory.buffer);
+      const slow = news.subscribe();
+      news.publishSync(new Uint8Array(8).fill(1));
+      assertEquals(slow.tryReceive()!.missed, 0);
+      // As if so many units of 8 bytes had gone by, in records as large as can be.
+      const numbers = Math.ceil(passed / (capacity >> 4));
+      words[64] = words[96] = (words[64]! + passed) | 0;
+      words[66] = (1 + numbers) | 0;
+      words[67] = Math.floor((1 + numbers) / 2 ** 32);
+      for (const byte of [2, 3]) news.publishSync(new Uint8Array(8).fill(byte));
+      const what = `${capacity} ${passed}`;
+      const first = slow.tryReceive()!;
+      assertEquals([first.value[0], first.missed], [2, numbers], what);
+      assertEquals(slow.tryReceive()?.value[0], 3, what);
+      assertEquals(slow.tryReceive(), undefined, what);
+    }
+  }
+});
+
 test("Broadcast wakes all who sleep, in every process", async () => {
   using news = Broadcast.create({ codec: text });
   await using child = start(
