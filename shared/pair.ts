@@ -119,7 +119,7 @@ function undo(semaphores: SemaphoreSet, memory: SharedMemory | undefined): void 
 function isTheirs(semaphores: SemaphoreSet): boolean {
   const protocol = new Protocol(1, [], []);
   try {
-    become(protocol.becomeHeir, semaphores);
+    if (!become(protocol.becomeHeir, semaphores)) return true;
     if (semaphores.values[protocol.bound] === 0) return false;
   } catch (error) {
     // What its mode lets nobody use has been finished by nobody.
@@ -133,13 +133,18 @@ function isTheirs(semaphores: SemaphoreSet): boolean {
 /** How long others may settle what they found: they need microseconds, unless they are stopped. */
 const PATIENCE = 10_000;
 
-/** Waits for a step that takes no longer than others settle what they found, whatever signals come. */
-function become(step: Step, semaphores: SemaphoreSet): void {
+/**
+ * Waits for a step that takes no longer than others settle what they found, whatever signals come, and
+ * returns whether it was possible.
+ */
+function become(step: Step, semaphores: SemaphoreSet): boolean {
   const rest = remaining({ timeout: PATIENCE });
   for (;;) {
     try {
-      return semaphores.operateSync(step, rest());
+      semaphores.operateSync(step, rest());
+      return true;
     } catch (error) {
+      if (error instanceof DOMException && error.name === "TimeoutError") return false;
       if (!(error instanceof IpcError && error.code === "EINTR")) throw error;
     }
   }
@@ -238,7 +243,10 @@ function bind(
   name: string | undefined,
 ): Pair | undefined {
   const protocol = new Protocol(1, [], []);
-  become(protocol.becomeHeir, semaphores);
+  if (!become(protocol.becomeHeir, semaphores)) {
+    const reason = "another process is making it or settles a death, and has not gone on for 10 s";
+    throw refusal(memory, rules, name, `${reason}: is it stopped?`, "EAGAIN");
+  }
   try {
     const isNew = isBlank(memory);
     const isBound = semaphores.values[protocol.bound] !== 0;

@@ -1,11 +1,14 @@
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
+import process from "node:process";
 import { test } from "node:test";
-import { IpcError, SharedMemory } from "@sysv/ipc";
+import { IpcError, SemaphoreSet, SharedMemory } from "@sysv/ipc";
 import { freshName, objectsLeft, removing } from "./support/objects.ts";
 import { kinds } from "./support/shared_kinds.ts";
 
 // Another program can have a segment under the key of a structure, with anything in it. It is refused, as it was,
 // and nothing is left of the attempt.
+
+const isSoak = process.env.IPC_TEST_SOAK === "1";
 
 const KIND = / shared (mutex|channel|work queue|variable|broadcast|counters) /;
 
@@ -75,6 +78,24 @@ test("Errors of finding a shared structure name its kind, and how to remove both
     assertMatch(message, KIND);
     assertMatch(message, /"ipcrm -M (0x[0-9a-f]{8}) -S \1" removes it/);
   }
+});
+
+test("openOrCreate gives up on who stops as it makes the same", { skip: !isSoak }, () => {
+  const key = freshName();
+  using mutex = kinds.SharedMutex!.create({ key });
+  using memory = SharedMemory.fromId(mutex.id);
+  using set = SemaphoreSet.fromId(new Int32Array(memory.buffer)[4]!, { kind: "members" });
+  // So the set is while somebody settles what was left.
+  set.operateSync([{ index: 0, delta: -1 }]);
+  const left = objectsLeft();
+  const error = assertThrows(
+    () => kinds.SharedMutex!.openOrCreate(key),
+    IpcError,
+    "is it stopped?",
+  );
+  assertEquals([(error as IpcError).code, objectsLeft()], ["EAGAIN", left]);
+  set.operateSync([{ index: 0, delta: +1 }]);
+  kinds.SharedMutex!.openOrCreate(key)[Symbol.dispose]();
 });
 
 function sizeOf(name: string): number {
