@@ -11,7 +11,7 @@ import { type Flow, remaining } from "./flow.ts";
 import { header, type Lock, ownerOf, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 import { BUSY, DONE, isFailure, OVER, type Ring } from "./ring.ts";
-import { consumers, producers, type RingFlows } from "./ring_flows.ts";
+import { consumers, filled, producers, type RingFlows } from "./ring_flows.ts";
 import { Line } from "./sleepers.ts";
 
 const SEND = "send to";
@@ -154,10 +154,17 @@ export class Consumer extends End {
       return true;
     };
     return {
-      attempt: () => isWanted() && pass(this.ring.tryReceive()),
+      attempt: () => isWanted() ? pass(this.ring.tryReceive()) : this.#refuse(),
       withLock: (deaths) =>
         isWanted() ? pass(this.ring.receiveLocked(deaths)) : this.ring.decline(deaths),
     };
+  }
+
+  /** Takes none, and wakes another for what this one may have been woken for. */
+  #refuse(): false {
+    const { protocol, seat } = this.members;
+    this.members.driveSync(protocol.wakeOne(filled, seat.place), RECEIVE);
+    return false;
   }
 
   /** Takes a message with the lock as soon as it has it. */

@@ -183,10 +183,10 @@ export class Ring {
     return this.#accept(deaths) ? this.#receive() : NOT_NOW;
   }
 
-  /** Gives the lock of consumers back, as the message is not wanted any more. */
+  /** Gives the lock of consumers back, as the message is not wanted any more, and leaves it to others. */
   decline(deaths: number): false {
     if (deaths > 0) Atomics.add(this.#words, DEATHS + 1, deaths);
-    this.#unlock(consumers);
+    this.#members.driveSync(this.flows.leaveMessage(this.#seat.place), "unlock");
     return false;
   }
 

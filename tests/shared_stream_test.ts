@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { test } from "node:test";
+import { SharedMemory } from "@sysv/ipc";
 import { Channel, text } from "@sysv/ipc/shared";
-import { passed, settles } from "./support/time.ts";
+import { filled } from "../shared/ring_flows.ts";
+import { passed, settles, until } from "./support/time.ts";
 
 type Reader = ReadableStreamDefaultReader<string>;
 
@@ -50,6 +52,30 @@ test("Channel.readable: a reader that is released hands the wait to the next one
   const next = channel.readable.getReader().read();
   channel.sendSync("message");
   assertEquals(await next, { value: "message", done: false });
+});
+
+test("Channel.readable: one that is woken after its reader has left wakes another", async () => {
+  // Places are taken at random: now and then the other one is woken at once.
+  for (let round = 0; round < 10; round++) {
+    using channel = Channel.create<number>({ members: 6 });
+    using left = Channel.fromId<number>(channel.id);
+    using other = Channel.fromId<number>(channel.id);
+    using memory = SharedMemory.fromId(channel.id);
+    const marks = new Int32Array(memory.buffer, 4 * filled.word, 1);
+    // One that takes its place wakes, too.
+    channel.sendSync(round);
+    left.receiveSync();
+    const reader = left.readable.getReader();
+    const read = reader.read();
+    await until(() => marks[0] !== 0);
+    const mark = marks[0];
+    const received = other.receive({ timeout: 20_000 });
+    await until(() => marks[0] !== mark);
+    reader.releaseLock();
+    await assertRejects(() => read, TypeError);
+    channel.sendSync(round);
+    assertEquals(await received, round);
+  }
 });
 
 test("Channel.readable: a pipe that is aborted between two messages loses none", async () => {
