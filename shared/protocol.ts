@@ -247,12 +247,13 @@ export class Protocol {
   /** Takes the mark of one of those who sleep away, and returns its place, 0 if nobody does. */
   *#claim(word: number, me: number): Flow<number | undefined> {
     const first = (me - 1) >> 5;
-    for (let k = 0; k <= this.gateWords; k++) {
+    // Of several words its own comes last again, for the places before this one.
+    const last = this.gateWords > 1 ? this.gateWords : 0;
+    for (let k = 0; k <= last; k++) {
       const index = (first + k) % this.gateWords;
       const seen = yield* load(word + index);
       const marks = seen & this.validBits(index);
       if (marks === 0) continue;
-      // Of its own word first the places after this one, and the others at last.
       const after = k === 0 ? marks & (-2 << ((me - 1) & 31)) : marks;
       if (after === 0 && this.gateWords > 1) continue;
       const bit = lowestBit(after === 0 ? marks : after);

@@ -72,7 +72,8 @@ function claim(
 ): number | undefined {
   const { gateWords } = protocol;
   const first = (place - 1) >> 5;
-  for (let k = 0; k <= gateWords; k++) {
+  const last = gateWords > 1 ? gateWords : 0;
+  for (let k = 0; k <= last; k++) {
     const index = (first + k) % gateWords;
     const seen = Atomics.load(words, word + index);
     const marks = seen & protocol.validBits(index);
