@@ -58,7 +58,12 @@ const storeNext = "Atomics.store(words, NEXT, (low + 1) | 0);";
 
 for (
   const [title, why, from, to] of [
-    ["a message is there before it is written", "miscounted", writeLength, storeTail + writeLength],
+    [
+      "a message is there before it is written",
+      wrong,
+      writeLength,
+      storeNext + storeTail + writeLength,
+    ],
     ["messages are written over before they go", wrong, "if (oldest !== first) A", "if (false) A"],
     ["subscribers do not look whether they were overtaken", wrong, "if (!isOld)", "if (true)"],
     [

@@ -1,5 +1,7 @@
 import { test } from "node:test";
-import { Jobs } from "../shared/jobs.ts";
+import { Jobs, ready } from "../shared/jobs.ts";
+import { LINE } from "../shared/layout.ts";
+import type { Facts } from "./shared_model/acts.ts";
 import * as flaws from "./shared_model/flaws.ts";
 import { asleep, fails, holds, soak } from "./shared_model/members.ts";
 import { mutant } from "./shared_model/mutant.ts";
@@ -35,8 +37,29 @@ test(
   },
 );
 
-test("WorkQueue survives a sender and two workers", { skip: !soak }, () => {
+test("WorkQueue survives a sender and two workers", () => {
   holds(workQueue({ ...team, deaths: 0, givesBack: false }, Jobs));
+});
+
+test("WorkQueue survives a death among a sender and two workers", { skip: !soak }, () => {
+  holds(workQueue(team, Jobs));
+});
+
+test("WorkQueue survives a death among two senders and a worker", { skip: !soak }, () => {
+  holds(workQueue({ ...team, senders: 2, workers: 1, most: 2, givesBack: false }, Jobs));
+});
+
+test("The search finds that others touch what a process is said to have to itself", () => {
+  const model = workQueue(pair, Jobs);
+  const head = 2 * LINE;
+  const isOwn = (word: number, { role }: Facts) => word === head && role === 0;
+  fails({ ...model, isOwn }, `Word ${head} is touched while place 1 has it to itself`);
+});
+
+test("The search finds that others change what a process is said to rely on", () => {
+  const model = workQueue(pair, Jobs);
+  const isStable = (word: number) => word === ready.word;
+  fails({ ...model, isStable }, `Word ${ready.word} changes while place 1 relies on it`);
 });
 
 for (

@@ -15,7 +15,16 @@ export type Asked =
   /** To add to a word: answered with the word as it was. */
   | { readonly ask: "add"; readonly word: number; readonly value: number }
   /** To do one of these: it will if nothing else happens, or it may. */
-  | { readonly ask: "choose"; readonly will: readonly number[]; readonly may: readonly number[] };
+  | {
+    readonly ask: "choose";
+    readonly will: readonly number[];
+    readonly may: readonly number[];
+    /** Says, of the words as they are, that it may none of them any more. */
+    readonly unless?: ((word: (word: number) => number) => boolean) | undefined;
+  };
+
+/** What a process chooses from. */
+export type Choice = Omit<Extract<Asked, { ask: "choose" }>, "ask">;
 
 /** What is true of a process. */
 export type Facts = Readonly<Record<string, number>>;
@@ -129,9 +138,9 @@ export function* note(facts: Facts): Act {
 
 /** Does any of these. */
 export function* choose(
-  { will = [], may = [] }: { will?: readonly number[]; may?: readonly number[] },
+  { will = [], may = [], unless }: Partial<Choice>,
 ): Act<number> {
-  return (yield { ask: "choose", will, may }) as number;
+  return (yield { ask: "choose", will, may, unless }) as number;
 }
 
 /** Stores a word, as a fast path does. */

@@ -10,7 +10,7 @@ import { appended, type Log, type Position, writers } from "../../shared/log.ts"
 import { look } from "../../shared/flow.ts";
 import { Protocol } from "../../shared/protocol.ts";
 import { type Act, Cancelled, choose, type Facts } from "./acts.ts";
-import type { Model } from "./explore.ts";
+import type { Model, Moment } from "./model.ts";
 import type { Make } from "./flaws.ts";
 import { enter, fewDeaths, seated, sleeper, wordsOf } from "./members.ts";
 import { isValueOf, membersAt, perform, Spoilt, VALUE_BYTES, valueOf } from "./perform.ts";
@@ -78,8 +78,8 @@ export function broadcast(
   function* publish(facts: Facts): Act {
     switch (facts.phase) {
       case IDLE: {
-        const isDone = yield* look(NEXT, (next) => next >= most);
-        return { ...facts, phase: yield* choose({ may: isDone ? [] : [WANT] }) };
+        const unless = (word: Moment["word"]) => word(NEXT) >= most;
+        return { ...facts, phase: yield* choose({ may: [WANT], unless }) };
       }
       case BUSY: {
         const number = yield* look(NEXT, (next) => next);

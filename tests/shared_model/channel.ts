@@ -19,7 +19,7 @@ import {
 import { type Act, Cancelled, choose, type Facts, store } from "./acts.ts";
 import type { Make } from "./flaws.ts";
 import { enter, fewDeaths, seated, sleeper, wordsOf } from "./members.ts";
-import type { Model } from "./explore.ts";
+import type { Model } from "./model.ts";
 
 const SEND = 0, RECEIVE = 1;
 const IDLE = 0, OUT = 1, WANT = 2, BUSY = 3, RELEASING = 4, AWAIT = 5, BROKEN = 6, SPARING = 7;

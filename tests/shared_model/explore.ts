@@ -11,62 +11,11 @@
 
 import type { Answer } from "../../shared/flow.ts";
 import type { Step } from "../../sync/protocols.ts";
-import { type Act, type Asked, type Facts, type Node, Nodes, type Told } from "./acts.ts";
-import { Row, Tuples } from "./tuples.ts";
-
-/** A process at one moment. */
-export interface Actor {
-  readonly alive: boolean;
-  readonly facts: Facts;
-  readonly asleep: boolean;
-}
-
-/** All that is, at one moment. */
-export interface Moment {
-  readonly word: (word: number) => number;
-  /** In no order that means anything: equal processes change places. */
-  readonly processes: readonly Actor[];
-  /** What the model remembers beside. */
-  readonly ghost: number;
-}
-
-/** What is to be explored. */
-export interface Model {
-  /** The words that are used, with what they are at first. */
-  readonly words: ReadonlyMap<number, number>;
-  readonly semaphores: readonly number[];
-  /** The facts and the undo with which each process begins. */
-  readonly processes: readonly { facts: Facts; undo: readonly number[] }[];
-  /** The facts of the process that is started in place of a dead one with these; none is if left out. */
-  again?(facts: Facts): Facts;
-  /** How many may die, Infinity for no limit. */
-  readonly deaths: number;
-  /** How many sleeps and waits may be cancelled, Infinity for no limit. */
-  readonly cancels: number;
-  /**
-   * Whether nobody else changes a word while a process is so. To read it then is no event of its own, as
-   * it makes no difference when that happens; the search makes sure that it is true.
-   */
-  isStable?(word: number, facts: Facts): boolean;
-  act(facts: Facts): Act;
-  /** Says what is wrong with a moment. */
-  check(moment: Moment): string | undefined;
-  /** Says what is wrong if nobody goes on by itself. */
-  checkAtRest(moment: Moment): string | undefined;
-  /** What the model remembers at first. @default {0} */
-  readonly ghost?: number;
-  /** What the model remembers after an event of a process, and whether that was its death. */
-  remember?(before: Moment, after: Moment, process: number, died: boolean): number;
-  /** Makes values of a word that differ in nothing that matters the same. */
-  same?(word: number, value: number): number;
-  readonly maxStates: number;
-}
-
-/** What a search found. */
-export interface Found {
-  readonly states: number;
-  readonly failure: string | undefined;
-}
+import { type Asked, type Facts, type Node, Nodes, type Told } from "./acts.ts";
+import { Graph } from "./graph.ts";
+import { answerTo, changed, describe } from "./events.ts";
+import type { Actor, Found, Model, Moment } from "./model.ts";
+import { Tuples } from "./tuples.ts";
 
 /** The bells need not count further than this. */
 const LOUDEST = 1;
@@ -74,6 +23,13 @@ const UNLIMITED = 99;
 /** Where nobody is who comes after a dead one. */
 const NOBODY = 2 ** 30;
 const DEAD: Actor = { alive: false, facts: {}, asleep: false };
+
+/** How an event happens: by itself or as somebody wishes, and so that nobody else can notice it. */
+interface How {
+  readonly isCertain?: boolean;
+  readonly isOwn?: boolean;
+}
+const PLAINLY: How = {};
 
 // A state: the numbers of its words, of its semaphores, of the rest, and for each process of where it is
 // and of its undo.
@@ -100,49 +56,60 @@ class View implements Moment {
 
 class Search {
   readonly #model: Model;
+  readonly #places: number;
   readonly #nodes: Nodes;
   readonly #index: ReadonlyMap<number, number>;
 
   readonly #words: Tuples;
   readonly #semaphores: Tuples;
-  readonly #undo: Tuples;
+  readonly #undos: Tuples;
   /** Where a process is, or what comes after a dead one, and its undo. */
   readonly #bodies = new Tuples(2);
   /** The deaths and the cancels that are left, and the ghost. */
   readonly #rest = new Tuples(3);
   readonly #states: Tuples;
-  readonly #from = new Row();
+  readonly #graph = new Graph();
   readonly #actors: Actor[] = [];
-
-  /** For each state, where its edges end: those to states that come by themselves. */
-  readonly #edges = new Row();
-  readonly #ends = new Row();
-  readonly #resting: number[] = [];
 
   // The state that is being visited.
   #number = 0;
   readonly #state: Int32Array;
-  readonly #before: View;
-  readonly #after: View;
   #deaths = 0;
   #cancels = 0;
+  /** Whether nobody comes or goes any more. */
+  #isQuiet = false;
+
+  // What one process does at a stretch: as what it began, and where it is.
+  #process = 0;
+  #start: Facts = {};
+  #node!: Node;
+  #undo = 0;
+  #isCertain = true;
+  readonly #trail: string[] = [];
+  /** Before its last event, and after it. */
+  readonly #before: View;
+  readonly #after: View;
+  /** The word that it has touched last. */
+  #touched = 0;
+
   readonly #values: Int32Array;
   readonly #own: Int32Array;
   readonly #made: Int32Array;
-  /** Who has changed what must be stable. */
+  /** Who has touched what another relies on. */
   #intruder: string | undefined;
-  /** Is told each event, while the way to a state is looked for. */
-  #hear: ((to: number, process: number, event: string) => void) | undefined;
+  /** Is told each step, while the way to a state is looked for. */
+  #hear: ((to: number, trail: readonly string[]) => void) | undefined;
 
   constructor(model: Model) {
     const { words, semaphores, processes } = model;
     const count = processes.length;
     this.#model = model;
+    this.#places = (semaphores.length - 2) / 2;
     this.#nodes = new Nodes((facts) => model.act(facts));
     this.#index = new Map([...words.keys()].map((word, index) => [word, index]));
     this.#words = new Tuples(words.size);
     this.#semaphores = new Tuples(semaphores.length);
-    this.#undo = new Tuples(semaphores.length);
+    this.#undos = new Tuples(semaphores.length);
     this.#states = new Tuples(BODIES + count);
     this.#state = new Int32Array(BODIES + count);
     this.#made = new Int32Array(BODIES + count);
@@ -158,9 +125,8 @@ class Search {
       if (number > this.#model.maxStates) return this.#fail(number, "There are too many states");
       const wrong = this.#visit(number);
       if (wrong !== undefined) return this.#fail(number, wrong);
-      this.#ends.push(this.#edges.length);
     }
-    const restless = this.#findRestless();
+    const restless = this.#graph.findRestless();
     if (restless !== undefined) return this.#fail(restless, "There is no way to rest");
     return { states: this.#states.size, failure: undefined };
   }
@@ -168,7 +134,7 @@ class Search {
   #begin(): void {
     const { words, semaphores, processes, deaths, cancels, ghost = 0 } = this.#model;
     const bodies = processes.map(({ facts, undo }) =>
-      this.#bodies.add([this.#nodes.begin(facts).id, this.#undo.add(undo)])
+      this.#bodies.add([this.#nodes.begin(facts).id, this.#undos.add(undo)])
     );
     this.#states.add([
       this.#words.add([...words.values()]),
@@ -176,7 +142,7 @@ class Search {
       this.#rest.add([Math.min(deaths, UNLIMITED), Math.min(cancels, UNLIMITED), ghost]),
       ...bodies.sort((a, b) => a - b),
     ]);
-    this.#from.push(0);
+    this.#graph.found(0);
   }
 
   // One state.
@@ -187,17 +153,9 @@ class Search {
     const before = this.#before;
     const wrong = this.#model.check(before);
     if (wrong !== undefined) return wrong;
-    const edges = this.#edges.length;
-    for (let process = 0; process < processes.length; process++) {
-      const body = this.#state[BODIES + process]!;
-      const place = this.#bodies.at(body, 0);
-      if (place < 0) this.#comeAgain(process, body);
-      else this.#live(process, this.#nodes.all[place]!, this.#bodies.at(body, 1));
-    }
+    for (let process = 0; process < processes.length; process++) this.#move(process);
     if (this.#intruder !== undefined) return this.#intruder;
-    if (this.#edges.length > edges) return undefined;
-    this.#resting.push(number);
-    return this.#model.checkAtRest(before);
+    return this.#graph.end(number) ? this.#model.checkAtRest(before) : undefined;
   }
 
   #load(number: number): void {
@@ -209,57 +167,77 @@ class Search {
     this.#words.copy(state[WORDS]!, after.words);
     this.#deaths = this.#rest.at(state[REST]!, 0);
     this.#cancels = this.#rest.at(state[REST]!, 1);
+    this.#isQuiet = this.#deaths === 0 && !this.#model.leaves &&
+      this.#areAllAlive(state[SEMAPHORES]!);
     before.ghost = after.ghost = this.#rest.at(state[REST]!, 2);
     for (let process = 0; process < before.processes.length; process++) {
       before.processes[process] = after.processes[process] = this.#actor(state[BODIES + process]!);
     }
   }
 
+  #areAllAlive(semaphores: number): boolean {
+    for (let place = 1; place <= this.#places; place++) {
+      if (this.#semaphores.at(semaphores, 1 + place) === 0) return false;
+    }
+    return true;
+  }
+
   #actor(body: number): Actor {
     const place = this.#bodies.at(body, 0);
-    if (place < 0) return DEAD;
-    let actor = this.#actors[place];
-    if (actor === undefined) {
-      const { facts, request } = this.#nodes.all[place]!;
-      actor = this.#actors[place] = { alive: true, facts, asleep: request.ask === "sleep" };
+    return place < 0 ? DEAD : this.#actorAt(this.#nodes.all[place]!);
+  }
+
+  #actorAt({ id, facts, request }: Node): Actor {
+    return this.#actors[id] ??= { alive: true, facts, asleep: request.ask === "sleep" };
+  }
+
+  /** Has a process do what it can do next. */
+  #move(process: number): void {
+    const body = this.#state[BODIES + process]!;
+    const place = this.#bodies.at(body, 0);
+    this.#process = process;
+    this.#undo = this.#bodies.at(body, 1);
+    this.#isCertain = true;
+    this.#start = this.#before.processes[process]!.facts;
+    if (place >= 0) {
+      this.#node = this.#nodes.all[place]!;
+      this.#live();
+      if (this.#deaths > 0) this.#die();
+    } else if (~place !== NOBODY) {
+      this.#follow(this.#nodes.all[~place]!, "starts", { isCertain: false, isOwn: true });
     }
-    return actor;
   }
 
-  /** Starts the process that comes after a dead one. */
-  #comeAgain(process: number, body: number): void {
-    const place = ~this.#bodies.at(body, 0);
-    if (place === NOBODY) return;
-    this.#reach(process, this.#bodies.add([place, this.#bodies.at(body, 1)]), false, "starts");
-  }
-
-  #live(process: number, node: Node, undo: number): void {
-    const { request } = node;
+  #live(): void {
+    const { request } = this.#node;
     const { ask } = request;
     if (ask === "choose") {
-      for (const one of request.will) this.#tell(process, node, undo, one, true);
-      for (const one of request.may) this.#tell(process, node, undo, one, false);
+      const { may, will } = this.#choices(request);
+      for (const one of will) this.#tell(one, { isOwn: true });
+      for (const one of may) this.#tell(one, { isCertain: false, isOwn: true });
     } else if (ask === "read") {
       this.#semaphores.copy(this.#state[SEMAPHORES]!, this.#values);
-      const seen = request.see(this.#values as unknown as number[]) as Answer;
-      this.#tell(process, node, undo, seen, true);
+      this.#tell(request.see(this.#values as unknown as number[]) as Answer);
     } else if (ask === "try" || ask === "ring" || ask === "give back") {
-      const isDone = this.#perform(process, node, undo, request.step);
+      const isDone = this.#perform(request.step);
       if (!isDone && ask === "give back") throw new Error("Must be possible");
-      if (!isDone) this.#tell(process, node, undo, false, true);
+      if (!isDone) this.#tell(false);
     } else if (ask === "wait" || ask === "sleep") {
-      this.#perform(process, node, undo, ask === "wait" ? request.step : this.#sleep(node));
-      if (this.#cancels > 0) this.#tell(process, node, undo, "cancelled", false);
+      this.#perform(ask === "wait" ? request.step : this.#sleep(this.#node));
+      if (this.#cancels > 0) this.#tell("cancelled", { isCertain: false });
     } else if (ask !== "loop" && ask !== "turn") {
-      this.#touch(process, node, undo);
+      this.#touch();
     }
-    if (this.#deaths > 0) this.#die(process, undo);
   }
 
-  /** Goes on with an answer that changes nothing. */
-  #tell(process: number, node: Node, undo: number, answer: Told, isCertain: boolean): void {
-    const next = this.#settle(this.#nodes.after(node, answer));
-    this.#reach(process, this.#bodies.add([next.id, undo]), isCertain, answer);
+  #choices(request: Extract<Asked, { ask: "choose" }>) {
+    const { unless, will } = request;
+    return { will, may: unless?.(this.#after.word) ? [] : request.may };
+  }
+
+  /** Goes on with an answer. */
+  #tell(answer: Told, how: How = PLAINLY): void {
+    this.#follow(this.#settle(this.#nodes.after(this.#node, answer)), answer, how);
   }
 
   /** Reads what is stable at once. */
@@ -273,47 +251,71 @@ class Search {
 
   #readStable(node: Node): Node | undefined {
     const { request, facts } = node;
-    if (request.ask !== "load" || !this.#model.isStable?.(request.word, facts)) return undefined;
-    const word = this.#after.word(request.word);
-    return this.#nodes.after(node, request.see?.(word) ?? word);
+    // What is read is who is alive.
+    if (request.ask === "read" && this.#isQuiet) {
+      this.#semaphores.copy(this.#state[SEMAPHORES]!, this.#values);
+      return this.#nodes.after(node, request.see(this.#values as unknown as number[]) as Answer);
+    }
+    if (request.ask !== "load") return undefined;
+    const { word } = request;
+    const value = this.#after.word(word);
+    if (!this.#model.isStable?.(word, facts, value)) return undefined;
+    this.#guard(word, value, value);
+    return this.#nodes.after(node, request.see?.(value) ?? value);
   }
 
   /** Reads or changes a word. */
-  #touch(process: number, node: Node, undo: number): void {
-    const { request, facts } = node;
+  #touch(): void {
+    const { request, facts } = this.#node;
     const word = "gate" in request ? request.gate : (request as { word: number }).word;
     const index = this.#index.get(word);
     if (index === undefined) throw new Error(`The model has no word ${word}`);
     const { words } = this.#after;
     const from = words[index]!;
     const to = changed(request, from, 1 << (facts.place! - 1));
-    const answer = answerTo(request, from, to);
-    if (to !== from) this.#guard(process, word);
+    this.#guard(word, from, to);
+    this.#touched = index;
     words[index] = to === from ? from : this.#model.same?.(word, to) ?? to;
-    this.#tell(process, node, undo, answer, true);
+    const answer = answerTo(request, from, to);
+    this.#tell(answer, { isOwn: this.#isOwn(word, answer) });
     words[index] = from;
   }
 
-  #guard(process: number, word: number): void {
-    const { isStable } = this.#model;
-    if (isStable === undefined) return;
+  /** Whether nobody can notice that the process has touched a word until it does something else. */
+  #isOwn(word: number, answer: Told): boolean {
+    const { request, facts } = this.#node;
+    const { isOwn } = this.#model;
+    if (isOwn?.(word, facts) && isOwn(word, this.#start)) return true;
+    if (request.ask !== "load") return false;
+    // Who replaces what it has just seen, and sees to it again if it has changed, does both at once.
+    const next = this.#nodes.after(this.#node, answer);
+    if (next.request.ask !== "compareExchange" || next.request.word !== word) return false;
+    if ((next.request.from | 0) !== this.#after.word(word)) return false;
+    return this.#settle(this.#nodes.after(next, false)) === this.#node;
+  }
+
+  #guard(word: number, from: number, to: number): void {
+    const { isStable, isOwn } = this.#model;
     for (const [other, { alive, facts }] of this.#before.processes.entries()) {
-      if (other === process || !alive || !isStable(word, facts)) continue;
-      this.#intruder = `Word ${word} changes while place ${facts.place} relies on it`;
+      if (other === this.#process || !alive) continue;
+      if (isOwn?.(word, facts)) {
+        this.#intruder = `Word ${word} is touched while place ${facts.place} has it to itself`;
+      } else if (from !== to && isStable?.(word, facts, from)) {
+        this.#intruder = `Word ${word} changes while place ${facts.place} relies on it`;
+      }
     }
   }
 
   #sleep({ facts }: Node): Step {
-    const places = (this.#model.semaphores.length - 2) / 2;
-    return [{ index: 1 + places + facts.place!, delta: -1 }];
+    return [{ index: 1 + this.#places + facts.place!, delta: -1 }];
   }
 
   /** Performs a step of semaphores, if it is possible now. */
-  #perform(process: number, node: Node, undo: number, step: Step): boolean {
+  #perform(step: Step): boolean {
     const [values, own] = [this.#values, this.#own];
-    const before = this.#state[SEMAPHORES]!;
+    const [before, undo] = [this.#state[SEMAPHORES]!, this.#undo];
     this.#semaphores.copy(before, values);
-    this.#undo.copy(undo, own);
+    this.#undos.copy(undo, own);
     for (const { index = 0, delta, undo: reversed } of step) {
       if (delta === 0 ? values[index] !== 0 : values[index]! + delta < 0) return false;
       values[index]! += delta;
@@ -323,145 +325,124 @@ class Search {
       if (index > 1) values[index] = Math.min(values[index]!, LOUDEST);
     }
     this.#state[SEMAPHORES] = this.#semaphores.add(values);
-    this.#tell(process, node, this.#undo.add(own), true, true);
+    this.#undo = this.#undos.add(own);
+    if (this.#isQuiet && !this.#areAllAlive(this.#state[SEMAPHORES])) {
+      this.#intruder = "A place is given back, though the model says that none is";
+    }
+    this.#tell(true);
     this.#state[SEMAPHORES] = before;
+    this.#undo = undo;
     return true;
   }
 
-  #die(process: number, undo: number): void {
+  #die(): void {
     const [values, own] = [this.#values, this.#own];
     const before = this.#state[SEMAPHORES]!;
     this.#semaphores.copy(before, values);
-    this.#undo.copy(undo, own);
+    this.#undos.copy(this.#undo, own);
     for (let index = 0; index < values.length; index++) {
       const value = values[index]! + own[index]!;
       values[index] = Math.max(0, Math.min(value, index > 1 ? LOUDEST : 1));
     }
-    const next = this.#model.again?.(this.#before.processes[process]!.facts);
+    const next = this.#model.again?.(this.#before.processes[this.#process]!.facts);
     const place = next === undefined ? NOBODY : this.#nodes.begin(next).id;
-    const body = this.#bodies.add([~place, this.#undo.add(own.fill(0))]);
+    const body = this.#bodies.add([~place, this.#undos.add(own.fill(0))]);
     this.#state[SEMAPHORES] = this.#semaphores.add(values);
-    this.#reach(process, body, false, "dies");
+    this.#reach(body, this.#remember(DEAD, true), false, "dies");
     this.#state[SEMAPHORES] = before;
+    this.#after.processes[this.#process] = this.#before.processes[this.#process]!;
   }
 
-  /** Adds the state that follows when a process is there, and the words and semaphores as they are. */
-  #reach(process: number, body: number, isCertain: boolean, event: Told | "starts" | "dies"): void {
-    const [made, state, after] = [this.#made, this.#state, this.#after];
-    const { remember } = this.#model;
+  /** What the model remembers now that a process has become so. */
+  #remember(actor: Actor, died: boolean): number {
+    const [before, after] = [this.#before, this.#after];
+    after.processes[this.#process] = actor;
+    return this.#model.remember?.(before, after, this.#process, died) ?? before.ghost;
+  }
+
+  /** What follows from an event: another at once if nobody else could notice the first, or a state. */
+  #follow(next: Node, event: Told | "starts", { isCertain = true, isOwn = false }: How): void {
+    const ghost = this.#remember(this.#actorAt(next), false);
+    const goesOn = isCertain && this.#isCertain;
+    this.#after.ghost = ghost;
+    if (isOwn && this.#mayPass(next)) this.#pass(next, ghost, goesOn, event);
+    else this.#reach(this.#bodies.add([next.id, this.#undo]), ghost, goesOn, event);
+    this.#after.ghost = this.#before.ghost;
+    this.#after.processes[this.#process] = this.#before.processes[this.#process]!;
+  }
+
+  /** Whether a process need not be seen where it is: it goes on, and nothing is wrong there. */
+  #mayPass({ request }: Node): boolean {
+    const { ask } = request;
+    if (ask === "wait" || ask === "sleep") return false;
+    if (ask === "choose" && request.will.length === 0) return false;
+    return this.#model.check(this.#after) === undefined;
+  }
+
+  /** Performs the next event as if it were one with the last. */
+  #pass(next: Node, ghost: number, isCertain: boolean, event: Told | "starts"): void {
+    const [before, after, process] = [this.#before, this.#after, this.#process];
+    const [node, wasCertain, touched] = [this.#node, this.#isCertain, this.#touched];
+    const [word, actor, known] = [before.words[touched]!, before.processes[process]!, before.ghost];
+    this.#trail.push(this.#tellOf(event));
+    this.#node = next;
+    this.#isCertain = isCertain;
+    before.words[touched] = after.words[touched]!;
+    before.processes[process] = after.processes[process]!;
+    before.ghost = ghost;
+    this.#live();
+    const isNew = before.words[touched] !== word || ghost !== known;
+    if (this.#deaths > 0 && isNew) this.#die();
+    this.#node = node;
+    this.#isCertain = wasCertain;
+    before.words[touched] = word;
+    before.processes[process] = actor;
+    before.ghost = known;
+    this.#trail.pop();
+  }
+
+  #tellOf(event: Told | "starts" | "dies"): string {
+    if (this.#hear === undefined) return "";
+    const { facts } = this.#before.processes[this.#process]!;
+    const asked = event === "starts" || event === "dies" ? "" : describe(this.#node.request);
+    return `   ${facts.place ?? "-"} ${asked} -> ${event as unknown}`;
+  }
+
+  /** Adds the state that follows when the process is there, and the words and semaphores as they are. */
+  #reach(body: number, ghost: number, isCertain: boolean, event: Told | "starts" | "dies"): void {
+    const [made, state] = [this.#made, this.#state];
     made.set(state);
-    made[WORDS] = this.#words.add(after.words);
-    let ghost = this.#before.ghost;
-    if (remember !== undefined) {
-      after.processes[process] = this.#actor(body);
-      ghost = remember.call(this.#model, this.#before, after, process, event === "dies");
-      after.processes[process] = this.#before.processes[process]!;
-    }
+    made[WORDS] = this.#words.add(this.#after.words);
     const deaths = left(this.#deaths, event === "dies");
     made[REST] = this.#rest.add([deaths, left(this.#cancels, event === "cancelled"), ghost]);
-    made[BODIES + process] = body;
+    made[BODIES + this.#process] = body;
     sort(made);
     const known = this.#states.size;
     const to = this.#states.add(made);
-    if (to === known) this.#from.push(this.#number);
-    if (isCertain) this.#edges.push(to);
-    this.#hear?.(to, process, `${event as unknown}`);
+    if (to === known) this.#graph.found(this.#number);
+    if (isCertain) this.#graph.lead(to);
+    this.#hear?.(to, [...this.#trail, this.#tellOf(event)]);
   }
 
   // After the search.
 
-  /** A state that none leads from, by itself, to one that is at rest. */
-  #findRestless(): number | undefined {
-    const canRest = new Uint8Array(this.#states.size);
-    for (const number of this.#resting) canRest[number] = 1;
-    for (let isNew = true; isNew;) {
-      isNew = false;
-      for (let number = canRest.length - 1; number >= 0; number--) {
-        if (canRest[number] === 1 || !this.#leadsTo(number, canRest)) continue;
-        canRest[number] = 1;
-        isNew = true;
-      }
-    }
-    const restless = canRest.indexOf(0);
-    return restless < 0 ? undefined : restless;
-  }
-
-  #leadsTo(number: number, those: Uint8Array): boolean {
-    const end = this.#ends.at(number);
-    for (let edge = number === 0 ? 0 : this.#ends.at(number - 1); edge < end; edge++) {
-      if (those[this.#edges.at(edge)] === 1) return true;
-    }
-    return false;
-  }
-
   #fail(number: number, why: string): Found {
     const { size } = this.#states;
-    const lines: string[] = [];
-    for (let at = number; at > 0; at = this.#from.at(at)) lines.push(this.#describe(at));
-    return { states: size, failure: `${why}\n${lines.reverse().join("\n")}` };
+    const lines = this.#graph.wayTo(number).map((at) => this.#describe(at));
+    return { states: size, failure: `${why}\n${lines.join("\n")}` };
   }
 
   /** How a state was reached, and its words. */
   #describe(number: number): string {
-    let line = "";
-    this.#hear = (to, process, event) => {
-      if (to !== number || line !== "") return;
-      const { facts } = this.#before.processes[process]!;
-      const place = this.#bodies.at(this.#state[BODIES + process]!, 0);
-      const asked = place < 0 ? "" : describe(this.#nodes.all[place]!.request);
-      line = `   ${facts.place ?? "-"} ${asked} -> ${event}`;
+    let lines: readonly string[] = [];
+    this.#hear = (to, trail) => {
+      if (to === number && lines.length === 0) lines = [...trail];
     };
-    this.#visit(this.#from.at(number));
+    this.#visit(this.#graph.from(number));
     this.#hear = undefined;
     this.#words.copy(this.#states.at(number, WORDS), this.#before.words);
-    return `${line}  ${this.#before.words.join(" ")}`;
+    return `${lines.join("\n")}  ${this.#before.words.join(" ")}`;
   }
-}
-
-/** What becomes of a word. */
-function changed(request: Asked, from: number, bit: number): number {
-  switch (request.ask) {
-    case "store":
-      return request.value | 0;
-    case "add":
-      return (from + request.value) | 0;
-    case "compareExchange":
-      return from === (request.from | 0) ? request.to : from;
-    case "or":
-      return from | request.bits;
-    case "and":
-      return from & request.bits;
-    case "mark":
-      return from | bit;
-    case "unmark":
-      return from & ~bit;
-    case "take":
-      return 0;
-    default:
-      return from;
-  }
-}
-
-/** What is told of a word that was so and has become so. */
-function answerTo(request: Asked, from: number, to: number): Answer {
-  switch (request.ask) {
-    case "load":
-      return request.see?.(from) ?? from;
-    case "compareExchange":
-      return from === (request.from | 0);
-    case "unmark":
-      return from !== to;
-    case "add":
-    case "take":
-      return from;
-    default:
-      return true;
-  }
-}
-
-function describe(request: Asked): string {
-  if ("gate" in request) return `${request.ask} gate ${request.gate}`;
-  return "word" in request ? `${request.ask} word ${request.word}` : request.ask;
 }
 
 /** What is left of a number of events after another. */

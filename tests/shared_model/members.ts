@@ -10,7 +10,8 @@ import process from "node:process";
 import { deathsOf, type Gate, type Lock } from "../../shared/layout.ts";
 import type { Protocol } from "../../shared/protocol.ts";
 import { type Act, type Facts, note } from "./acts.ts";
-import { explore, type Model, type Moment } from "./explore.ts";
+import { explore } from "./explore.ts";
+import type { Model, Moment } from "./model.ts";
 
 /** Whether there is time for the long searches. */
 export const soak: boolean = process.env.IPC_TEST_SOAK === "1";

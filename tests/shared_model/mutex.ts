@@ -10,7 +10,7 @@ import { Protocol } from "../../shared/protocol.ts";
 import { type Act, choose, type Facts, note } from "./acts.ts";
 import type { Make } from "./flaws.ts";
 import { enter, fewDeaths, MOST_DEATHS, seated, sleeper, wordsOf } from "./members.ts";
-import type { Model } from "./explore.ts";
+import type { Model } from "./model.ts";
 
 const lock = lockAt(1);
 
@@ -82,6 +82,7 @@ export function mutex(limits: MutexLimits, Chosen: Make = Protocol): Model {
       ...Array.from({ length: members }, (_, index) => start(index + 1, rounds)),
       ...Array.from({ length: newcomers }, () => start(0, rounds)),
     ]),
+    leaves,
     again: () => start(0, Math.min(rounds, 1)),
     deaths,
     cancels,

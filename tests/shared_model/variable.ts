@@ -6,11 +6,10 @@
  */
 
 import { Cells, changed, writers } from "../../shared/cells.ts";
-import { look } from "../../shared/flow.ts";
 import { header, LINE } from "../../shared/layout.ts";
 import { Protocol } from "../../shared/protocol.ts";
 import { type Act, Cancelled, choose, type Facts, note } from "./acts.ts";
-import type { Model } from "./explore.ts";
+import type { Model, Moment } from "./model.ts";
 import type { Make } from "./flaws.ts";
 import { enter, fewDeaths, seated, sleeper, wordsOf } from "./members.ts";
 import { isValueOf, membersAt, perform, VALUE_BYTES, valueOf } from "./perform.ts";
@@ -88,8 +87,8 @@ export function variable(limits: VariableLimits, flaws: VariableFlaws = {}): Mod
   function* write(facts: Facts): Act {
     switch (facts.phase) {
       case IDLE: {
-        const isDone = yield* look(VERSION, (version) => version >= most);
-        return { ...facts, phase: yield* choose({ may: isDone ? [] : [WANT] }) };
+        const unless = (word: Moment["word"]) => word(VERSION) >= most;
+        return { ...facts, phase: yield* choose({ may: [WANT], unless }) };
       }
       case BUSY:
         yield* perform(() => {

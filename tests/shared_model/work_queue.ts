@@ -6,12 +6,12 @@
  */
 
 import { look } from "../../shared/flow.ts";
-import { type Jobs, table } from "../../shared/jobs.ts";
+import { type Jobs, table, vacant } from "../../shared/jobs.ts";
 import { header, LINE } from "../../shared/layout.ts";
 import { Protocol } from "../../shared/protocol.ts";
 import { Reclaimer } from "../../shared/reclaimer.ts";
 import { type Act, Cancelled, choose, type Facts, note } from "./acts.ts";
-import type { Model, Moment } from "./explore.ts";
+import type { Model, Moment } from "./model.ts";
 import type { Make } from "./flaws.ts";
 import { enter, fewDeaths, seated, sleeper, wordsOf } from "./members.ts";
 import { either, membersAt, perform, Spoilt } from "./perform.ts";
@@ -146,10 +146,13 @@ export function workQueue(
     return facts;
   }
 
+  /** Who sends ends with the last job, and who works begins nothing once it is done. */
+  const isSentOrDone = (role: number) => (word: Moment["word"]) =>
+    word(NEXT) >= most && (role === SEND || word(FILLED) === 0);
+
   function* begin(facts: Facts): Act {
-    const isDone = facts.role === SEND && (yield* look(NEXT, (next) => next >= most));
-    const may = facts.job !== NONE ? [ENDING] : isDone ? [] : [WANT];
-    return { ...facts, phase: yield* choose({ may }) };
+    if (facts.job !== NONE) return { ...facts, phase: yield* choose({ may: [ENDING] }) };
+    return { ...facts, phase: yield* choose({ may: [WANT], unless: isSentOrDone(facts.role!) }) };
   }
 
   /** Does something with the lock, and returns what is new then, or undefined if something is wrong. */
@@ -161,8 +164,10 @@ export function workQueue(
   function* send(facts: Facts): Act<Partial<Facts> | undefined> {
     const job = yield* look(NEXT, (next) => next);
     // Others may have sent the last one meanwhile.
-    if (job >= most) return {};
-    const isSent = yield* work(facts, (jobs) => jobs.add(new Uint8Array([job + 1])));
+    const isSent = yield* work(
+      facts,
+      (jobs) => job >= most || jobs.add(new Uint8Array([job + 1])),
+    );
     if (isSent instanceof Spoilt) return undefined;
     return isSent ? {} : { next: AWAIT };
   }
@@ -231,9 +236,15 @@ export function workQueue(
     same: (word, value) => isAttempts(word) ? Math.min(value, MOST_GIVEN) : few(word, value),
     maxStates: 60_000_000,
     act,
-    isStable: (word, { phase }) =>
+    isStable: (word, { phase }, value) =>
       word === header.state ||
-      (phase === BUSY && word >= HEAD && word !== DISOWNED && !isGate(word) && !isState(word)),
+      // Where there is room for all, nobody waits for it.
+      (word === vacant.word && most <= capacity) ||
+      // What is in nobody's hands only the lock lets anybody take.
+      (phase === BUSY && word >= HEAD && word !== DISOWNED && !isGate(word) &&
+        (!isState(word) || value === FREE || value === READY)),
+    isOwn: (word, { phase }) =>
+      phase === BUSY && (word === NEXT || word === CLAIMED || (word >= SLOTS && !isState(word))),
     check({ word, processes, ghost }) {
       let held = 0;
       for (const { facts: { phase, job, slot } } of processes) {
