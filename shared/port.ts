@@ -4,6 +4,7 @@
  * @module
  */
 
+import { IpcError } from "../ffi/error.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { type Flow, remaining } from "./flow.ts";
 import { type Lock, ownerOf, WAKE } from "./layout.ts";
@@ -52,6 +53,17 @@ export class Port {
     }
     const flow = members.protocol.lock(this.#lock, members.seat.place);
     return this.#accept(members.driveSync(flow, action, rest()), action);
+  }
+
+  /** The same for what has to be done, whatever signals come. */
+  takeAnyway(action: string): number {
+    for (;;) {
+      try {
+        return this.takeSync(action);
+      } catch (error) {
+        if (!(error instanceof IpcError && error.code === "EINTR")) throw error;
+      }
+    }
   }
 
   /**

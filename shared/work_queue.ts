@@ -342,7 +342,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     // What was given back with the handle need not be given back again.
     if (!isDone && !this.#held.has(claim)) return;
     try {
-      this.#withLock(this.#port.takeSync("end a job of"), () => {
+      this.#withLock(this.#port.takeAnyway("end a job of"), () => {
         const { place } = this.#members.seat;
         if (isDone) this.#jobs.finish(claim.slot, place);
         else this.#jobs.giveBack(claim.slot, place);
