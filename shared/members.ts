@@ -20,7 +20,7 @@ import { unlock } from "./unlock.ts";
 const MOMENT = 100;
 
 /** Errors of one of the two objects that mean the same of the whole. */
-const RETOLD: ReadonlySet<string> = new Set(["EIDRM", "EINTR", "EPERM", "EACCES"]);
+const RETOLD: ReadonlySet<string> = new Set(["EIDRM", "EINTR", "EPERM", "EACCES", "E2BIG"]);
 
 /** The handles of each structure in this thread, by the identifiers of their segments. */
 const here = new Map<number, Set<Members>>();

@@ -206,13 +206,22 @@ function openMemory(
     return named(rules, () => SharedMemory.openOrCreate(key, options));
   } catch (error) {
     if (!(error instanceof IpcError && error.code === "EINVAL")) throw error;
-    const memory = SharedMemory.open(key);
+    const memory = openAnyway(key, error);
     try {
       if (isBlank(memory)) throw notItsOwn(rules, memory, nameOf(key));
       refuseOther(rules, inspect(rules, memory, nameOf(key)).shape, shape, nameOf(key), memory);
     } finally {
       close(memory);
     }
+    throw error;
+  }
+}
+
+/** Opens the segment of a key to see what it is; if none could be made, the error says why. */
+function openAnyway(key: Key, error: IpcError): SharedMemory {
+  try {
+    return SharedMemory.open(key);
+  } catch {
     throw error;
   }
 }
