@@ -11,7 +11,7 @@ import { type Flow, remaining } from "./flow.ts";
 import { header, type Lock, ownerOf, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 import { BUSY, DONE, isFailure, OVER, type Ring } from "./ring.ts";
-import { consumers, filled, producers, type RingFlows } from "./ring_flows.ts";
+import { consumers, producers, type RingFlows } from "./ring_flows.ts";
 import { Line } from "./sleepers.ts";
 
 const SEND = "send to";
@@ -160,10 +160,9 @@ export class Consumer extends End {
     };
   }
 
-  /** Takes none, and wakes another for what this one may have been woken for. */
+  /** Takes none. */
   #refuse(): false {
-    const { protocol, seat } = this.members;
-    this.members.driveSync(protocol.wakeOne(filled, seat.place), RECEIVE);
+    this.members.driveSync(this.flows.passOn(this.members.seat.place), RECEIVE);
     return false;
   }
 

@@ -57,9 +57,14 @@ export class RingFlows {
     return yield* isIn(CLOSED | REMOVED);
   };
 
-  /** Gives the lock back and leaves a message to others: one of them may sleep, and is woken instead. */
+  /** Gives the lock back and leaves a message to others. */
   *leaveMessage(me: number): Flow<void> {
     yield* this.#protocol.unlock(consumers, me);
+    yield* this.passOn(me);
+  }
+
+  /** Leaves to others what this one may have been woken for: one of them is woken instead, if any sleeps. */
+  *passOn(me: number): Flow<void> {
     yield* this.#protocol.wakeOne(filled, me);
   }
 
