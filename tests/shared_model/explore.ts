@@ -258,8 +258,8 @@ class Search {
     }
     if (request.ask !== "load") return undefined;
     const { word } = request;
+    if (!this.#model.isStable?.(word, facts, this.#after.word)) return undefined;
     const value = this.#after.word(word);
-    if (!this.#model.isStable?.(word, facts, value)) return undefined;
     this.#guard(word, value, value);
     return this.#nodes.after(node, request.see?.(value) ?? value);
   }
@@ -285,7 +285,8 @@ class Search {
   #isOwn(word: number, answer: Told): boolean {
     const { request, facts } = this.#node;
     const { isOwn } = this.#model;
-    if (isOwn?.(word, facts) && isOwn(word, this.#start)) return true;
+    const { word: read } = this.#before;
+    if (isOwn?.(word, facts, read) && isOwn(word, this.#start, read)) return true;
     if (request.ask !== "load") return false;
     // Who replaces what it has just seen, and sees to it again if it has changed, does both at once.
     const next = this.#nodes.after(this.#node, answer);
@@ -296,11 +297,12 @@ class Search {
 
   #guard(word: number, from: number, to: number): void {
     const { isStable, isOwn } = this.#model;
+    const { word: read } = this.#before;
     for (const [other, { alive, facts }] of this.#before.processes.entries()) {
       if (other === this.#process || !alive) continue;
-      if (isOwn?.(word, facts)) {
+      if (isOwn?.(word, facts, read)) {
         this.#intruder = `Word ${word} is touched while place ${facts.place} has it to itself`;
-      } else if (from !== to && isStable?.(word, facts, from)) {
+      } else if (from !== to && isStable?.(word, facts, read)) {
         this.#intruder = `Word ${word} changes while place ${facts.place} relies on it`;
       }
     }

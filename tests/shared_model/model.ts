@@ -38,15 +38,15 @@ export interface Model {
   /** How many sleeps and waits may be cancelled, Infinity for no limit. */
   readonly cancels: number;
   /**
-   * Whether nobody else changes a word that has a value while a process is so. To read it then is no event
+   * Whether nobody else changes a word while a process is so and it is as it is. To read it then is no event
    * of its own, as it makes no difference when that happens; the search makes sure that it is true.
    */
-  isStable?(word: number, facts: Facts, value: number): boolean;
+  isStable?(word: number, facts: Facts, read: Moment["word"]): boolean;
   /**
    * Whether nobody else touches a word while a process is so. What it does there is one with what it does
    * next, as nobody can tell; the search makes sure that it is true, and has it die in between all the same.
    */
-  isOwn?(word: number, facts: Facts): boolean;
+  isOwn?(word: number, facts: Facts, read: Moment["word"]): boolean;
   act(facts: Facts): Act;
   /** Says what is wrong with a moment. */
   check(moment: Moment): string | undefined;

@@ -29,26 +29,39 @@ export function either(): number {
   return ask({ ask: "choose", will: [0, 1], may: [] }) as number;
 }
 
+/** Answers what the work need not ask for, as the model does it otherwise; gives nothing to have it ask. */
+export type Known = (request: Asked) => Answer | undefined;
+
 /** Does some work, asking for each event that others can notice. It must make anew what it changes. */
-export function* perform<Result>(work: () => Result): Act<Result> {
+export function* perform<Result>(work: () => Result, known: Known = noneOf): Act<Result> {
   const told: Answer[] = [];
   for (;;) {
-    const outcome = attempt(work, told);
+    const outcome = attempt(work, told, known);
     if (!(outcome instanceof Pending)) return outcome;
     told.push(yield outcome.request);
   }
 }
 
-function attempt<Result>(work: () => Result, told: readonly Answer[]): Result | Pending {
+const noneOf: Known = () => undefined;
+
+function attempt<Result>(
+  work: () => Result,
+  told: readonly Answer[],
+  known: Known,
+): Result | Pending {
   let at = 0;
   let pending: Pending | undefined;
   ask = (request) => {
+    const answer = known(request);
+    if (answer !== undefined) return answer;
     // What the work does as it ends is not done.
     if (pending === undefined && at < told.length) return told[at++]!;
     throw pending ??= new Pending(request);
   };
   const originals = { ...Object.getOwnPropertyDescriptors(Atomics) };
+  const { Int32Array: Words } = globalThis;
   Object.assign(Atomics, atomics);
+  globalThis.Int32Array = viewing(Words);
   try {
     return work();
   } catch (error) {
@@ -56,6 +69,7 @@ function attempt<Result>(work: () => Result, told: readonly Answer[]): Result | 
     return pending as Pending;
   } finally {
     Object.defineProperties(Atomics, originals);
+    globalThis.Int32Array = Words;
   }
 }
 
@@ -69,16 +83,21 @@ const atomics = {
     ask({ ask: "compareExchange", word, from, to }) === true ? from : ~from,
 };
 
+/** The memory of a segment. */
+const memory = {};
+
 /**
  * The bytes of the words. Of each word only the first byte is an event, and the others are nothing: so a
  * value of {@linkcode valueOf} can be seen half written.
  */
 class Bytes {
+  readonly buffer = memory;
+  readonly byteOffset: number;
   readonly length: number;
   readonly #from: number;
 
   constructor(from: number, length: number) {
-    this.#from = from;
+    this.#from = this.byteOffset = from;
     this.length = length;
   }
 
@@ -126,14 +145,26 @@ export function isValueOf(number: number, bytes: Uint8Array): boolean {
   return bytes[0] === number && bytes[4] === number;
 }
 
-/** Words that are read and written plainly. */
-const words = new Proxy([], {
-  get: (_, word) => ask({ ask: "load", word: Number(word) }),
-  set(_, word, value) {
-    ask({ ask: "store", word: Number(word), value });
-    return true;
-  },
-});
+/** Words from one on that are read and written plainly. */
+function wordsFrom(first: number): Int32Array {
+  return new Proxy([] as unknown as Int32Array, {
+    get: (_, index) => ask({ ask: "load", word: first + Number(index) }),
+    set(_, index, value) {
+      ask({ ask: "store", word: first + Number(index), value });
+      return true;
+    },
+  });
+}
+
+const words = wordsFrom(0);
+
+/** Has a class view bytes that ask as words that ask. */
+function viewing(Words: Int32ArrayConstructor): Int32ArrayConstructor {
+  return new Proxy(Words, {
+    construct: (Words, given: [unknown, number]) =>
+      given[0] === memory ? wordsFrom(given[1] >> 2) : Reflect.construct(Words, given),
+  });
+}
 
 /** What the classes throw if memory holds what they cannot have written. */
 export class Spoilt extends Error {}
@@ -153,6 +184,7 @@ export function membersAt(place: number, protocol: Protocol, shape: Partial<Shap
       },
     },
     spoilt: () => new Spoilt(),
+    error: () => new Spoilt(),
     driveSync: drive,
   } as unknown as Members;
 }

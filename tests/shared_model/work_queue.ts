@@ -24,7 +24,7 @@ const NONE = -1;
 const HEAD = 2 * LINE, TAIL = HEAD + 1, NEXT = HEAD + 2, FILLED = HEAD + 3, CLAIMED = HEAD + 4;
 const DISOWNED = HEAD + 5;
 const SLOTS = 5 * LINE;
-const FREE = 0, READY = 1;
+const FREE = 0, READY = 1, HANDS = 0x100;
 const LIMIT = 1;
 const STRIDE_WORDS = 16;
 
@@ -236,13 +236,13 @@ export function workQueue(
     same: (word, value) => isAttempts(word) ? Math.min(value, MOST_GIVEN) : few(word, value),
     maxStates: 60_000_000,
     act,
-    isStable: (word, { phase }, value) =>
+    isStable: (word, { phase }, read) =>
       word === header.state ||
       // Where there is room for all, nobody waits for it.
       (word === vacant.word && most <= capacity) ||
       // What is in nobody's hands only the lock lets anybody take.
       (phase === BUSY && word >= HEAD && word !== DISOWNED && !isGate(word) &&
-        (!isState(word) || value === FREE || value === READY)),
+        (!isState(word) || read(word) < HANDS)),
     isOwn: (word, { phase }) =>
       phase === BUSY && (word === NEXT || word === CLAIMED || (word >= SLOTS && !isState(word))),
     check({ word, processes, ghost }) {
