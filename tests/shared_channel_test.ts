@@ -55,6 +55,32 @@ test("Channel takes messages of any length up to maxBytes, wherever in the ring 
   assertEquals(channel.used, 0);
 });
 
+test("Channel keeps short and long messages whole, however full it is", () => {
+  using channel = Channel.create({ codec: bytes, capacity: 16_384 });
+  const buffer = new Uint8Array(channel.maxBytes);
+  const lengthOf = (i: number) => i % 7 === 0 ? i * 37 % 3000 : i * 13 % 200;
+  const messageOf = (i: number) => new Uint8Array(lengthOf(i)).fill(i);
+  let sent = 0;
+  for (let received = 0; received < 5000; received++) {
+    while (channel.trySend(messageOf(sent))) sent++;
+    const message = received % 3 === 0
+      ? buffer.slice(0, channel.receiveIntoSync(buffer))
+      : channel.receiveSync();
+    assertEquals(message, messageOf(received));
+  }
+});
+
+test("Channel gives messages of up to 16 KiB in a buffer of 64 to 256 KiB, longer ones in their own", () => {
+  using channel = Channel.create({ codec: bytes, capacity: 2 ** 18 });
+  const bounds = [[100, 65_536], [1024, 65_536], [4096, 262_144], [16_384, 262_144]] as const;
+  for (const [length, most] of [...bounds, [16_385, 16_385], [100_000, 100_000]] as const) {
+    for (let i = 0; i < 700; i++) {
+      channel.sendSync(new Uint8Array(length));
+      assert(channel.receiveSync().buffer.byteLength <= most);
+    }
+  }
+});
+
 test("Channel gives bytes that nothing overwrites, even if the buffer of others is transferred", () => {
   using channel = Channel.create({ codec: bytes });
   const all: Uint8Array[] = [];
