@@ -28,8 +28,9 @@ export interface Codec<Item> {
 }
 
 /**
- * Bytes as they are. What is received belongs to the receiver alone, but in Deno and Node short messages
- * are parts of one larger buffer: `slice()` what is to be transferred to a Worker, or kept for long.
+ * Bytes as they are. What is received belongs to the receiver alone, but in Deno and Node messages of up to
+ * 16 KiB are parts of one buffer of 64 to 256 KiB, which stays as long as one of them: `slice()` what is to
+ * be transferred to a Worker, or kept for long.
  */
 export const bytes: Codec<Uint8Array> = {
   name: "bytes",
