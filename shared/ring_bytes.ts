@@ -14,8 +14,8 @@ const SMALL = 128;
 const LINE_BYTES = 64;
 
 /**
- * A slab is cut into so many messages, but within these sizes: whoever keeps one keeps its slab. For 4096
- * bytes it is the largest, which in V8 is a third faster than the least, and no slower than larger ones.
+ * A slab is cut into so many messages, but within these sizes, as a message that is kept keeps its slab. For
+ * 4096 bytes it is the largest, which in V8 is a third faster than the least, and no slower than larger ones.
  */
 const CUTS = 64;
 const MIN_SLAB = 2 ** 16;
