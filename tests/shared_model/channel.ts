@@ -84,7 +84,7 @@ export function channel(limits: ChannelLimits, text: Text, flaws: ChannelFlaws =
   const flows = new Flows(protocol, capacity);
   const lockOf = (facts: Facts) => facts.role === SEND ? producers : consumers;
   const nothing = Object.fromEntries(text.names.map((name) => [name, 0]));
-  const isAllSent = (word: Moment["word"]) => word(TAIL) - FIRST >= most * ROOM;
+  const isMovedOn = (end: number) => (word: Moment["word"]) => word(end) - FIRST >= most * ROOM;
 
   /** Works with a ring as its handle remembers it, and returns what came of it and what it remembers then. */
   function* work<Result>(
@@ -144,12 +144,7 @@ export function channel(limits: ChannelLimits, text: Text, flaws: ChannelFlaws =
       case OUT:
         return yield* join(facts);
       case IDLE:
-        return {
-          ...facts,
-          phase: yield* role === SEND
-            ? choose({ may: [WANT, AWAIT], unless: isAllSent })
-            : choose({ may: [LOOK, WANT, AWAIT] }),
-        };
+        return { ...facts, phase: yield* begin(facts) };
       case LOOK: {
         if ((yield* wish(facts)) !== TAKE) {
           yield* flows.passOn(place!);
@@ -177,6 +172,14 @@ export function channel(limits: ChannelLimits, text: Text, flaws: ChannelFlaws =
     }
     yield* choose({});
     return facts;
+  }
+
+  /** Begins something, as long as there are messages to come; only a new handle does not look first. */
+  function* begin({ role, ...facts }: Facts): Act<number> {
+    if (role === SEND) return yield* choose({ may: [WANT, AWAIT], unless: isMovedOn(TAIL) });
+    const isNew = text.names.every((name) => facts[name] === 0);
+    const may = isNew ? [LOOK, WANT, AWAIT] : [LOOK, AWAIT];
+    return yield* choose({ may, unless: isMovedOn(HEAD) });
   }
 
   /** Takes a place with a new handle, which knows nothing yet. */

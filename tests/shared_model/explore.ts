@@ -31,9 +31,10 @@ interface How {
 }
 const PLAINLY: How = {};
 
-// A state: the numbers of its words, of its semaphores, of the rest, and for each process of where it is
-// and of its undo.
-const WORDS = 0, SEMAPHORES = 1, REST = 2, BODIES = 3;
+// A scene: the numbers of its words, of its semaphores, and of the rest. A state: its scene, and for each
+// process the number of where it is and of its undo.
+const WORDS = 0, SEMAPHORES = 1, REST = 2;
+const SCENE = 0, BODIES = 1;
 
 /** Explores all states. */
 export function explore(model: Model): Found {
@@ -67,6 +68,7 @@ class Search {
   readonly #bodies = new Tuples(2);
   /** The deaths and the cancels that are left, and the ghost. */
   readonly #rest = new Tuples(3);
+  readonly #scenes = new Tuples(3);
   readonly #states: Tuples;
   readonly #graph = new Graph();
   readonly #actors: Actor[] = [];
@@ -74,6 +76,7 @@ class Search {
   // The state that is being visited.
   #number = 0;
   readonly #state: Int32Array;
+  readonly #scene = new Int32Array(3);
   #deaths = 0;
   #cancels = 0;
   /** Whether nobody comes or goes any more. */
@@ -136,12 +139,12 @@ class Search {
     const bodies = processes.map(({ facts, undo }) =>
       this.#bodies.add([this.#nodes.begin(facts).id, this.#undos.add(undo)])
     );
-    this.#states.add([
+    const scene = this.#scenes.add([
       this.#words.add([...words.values()]),
       this.#semaphores.add(semaphores),
       this.#rest.add([Math.min(deaths, UNLIMITED), Math.min(cancels, UNLIMITED), ghost]),
-      ...bodies.sort((a, b) => a - b),
     ]);
+    this.#states.add([scene, ...bodies.sort((a, b) => a - b)]);
     this.#graph.found(0);
   }
 
@@ -159,17 +162,18 @@ class Search {
   }
 
   #load(number: number): void {
-    const state = this.#state;
+    const [state, scene] = [this.#state, this.#scene];
     const [before, after] = [this.#before, this.#after];
     this.#number = number;
     this.#states.copy(number, state);
-    this.#words.copy(state[WORDS]!, before.words);
-    this.#words.copy(state[WORDS]!, after.words);
-    this.#deaths = this.#rest.at(state[REST]!, 0);
-    this.#cancels = this.#rest.at(state[REST]!, 1);
+    this.#scenes.copy(state[SCENE]!, scene);
+    this.#words.copy(scene[WORDS]!, before.words);
+    this.#words.copy(scene[WORDS]!, after.words);
+    this.#deaths = this.#rest.at(scene[REST]!, 0);
+    this.#cancels = this.#rest.at(scene[REST]!, 1);
     this.#isQuiet = this.#deaths === 0 && !this.#model.leaves &&
-      this.#areAllAlive(state[SEMAPHORES]!);
-    before.ghost = after.ghost = this.#rest.at(state[REST]!, 2);
+      this.#areAllAlive(scene[SEMAPHORES]!);
+    before.ghost = after.ghost = this.#rest.at(scene[REST]!, 2);
     for (let process = 0; process < before.processes.length; process++) {
       before.processes[process] = after.processes[process] = this.#actor(state[BODIES + process]!);
     }
@@ -216,7 +220,7 @@ class Search {
       for (const one of will) this.#tell(one, { isOwn: true });
       for (const one of may) this.#tell(one, { isCertain: false, isOwn: true });
     } else if (ask === "read") {
-      this.#semaphores.copy(this.#state[SEMAPHORES]!, this.#values);
+      this.#semaphores.copy(this.#scene[SEMAPHORES]!, this.#values);
       this.#tell(request.see(this.#values as unknown as number[]) as Answer);
     } else if (ask === "try" || ask === "ring" || ask === "give back") {
       const isDone = this.#perform(request.step);
@@ -253,7 +257,7 @@ class Search {
     const { request, facts } = node;
     // What is read is who is alive.
     if (request.ask === "read" && this.#isQuiet) {
-      this.#semaphores.copy(this.#state[SEMAPHORES]!, this.#values);
+      this.#semaphores.copy(this.#scene[SEMAPHORES]!, this.#values);
       return this.#nodes.after(node, request.see(this.#values as unknown as number[]) as Answer);
     }
     if (request.ask !== "load") return undefined;
@@ -315,7 +319,7 @@ class Search {
   /** Performs a step of semaphores, if it is possible now. */
   #perform(step: Step): boolean {
     const [values, own] = [this.#values, this.#own];
-    const [before, undo] = [this.#state[SEMAPHORES]!, this.#undo];
+    const [before, undo] = [this.#scene[SEMAPHORES]!, this.#undo];
     this.#semaphores.copy(before, values);
     this.#undos.copy(undo, own);
     for (const { index = 0, delta, undo: reversed } of step) {
@@ -326,20 +330,20 @@ class Search {
     for (const { index = 0 } of step) {
       if (index > 1) values[index] = Math.min(values[index]!, LOUDEST);
     }
-    this.#state[SEMAPHORES] = this.#semaphores.add(values);
+    this.#scene[SEMAPHORES] = this.#semaphores.add(values);
     this.#undo = this.#undos.add(own);
-    if (this.#isQuiet && !this.#areAllAlive(this.#state[SEMAPHORES])) {
+    if (this.#isQuiet && !this.#areAllAlive(this.#scene[SEMAPHORES])) {
       this.#intruder = "A place is given back, though the model says that none is";
     }
     this.#tell(true);
-    this.#state[SEMAPHORES] = before;
+    this.#scene[SEMAPHORES] = before;
     this.#undo = undo;
     return true;
   }
 
   #die(): void {
     const [values, own] = [this.#values, this.#own];
-    const before = this.#state[SEMAPHORES]!;
+    const before = this.#scene[SEMAPHORES]!;
     this.#semaphores.copy(before, values);
     this.#undos.copy(this.#undo, own);
     for (let index = 0; index < values.length; index++) {
@@ -349,9 +353,9 @@ class Search {
     const next = this.#model.again?.(this.#before.processes[this.#process]!.facts);
     const place = next === undefined ? NOBODY : this.#nodes.begin(next).id;
     const body = this.#bodies.add([~place, this.#undos.add(own.fill(0))]);
-    this.#state[SEMAPHORES] = this.#semaphores.add(values);
+    this.#scene[SEMAPHORES] = this.#semaphores.add(values);
     this.#reach(body, this.#remember(DEAD, true), false, "dies");
-    this.#state[SEMAPHORES] = before;
+    this.#scene[SEMAPHORES] = before;
     this.#after.processes[this.#process] = this.#before.processes[this.#process]!;
   }
 
@@ -412,11 +416,15 @@ class Search {
 
   /** Adds the state that follows when the process is there, and the words and semaphores as they are. */
   #reach(body: number, ghost: number, isCertain: boolean, event: Told | "starts" | "dies"): void {
-    const [made, state] = [this.#made, this.#state];
-    made.set(state);
-    made[WORDS] = this.#words.add(this.#after.words);
+    const [made, scene] = [this.#made, this.#scene];
     const deaths = left(this.#deaths, event === "dies");
-    made[REST] = this.#rest.add([deaths, left(this.#cancels, event === "cancelled"), ghost]);
+    const cancels = left(this.#cancels, event === "cancelled");
+    made.set(this.#state);
+    made[SCENE] = this.#scenes.add([
+      this.#words.add(this.#after.words),
+      scene[SEMAPHORES]!,
+      this.#rest.add([deaths, cancels, ghost]),
+    ]);
     made[BODIES + this.#process] = body;
     sort(made);
     const known = this.#states.size;
@@ -442,7 +450,8 @@ class Search {
     };
     this.#visit(this.#graph.from(number));
     this.#hear = undefined;
-    this.#words.copy(this.#states.at(number, WORDS), this.#before.words);
+    const scene = this.#states.at(number, SCENE);
+    this.#words.copy(this.#scenes.at(scene, WORDS), this.#before.words);
     return `${lines.join("\n")}  ${this.#before.words.join(" ")}`;
   }
 }

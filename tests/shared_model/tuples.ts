@@ -4,30 +4,38 @@
  * @module
  */
 
+/** How many there are in a chunk: where all stood together, they would be twice there as they grow. */
+const BITS = 12;
+const CHUNK = 1 << BITS;
+
 /** Tuples of one width, numbered in the order in which they came. */
 export class Tuples {
   /** How many there are. */
   size = 0;
   readonly #width: number;
-  #data: Int32Array;
+  readonly #chunks: Int32Array[] = [];
   /** Open addressing: the number of a tuple and 1, or 0. */
   #table = new Int32Array(1 << 10);
 
   /** Makes an empty collection. */
   constructor(width: number) {
     this.#width = width;
-    this.#data = new Int32Array(width << 8);
   }
 
   /** One integer of a tuple. */
   at(number: number, index: number): number {
-    return this.#data[number * this.#width + index]!;
+    return this.#chunks[number >> BITS]![this.#from(number) + index]!;
   }
 
   /** Copies a tuple. */
   copy(number: number, to: Int32Array): void {
-    const from = number * this.#width;
-    for (let i = 0; i < this.#width; i++) to[i] = this.#data[from + i]!;
+    const [chunk, from] = [this.#chunks[number >> BITS]!, this.#from(number)];
+    for (let i = 0; i < this.#width; i++) to[i] = chunk[from + i]!;
+  }
+
+  /** Where a tuple begins in its chunk. */
+  #from(number: number): number {
+    return (number & (CHUNK - 1)) * this.#width;
   }
 
   /** The number of a tuple, which is added unless it is known. */
@@ -43,16 +51,17 @@ export class Tuples {
   }
 
   #isEqual(number: number, tuple: ArrayLike<number>): boolean {
-    const from = number * this.#width;
-    for (let i = 0; i < this.#width; i++) if (this.#data[from + i] !== tuple[i]) return false;
+    const [chunk, from] = [this.#chunks[number >> BITS]!, this.#from(number)];
+    for (let i = 0; i < this.#width; i++) if (chunk[from + i] !== tuple[i]) return false;
     return true;
   }
 
   #append(tuple: ArrayLike<number>, place: number): number {
     const number = this.size++;
-    const from = number * this.#width;
-    if (from + this.#width > this.#data.length) this.#data = grown(this.#data);
-    for (let i = 0; i < this.#width; i++) this.#data[from + i] = tuple[i]!;
+    const from = this.#from(number);
+    if (from === 0) this.#chunks.push(new Int32Array(CHUNK * this.#width));
+    const chunk = this.#chunks.at(-1)!;
+    for (let i = 0; i < this.#width; i++) chunk[from + i] = tuple[i]!;
     this.#table[place] = this.size;
     if (2 * this.size > this.#table.length) this.#spread();
     return number;
@@ -62,7 +71,8 @@ export class Tuples {
     const mask = 2 * this.#table.length - 1;
     const table = new Int32Array(mask + 1);
     for (let number = 0; number < this.size; number++) {
-      let place = hashOf(this.#data, number * this.#width, this.#width) & mask;
+      const chunk = this.#chunks[number >> BITS]!;
+      let place = hashOf(chunk, this.#from(number), this.#width) & mask;
       while (table[place] !== 0) place = (place + 1) & mask;
       table[place] = number + 1;
     }
@@ -74,24 +84,19 @@ export class Tuples {
 export class Row {
   /** How many there are. */
   length = 0;
-  #data = new Int32Array(1 << 10);
+  readonly #chunks: Int32Array[] = [];
 
   /** One of them. */
   at(index: number): number {
-    return this.#data[index]!;
+    return this.#chunks[index >> BITS]![index & (CHUNK - 1)]!;
   }
 
   /** Appends one. */
   push(value: number): void {
-    if (this.length === this.#data.length) this.#data = grown(this.#data);
-    this.#data[this.length++] = value;
+    const index = this.length++ & (CHUNK - 1);
+    if (index === 0) this.#chunks.push(new Int32Array(CHUNK));
+    this.#chunks.at(-1)![index] = value;
   }
-}
-
-function grown(data: Int32Array): Int32Array<ArrayBuffer> {
-  const larger = new Int32Array(2 * data.length);
-  larger.set(data);
-  return larger;
 }
 
 function hashOf(data: ArrayLike<number>, from: number, width: number): number {
