@@ -22,6 +22,21 @@ test("Broadcast survives two publishers and a subscriber", () => {
   holds(broadcast({ publishers: 2, subscribers: 1, deaths: 0, most: 1 }, Log));
 });
 
+/** A subscriber that always looks whether the tail may have come round to its position. */
+const wary = await mutant<Module>("log.ts", short[0], ["this.#mayHaveWrapped(position) && ", ""]);
+
+test("Broadcast survives a subscriber that looks whether its message is gone", () => {
+  holds(broadcast({ publishers: 1, subscribers: 1, deaths: 0, most: 3 }, wary.Log));
+});
+
+test(
+  "Broadcast survives a death of one that looks whether its message is gone",
+  { skip: !soak },
+  () => {
+    holds(broadcast({ publishers: 1, subscribers: 1, deaths: 1, most: 4 }, wary.Log));
+  },
+);
+
 test("Broadcast survives a death of two publishers and a subscriber", { skip: !soak }, () => {
   holds(broadcast({ publishers: 2, subscribers: 1, deaths: 1, most: 1 }, Log));
 });

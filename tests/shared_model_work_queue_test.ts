@@ -45,8 +45,14 @@ test("WorkQueue survives a death among a sender and two workers", { skip: !soak 
   holds(workQueue(team, Jobs));
 });
 
+test("WorkQueue survives a death and a cancel of a sender and two workers", { skip: !soak }, () => {
+  holds(workQueue({ ...team, cancels: 1, givesBack: false }, Jobs));
+});
+
 test("WorkQueue survives a death among two senders and a worker", { skip: !soak }, () => {
-  holds(workQueue({ ...team, senders: 2, workers: 1, most: 2, givesBack: false }, Jobs));
+  // There is no room for the second job until the first is done.
+  const office: WorkQueueLimits = { ...team, senders: 2, workers: 1, isSent: true, most: 2 };
+  holds(workQueue({ ...office, givesBack: false }, Jobs));
 });
 
 test("The search finds that others touch what a process is said to have to itself", () => {
