@@ -25,6 +25,7 @@ import { Log, logSize, type Position, recordLimit, writers } from "./log.ts";
 import { Members } from "./members.ts";
 import type { MembersOptions } from "./pair.ts";
 import { Port } from "./port.ts";
+import { Line } from "./sleepers.ts";
 import { SharedStructure } from "./structure.ts";
 
 /** How much is kept for those who are slow. */
@@ -264,6 +265,7 @@ export class BroadcastSubscription<Item = unknown> {
   readonly #log: Log;
   readonly #codec: Codec<Item>;
   readonly #position: Position;
+  readonly #line = new Line();
 
   /** @ignore */
   constructor(token: symbol, members: Members, log: Log, codec: Codec<Item>) {
@@ -275,7 +277,7 @@ export class BroadcastSubscription<Item = unknown> {
   }
 
   /**
-   * Receives the next message, waiting until there is one.
+   * Receives the next message, waiting until there is one. Promises of a subscription get theirs in order.
    *
    * @param options The signal and the timeout.
    * @returns A promise of the message and how many were missed before it. It rejects with the reason of
@@ -284,16 +286,29 @@ export class BroadcastSubscription<Item = unknown> {
    */
   async receive(options: WaitOptions = {}): Promise<BroadcastMessage<Item>> {
     readWaitOptions(options).signal?.throwIfAborted();
+    if (!this.#line.taken) {
+      const message = this.tryReceive();
+      const due = message === undefined ? undefined : turn();
+      if (due !== undefined) await due;
+      if (message !== undefined) return message;
+    }
+    return await this.#wait(options);
+  }
+
+  async #wait(options: WaitOptions): Promise<BroadcastMessage<Item>> {
     const members = this.#members;
     const rest = remaining(options);
-    for (;;) {
-      const due = turn();
-      if (due !== undefined) await due;
-      const message = this.tryReceive();
-      if (message !== undefined) return message;
-      await members.enter(rest());
-      const flow = () => this.#log.awaitRecord(this.#position, members.promises.place);
-      await members.drive(flow, RECEIVE, rest());
+    await members.enterLine(this.#line, RECEIVE, options);
+    try {
+      for (;;) {
+        const message = this.tryReceive();
+        if (message !== undefined) return message;
+        await members.enter(rest());
+        const flow = () => this.#log.awaitRecord(this.#position, members.promises.place);
+        await members.drive(flow, RECEIVE, rest());
+      }
+    } finally {
+      this.#line.leave();
     }
   }
 

@@ -57,7 +57,7 @@ export class Producer extends End {
   async send(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
     const { members, ring } = this;
     const rest = remaining(options);
-    await this.line.enter(options);
+    await members.enterLine(this.line, SEND, options);
     try {
       await members.enter(rest());
       for (;;) {
@@ -179,7 +179,7 @@ export class Consumer extends End {
   async receive<Got>(taking: Taking<Got>, options: WaitOptions = {}): Promise<Got> {
     const { members } = this;
     const rest = remaining(options);
-    await this.line.enter(options);
+    await members.enterLine(this.line, RECEIVE, options);
     try {
       await members.enter(rest());
       for (;;) {

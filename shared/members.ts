@@ -14,6 +14,7 @@ import { CLOSED, ENDED, type Gate, header, type Lock, REMOVED } from "./layout.t
 import { type Pair, type Shape, titleOf } from "./pair.ts";
 import { Protocol } from "./protocol.ts";
 import { type Floor, Seat } from "./seat.ts";
+import type { Line } from "./sleepers.ts";
 import { unlock } from "./unlock.ts";
 
 /** How long who only tries waits for a lock: its holder needs less, unless it is stopped. In milliseconds. */
@@ -102,6 +103,13 @@ export class Members implements Floor, Watched {
     } catch (error) {
       throw this.#explained(error, "join", options);
     }
+  }
+
+  /** Waits for its turn in a line of promises; gives no promise if that is now. */
+  enterLine(line: Line, action: string, options: WaitOptions): Promise<void> | undefined {
+    return line.enter(options)?.catch((error) => {
+      throw this.#explained(error, action, options);
+    });
   }
 
   /** Drives a flow, blocking the thread where it waits. */

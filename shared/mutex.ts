@@ -250,7 +250,7 @@ export class SharedMutex extends SharedStructure {
   async #wait(options: WaitOptions = {}): Promise<SharedMutexGuard> {
     const members = this.#members;
     const rest = remaining(options);
-    await this.#line.enter(options);
+    await members.enterLine(this.#line, "lock", options);
     try {
       await members.enter(rest());
       const flow = () => members.protocol.lock(lock, this.#seat.place);

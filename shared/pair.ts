@@ -482,7 +482,8 @@ function nameOf(key: Key | undefined): string | undefined {
 function sizeOf(rules: Rules, shape: Shape): number {
   const size = rules.size(shape);
   if (size !== undefined) return size;
-  throw new RangeError(`Cannot make a shared ${rules.kind} with ${rules.describe(shape)}`);
+  const what = `a shared ${rules.kind} with ${rules.describe(shape)}`;
+  throw new RangeError(`Cannot make ${what}: expected less than 2 GiB together`);
 }
 
 /** Ends both handles, which must not own anything. */

@@ -79,7 +79,7 @@ export class Port {
     if (!this.#line.taken && this.tryTake()) return work(0);
     const members = this.#members;
     const rest = remaining({ timeout, signal });
-    await this.#line.enter({ timeout, signal });
+    await members.enterLine(this.#line, action, { timeout, signal });
     try {
       await members.enter(rest());
       return await members.drive(() => this.#lockAnd(action, work), action, rest());

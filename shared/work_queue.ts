@@ -28,6 +28,7 @@ import { Members } from "./members.ts";
 import type { MembersOptions, Shape } from "./pair.ts";
 import { Port } from "./port.ts";
 import { Reclaimer } from "./reclaimer.ts";
+import { Line } from "./sleepers.ts";
 import { SharedStructure } from "./structure.ts";
 
 /** How much a queue of jobs holds. */
@@ -121,6 +122,8 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   readonly #reclaimer: Reclaimer;
   readonly #port: Port;
   readonly #codec: Codec<Item>;
+  readonly #senders = new Line();
+  readonly #receivers = new Line();
   /** The jobs in the hands of this handle. */
   readonly #held = new Set<Claim>();
 
@@ -219,7 +222,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   // Sending.
 
   /**
-   * Sends a job, waiting until there is room.
+   * Sends a job, waiting until there is room. Promises of a handle send theirs in order.
    *
    * @param item What is to be done.
    * @param options The signal and the timeout.
@@ -231,7 +234,8 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     readWaitOptions(options);
     const bytes = copyOf(this.#encode(item));
     const room = (me: number) => this.#jobs.awaitRoom(me);
-    await this.#until(SEND, options, () => this.#jobs.add(bytes) || undefined, room);
+    const add = () => this.#jobs.add(bytes) || undefined;
+    await this.#until(this.#senders, SEND, options, add, room);
   }
 
   /**
@@ -274,7 +278,8 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   // Receiving.
 
   /**
-   * Receives a job, waiting until there is one: a new one, or one whose holder has died.
+   * Receives a job, waiting until there is one: a new one, or one whose holder has died. Promises of a handle
+   * get theirs in order.
    *
    * @param options The signal and the timeout.
    * @returns A promise of a job, to say `done()` of, or to release with `using`. It rejects with the reason
@@ -284,7 +289,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   async receive(options: WaitOptions = {}): Promise<Job<Item>> {
     readWaitOptions(options);
     const job = (me: number) => this.#jobs.awaitJob(me);
-    return await this.#until(RECEIVE, options, () => this.#claim(), job);
+    return await this.#until(this.#receivers, RECEIVE, options, () => this.#claim(), job);
   }
 
   /**
@@ -364,7 +369,9 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     }
   }
 
+  /** Attempts something until it succeeds, in the order of the calls, and waits in between. */
   async #until<Result>(
+    line: Line,
     action: string,
     options: WaitOptions,
     attempt: () => Result | undefined,
@@ -372,15 +379,21 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   ): Promise<Result> {
     const members = this.#members;
     const rest = remaining(options);
-    for (;;) {
-      const work = (deaths: number) => this.#withLock(deaths, attempt);
-      const result = await this.#port.perform(action, rest(), work);
-      const due = turn();
-      if (due !== undefined) await due;
-      if (result !== undefined) return result;
-      members.refuseRemoved(action);
-      await members.enter(rest());
-      await members.drive(() => wait(members.promises.place), action, rest());
+    options.signal?.throwIfAborted();
+    await members.enterLine(line, action, options);
+    try {
+      for (;;) {
+        const work = (deaths: number) => this.#withLock(deaths, attempt);
+        const result = await this.#port.perform(action, rest(), work);
+        const due = turn();
+        if (due !== undefined) await due;
+        if (result !== undefined) return result;
+        members.refuseRemoved(action);
+        await members.enter(rest());
+        await members.drive(() => wait(members.promises.place), action, rest());
+      }
+    } finally {
+      line.leave();
     }
   }
 
