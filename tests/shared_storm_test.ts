@@ -1,6 +1,15 @@
 import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
-import { bytes, Channel, SharedMutex, SharedVariable, text, WorkQueue } from "@sysv/ipc/shared";
+import { SharedMemory } from "@sysv/ipc";
+import {
+  Broadcast,
+  bytes,
+  Channel,
+  SharedMutex,
+  SharedVariable,
+  text,
+  WorkQueue,
+} from "@sysv/ipc/shared";
 import { killsOf, Ledger, storm } from "./support/storm.ts";
 import { until } from "./support/time.ts";
 
@@ -252,4 +261,64 @@ test("SharedVariable is never torn nor stuck, though its writer is killed", asyn
   // Each writer that was killed may have set one more than it has counted.
   const sets = ledger.at(16);
   assert(variable.version >= sets && variable.version <= sets + outcome.starts[0]!);
+});
+
+const publishing = `${sum}
+  const news = Broadcast.fromId(structure, { codec: bytes });
+  for (let i = 0;; i++) {
+    const words = new Int32Array(5 + Math.floor(40 * Math.random()));
+    words.set([words.length - 1, lane, incarnation, i]);
+    for (let j = 4; j < words.length - 1; j++) words[j] = i * j;
+    words[words.length - 1] = sumOf(words, words.length - 1);
+    const message = new Uint8Array(words.buffer);
+    if (i % 64 === 0) await news.publish(message);
+    else news.publishSync(message);
+    count();
+  }
+`;
+
+/** Counts what it has received in one word of its lane, and what it has missed in the next. */
+const subscribing = `${sum}
+  const subscription = Broadcast.fromId(structure, { codec: bytes }).subscribe();
+  const last = new Map();
+  count();
+  for (let i = 0;; i++) {
+    const { value, missed } = i % 256 === 0 ? await subscription.receive() : subscription.receiveSync();
+    const words = new Int32Array(value.slice().buffer);
+    if (words.length !== words[0] + 1 || words[words[0]] !== sumOf(words, words[0])) wrong("torn");
+    const publisher = words[1] + "." + words[2];
+    if (words[3] <= (last.get(publisher) ?? -1)) wrong("out of order");
+    last.set(publisher, words[3]);
+    Atomics.add(ledger, 17 + 16 * lane, missed);
+    count();
+  }
+`;
+
+test("Broadcast gives everybody every message or counts it as missed, whoever is killed", async () => {
+  using news = Broadcast.create({ codec: bytes, capacity: 4096 });
+  using ledger = new Ledger(1024);
+  const subscribers = [0, 1, 2];
+  // Nobody publishes before all have subscribed.
+  const waiting = `while (${
+    subscribers.map((lane) => `Atomics.load(ledger, ${16 + 16 * lane}) === 0`).join(" || ")
+  }) await new Promise((resolve) => setTimeout(resolve, 1));`;
+  const outcome = await storm({
+    structure: news.id,
+    ledger,
+    programs: [...subscribers.map(() => subscribing), waiting + publishing, waiting + publishing],
+    spared: subscribers,
+    kills: killsOf(10, 200),
+  });
+  await outcome.end([3, 4]);
+  using memory = SharedMemory.fromId(news.id);
+  // The number of the next message, in a storm that is not so long that it needs a second word.
+  const published = new Uint32Array(memory.buffer)[66]!;
+  const seen = (lane: number) => ledger.at(16 + 16 * lane) - 1 + ledger.at(17 + 16 * lane);
+  await until(() => subscribers.every((lane) => seen(lane) >= published - outcome.kills.length));
+  await outcome.end(subscribers);
+  assertEquals(ledger.at(0), 0, "Something was wrong");
+  for (const lane of subscribers) {
+    // Those who died before the message was there have used up the last numbers.
+    assert(seen(lane) <= published, `${seen(lane)} of ${published}`);
+  }
 });
