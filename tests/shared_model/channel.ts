@@ -246,7 +246,7 @@ export function channel(limits: ChannelLimits, text: Text, flaws: ChannelFlaws =
     deaths,
     cancels,
     same: fewDeaths(locks),
-    maxStates: 60_000_000,
+    maxStates: 80_000_000,
     isStable(word, { phase, role, place }, read) {
       if (word === header.state) return true;
       if (phase !== BUSY) return false;

@@ -63,7 +63,7 @@ export class Tuples {
     const chunk = this.#chunks.at(-1)!;
     for (let i = 0; i < this.#width; i++) chunk[from + i] = tuple[i]!;
     this.#table[place] = this.size;
-    if (2 * this.size > this.#table.length) this.#spread();
+    if (4 * this.size > 3 * this.#table.length) this.#spread();
     return number;
   }
 
