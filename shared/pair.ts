@@ -172,8 +172,12 @@ export function openOrCreatePair(
     let semaphores: SemaphoreSet | undefined;
     let memory: SharedMemory | undefined;
     try {
-      const set = { ...options, ...setOfKey(key, shape) };
-      semaphores = named(rules, () => SemaphoreSet.openOrCreate(key, set));
+      semaphores = named(rules, () => openOrCreateSet(shape, key, options));
+      if (semaphores.created && semaphores.size !== setOf(shape).values.length) {
+        // Made as large as one that has gone meanwhile.
+        discard(semaphores, undefined);
+        continue;
+      }
       memory = openMemory(rules, shape, key, { ...options, size });
       const pair = bind(rules, shape, semaphores, memory, nameOf(key));
       if (pair !== undefined) return pair;
@@ -226,16 +230,32 @@ function openAnyway(key: Key, error: IpcError): SharedMemory {
   }
 }
 
-/** What to make of the set of a key: as large as it is already, or as wanted. */
-function setOfKey(key: Key, shape: Shape): ReturnType<typeof setOf> {
+/** So often to look again for a set of a key whose size has just changed, or that nobody has finished. */
+const MAX_LOOKS = 1000;
+
+/** Opens the set of a key, as large as it is, or creates it as wanted. It can go and come meanwhile. */
+function openOrCreateSet(shape: Shape, key: Key, options: OpenOrCreateOptions): SemaphoreSet {
+  for (let looks = 1;; looks++) {
+    const places = placesOf(key) ?? shape.places;
+    try {
+      return SemaphoreSet.openOrCreate(key, { ...options, ...setOf({ ...shape, places }) });
+    } catch (error) {
+      const mayChange = error instanceof IpcError && /EINVAL|EAGAIN/.test(error.code);
+      if (!mayChange || looks >= MAX_LOOKS) throw error;
+    }
+  }
+}
+
+/** How many places the set of a key has; undefined if there is none that can be used yet, or at all. */
+function placesOf(key: Key): number | undefined {
   try {
     const set = SemaphoreSet.open(key, { kind: "members" });
-    const values = new Array<number>(set.size).fill(0);
+    const places = (set.size - 2) / 2;
     set[Symbol.dispose]();
-    return { values, kind: "members" };
+    // What is of no such size is none of ours, and refused as soon as it is opened.
+    return Number.isInteger(places) ? places : 0;
   } catch (error) {
-    // What is there and not to be taken is refused in a moment, in words.
-    if (error instanceof IpcError) return setOf(shape);
+    if (error instanceof IpcError) return undefined;
     throw error;
   }
 }
@@ -371,7 +391,8 @@ function openSemaphores(
     return SemaphoreSet.fromId(id, { kind: "members" });
   } catch (error) {
     if (error instanceof IpcError && error.code === "EACCES") throw error;
-    throw refusal(memory, rules, name, "its semaphores are gone: openOrCreate makes it anew");
+    const reason = "its semaphores are gone: openOrCreate makes it anew";
+    throw refusal(memory, rules, name, reason, isRemoved(error) ? "EIDRM" : "EINVAL");
   }
 }
 
