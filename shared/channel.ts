@@ -158,7 +158,8 @@ export class Channel<Item = unknown> extends SharedStructure {
    * @param options The codec.
    * @returns A handle that does not own it.
    * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else or of another codec,
-   * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it.
+   * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it,
+   * EIDRM if it is just being removed.
    */
   static open<Item = unknown>(key: Key, options: ChannelOpenOptions<Item> = {}): Channel<Item> {
     return new Channel(kind.open(key, options));
@@ -172,7 +173,8 @@ export class Channel<Item = unknown> extends SharedStructure {
    * whether to accept one of another user.
    * @returns A handle that does not own it.
    * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, of another codec
-   * or of another capacity, EACCES, ENOSPC, ENOMEM.
+   * or of another capacity, EACCES, ENOSPC, ENOMEM,
+   * EAGAIN if another process is stopped as it makes it.
    */
   static openOrCreate<Item = unknown>(
     key: Key,

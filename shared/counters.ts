@@ -181,7 +181,8 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
    * @param key The key or name.
    * @returns A handle that does not own them.
    * @throws {IpcError} ENOENT if there are none, EINVAL if it is something else, EACCES if its mode does
-   * not permit it, EAGAIN if their creator has not finished them.
+   * not permit it, EAGAIN if their creator has not finished them,
+   * EIDRM if they are just being removed.
    */
   static open<Of extends CounterTypes = CounterTypes>(key: Key): SharedCounters<Of> {
     return new SharedCounters(openPair(rulesOf(), key, 0));
@@ -195,7 +196,8 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
    * another user created will do.
    * @returns A handle that does not own them.
    * @throws {IpcError} EPERM if another user made them, EINVAL if it is something else or has other names
-   * or types, EACCES, ENOSPC, ENOMEM.
+   * or types, EACCES, ENOSPC, ENOMEM,
+   * EAGAIN if another process is stopped as it makes it.
    */
   static openOrCreate<const Of extends CounterTypes>(
     key: Key,

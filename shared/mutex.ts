@@ -190,7 +190,8 @@ export class SharedMutex extends SharedStructure {
    * @param key The key or name.
    * @returns A handle that does not own it.
    * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else, EACCES if its mode does
-   * not permit it, EAGAIN if its creator has not finished it: `openOrCreate` does.
+   * not permit it, EAGAIN if its creator has not finished it: `openOrCreate` does, EIDRM if it
+   * is just being removed.
    */
   static open(key: Key): SharedMutex {
     return new SharedMutex(openPair(rules, key, 0));
@@ -202,7 +203,8 @@ export class SharedMutex extends SharedStructure {
    * @param key The key or name.
    * @param options The mode to create it with, how many can take part, and whether to accept one of another user.
    * @returns A handle that does not own it.
-   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC.
+   * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, EACCES, ENOSPC,
+   * EAGAIN if another process is stopped as it makes it.
    */
   static openOrCreate(key: Key, options: SharedMutexOpenOrCreateOptions = {}): SharedMutex {
     return new SharedMutex(openOrCreatePair(rules, shapeOf(options), key, options));

@@ -140,7 +140,8 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * @param options The codec.
    * @returns A handle that does not own it.
    * @throws {IpcError} ENOENT if there is none, EINVAL if it is something else or of another codec,
-   * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it.
+   * EACCES if its mode does not permit it, EAGAIN if its creator has not finished it,
+   * EIDRM if it is just being removed.
    */
   static open<Item = unknown>(
     key: Key,
@@ -157,7 +158,8 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * whether to accept one of another user.
    * @returns A handle that does not own it.
    * @throws {IpcError} EPERM if another user created it, EINVAL if it is something else, of another codec
-   * or for values of another size, EACCES, ENOSPC, ENOMEM.
+   * or for values of another size, EACCES, ENOSPC, ENOMEM,
+   * EAGAIN if another process is stopped as it makes it.
    */
   static openOrCreate<Item = unknown>(
     key: Key,
