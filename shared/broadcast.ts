@@ -26,7 +26,7 @@ import { Members } from "./members.ts";
 import type { MembersOptions } from "./pair.ts";
 import { Port } from "./port.ts";
 import { Line } from "./sleepers.ts";
-import { SharedStructure } from "./structure.ts";
+import { SharedStructure, unmade } from "./structure.ts";
 
 /** How much is kept for those who are slow. */
 export interface BroadcastSizeOptions {
@@ -117,7 +117,7 @@ export class Broadcast<Item = unknown> extends SharedStructure {
     }));
   }
 
-  private constructor({ pair, codec }: Coded<Item>) {
+  private constructor({ pair, codec }: Coded<Item> = unmade()) {
     const members = new Members(pair, [writers]);
     super(internal, members);
     this.#members = members;

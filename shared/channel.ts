@@ -25,7 +25,7 @@ import { Members } from "./members.ts";
 import type { MembersOptions } from "./pair.ts";
 import { BUSY, DONE, NOT_NOW, Ring } from "./ring.ts";
 import { consumers, producers, ringSize } from "./ring_flows.ts";
-import { SharedStructure } from "./structure.ts";
+import { SharedStructure, unmade } from "./structure.ts";
 
 /** How much a channel holds. */
 export interface ChannelSizeOptions {
@@ -127,7 +127,7 @@ export class Channel<Item = unknown> extends SharedStructure {
     }));
   }
 
-  private constructor({ pair, codec }: Coded<Item>) {
+  private constructor({ pair, codec }: Coded<Item> = unmade()) {
     const members = new Members(pair, [producers, consumers]);
     super(internal, members);
     this.#members = members;

@@ -20,7 +20,7 @@ import {
   type Rules,
   type Shape,
 } from "./pair.ts";
-import { SharedStructure } from "./structure.ts";
+import { SharedStructure, unmade } from "./structure.ts";
 
 /** How large a counter is: 32 bits as a number, 64 bits as a bigint; both wrap around. */
 export type CounterType = "i32" | "u32" | "i64" | "u64";
@@ -139,7 +139,7 @@ export class SharedCounters<Of extends CounterTypes = CounterTypes> extends Shar
     }));
   }
 
-  private constructor(pair: Pair) {
+  private constructor(pair: Pair = unmade()) {
     const members = new Members(pair, []);
     super(internal, members);
     this.#members = members;

@@ -32,7 +32,7 @@ import {
 } from "./pair.ts";
 import { REFUSED } from "./protocol.ts";
 import { SPINS } from "./spin.ts";
-import { SharedStructure } from "./structure.ts";
+import { SharedStructure, unmade } from "./structure.ts";
 import { Line } from "./sleepers.ts";
 
 /** Options of {@linkcode SharedMutex.create}. */
@@ -165,7 +165,7 @@ export class SharedMutex extends SharedStructure {
     }));
   }
 
-  private constructor(pair: Pair) {
+  private constructor(pair: Pair = unmade()) {
     const members = new Members(pair, [lock]);
     super(internal, members);
     this.#members = members;

@@ -9,6 +9,11 @@ import { checkInternal } from "../ipc/internal.ts";
 import type { SharedMemoryInfo } from "../ipc/memory_handle.ts";
 import type { Members } from "./members.ts";
 
+/** Refuses the constructor of a structure to programs, to which TypeScript does not. */
+export function unmade(): never {
+  throw new TypeError("Cannot construct this object: call create() or its like");
+}
+
 /** What every structure of this room is: memory and semaphores under one key, found as one. */
 export abstract class SharedStructure implements Disposable {
   /** Whether this handle's `create` or `openOrCreate` made it. */

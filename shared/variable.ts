@@ -31,7 +31,7 @@ import { remaining } from "./flow.ts";
 import { Members } from "./members.ts";
 import type { MembersOptions } from "./pair.ts";
 import { Port } from "./port.ts";
-import { SharedStructure } from "./structure.ts";
+import { SharedStructure, unmade } from "./structure.ts";
 
 /** How large a value can be. */
 export interface VariableSizeOptions {
@@ -109,7 +109,7 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
     }));
   }
 
-  private constructor({ pair, codec }: Coded<Item>) {
+  private constructor({ pair, codec }: Coded<Item> = unmade()) {
     const members = new Members(pair, [writers]);
     super(internal, members);
     this.#members = members;

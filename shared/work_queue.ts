@@ -29,7 +29,7 @@ import type { MembersOptions, Shape } from "./pair.ts";
 import { Port } from "./port.ts";
 import { Reclaimer } from "./reclaimer.ts";
 import { Line } from "./sleepers.ts";
-import { SharedStructure } from "./structure.ts";
+import { SharedStructure, unmade } from "./structure.ts";
 
 /** How much a queue of jobs holds. */
 export interface WorkQueueSizeOptions {
@@ -137,7 +137,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     }));
   }
 
-  private constructor({ pair, codec }: Coded<Item>) {
+  private constructor({ pair, codec }: Coded<Item> = unmade()) {
     const members = new Members(pair, [table]);
     super(internal, members);
     this.#members = members;

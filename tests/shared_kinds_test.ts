@@ -54,6 +54,12 @@ for (const [name, kind] of Object.entries(kinds)) {
     await kind.fill(own);
   });
 
+  test(`${name} is made by its functions alone`, () => {
+    using own = kind.create();
+    const Class = own.constructor as new () => unknown;
+    assertThrows(() => new Class(), TypeError, "Cannot construct this object");
+  });
+
   test(`${name}: what one of its halves was removed of goes with its owner all the same`, () => {
     const before = objectsLeft();
     for (const half of ["semaphores", "memory"]) {
