@@ -96,7 +96,7 @@ function conclude<Result>(handle: Handle, result: number, outcome: Outcome<Resul
 }
 
 /** The line of a set's equal operations. */
-function keyOf(handle: Handle, packed: Packed): string {
+export function keyOf(handle: Handle, packed: Packed): string {
   return `semop ${handle.id}: ${textOf(packed)}`;
 }
 

@@ -14,9 +14,10 @@ import {
   type TimeoutOptions,
   type WaitOptions,
 } from "../wait/options.ts";
+import type { Wait } from "../wait/waiter.ts";
 import type { Handle } from "./handle.ts";
 import { packSeveral, type SemaphoreOperation } from "./semop.ts";
-import { block, perform } from "./semop_waits.ts";
+import { block, keyOf, perform, SemopWait } from "./semop_waits.ts";
 import type { FoundSet } from "./set_handle.ts";
 import { readAll } from "./set_tag.ts";
 
@@ -41,6 +42,20 @@ export function operate(
     take: nothing,
     action: () => action(handle.name),
   });
+}
+
+/** Makes a wait for a step, to begin again and again; `take` is called as soon as the step has happened. */
+export function waitOf(
+  { handle }: FoundSet,
+  operations: readonly SemaphoreOperation[],
+  signal: AbortSignal,
+  action: Action,
+  take: () => void,
+): Wait<void> {
+  const packed = packStep(operations);
+  const outcome = { take, action: () => action(handle.name) };
+  const key = keyOf(handle, packed);
+  return new SemopWait(key, undefined, handle, packed, Infinity, signal, outcome);
 }
 
 /** Performs a step, blocking the thread until it is possible. */

@@ -20,7 +20,7 @@ import { Iteration } from "../wait/iteration.ts";
 import { turn } from "../wait/turn.ts";
 import type { Codec, CodecOptions } from "./codec.ts";
 import { checkPowerOf2, type Coded, CodedKind, isPowerOf2 } from "./coded.ts";
-import { remaining } from "./flow.ts";
+import { type Flow, remaining } from "./flow.ts";
 import { Log, logSize, type Position, recordLimit, writers } from "./log.ts";
 import { Members } from "./members.ts";
 import type { MembersOptions } from "./pair.ts";
@@ -300,17 +300,15 @@ export class BroadcastSubscription<Item = unknown> {
   async #wait(options: WaitOptions): Promise<BroadcastMessage<Item>> {
     const members = this.#members;
     const rest = remaining(options);
-    await members.enterLine(this.#line, RECEIVE, options);
-    try {
-      for (;;) {
-        const message = this.tryReceive();
-        if (message !== undefined) return message;
-        await members.enter(rest());
-        const flow = () => this.#log.awaitRecord(this.#position, members.promises.place);
-        await members.drive(flow, RECEIVE, rest());
-      }
-    } finally {
-      this.#line.leave();
+    const perform = () => members.drive(() => this.#take(), RECEIVE, rest());
+    return await members.inLine(this.#line, RECEIVE, options, perform);
+  }
+
+  *#take(): Flow<BroadcastMessage<Item>> {
+    for (;;) {
+      const message = this.tryReceive();
+      if (message !== undefined) return message;
+      yield* this.#log.awaitRecord(this.#position, this.#members.promises.place);
     }
   }
 

@@ -8,6 +8,7 @@ import { bytesOf, copyOf } from "../ffi/bytes.ts";
 import { internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
+import { promised } from "../ipc/semop_waits.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
 import {
   checkTimeoutOptions,
@@ -294,18 +295,16 @@ export class Channel<Item = unknown> extends SharedStructure {
    * received then. And with IpcError EPIPE if the channel is closed and empty, EIDRM if it is removed,
    * ENOSPC if all places are taken.
    */
-  async receive(options?: WaitOptions): Promise<Item> {
-    readWaitOptions(options).signal?.throwIfAborted();
-    if (!this.#consumer.line.taken) {
-      const got = this.#ring.tryReceive();
-      if (typeof got !== "number") {
-        const due = turn();
-        if (due !== undefined) await due;
-        return this.#codec.decode(got);
-      }
-    }
-    const { fresh } = this.#consumer;
-    return this.#codec.decode(await this.#consumer.receive(fresh, options));
+  receive(options?: WaitOptions): Promise<Item> {
+    return promised(() => {
+      readWaitOptions(options).signal?.throwIfAborted();
+      const { fresh, line } = this.#consumer;
+      const got = line.taken ? BUSY : this.#ring.tryReceive();
+      const decode = (bytes: Uint8Array<ArrayBuffer>) => this.#codec.decode(bytes);
+      if (typeof got === "number") return this.#consumer.receive(fresh, options).then(decode);
+      const due = turn();
+      return due === undefined ? decode(got) : due.then(() => decode(got));
+    });
   }
 
   /**

@@ -7,11 +7,12 @@
 
 import { isRemoved } from "../ffi/error.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
-import { type Flow, remaining } from "./flow.ts";
+import { awaitGate } from "./await_gate.ts";
+import { type Failure, type Flow, remaining } from "./flow.ts";
 import { header, type Lock, ownerOf, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
-import { BUSY, DONE, isFailure, OVER, type Ring } from "./ring.ts";
-import { consumers, producers, type RingFlows } from "./ring_flows.ts";
+import { BUSY, DONE, isFailure, NOT_NOW, OVER, type Ring } from "./ring.ts";
+import { consumers, filled, producers, type RingFlows } from "./ring_flows.ts";
 import { Line } from "./sleepers.ts";
 
 const SEND = "send to";
@@ -53,26 +54,23 @@ export class Producer extends End {
     return this.ring.sendLocked(bytes, yield* protocol.lock(producers, seat.place));
   }
 
-  /** Sends bytes, waiting until there is room. */
-  async send(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
-    const { members, ring } = this;
-    const rest = remaining(options);
-    await members.enterLine(this.line, SEND, options);
-    try {
-      await members.enter(rest());
-      for (;;) {
-        let outcome = ring.trySend(bytes);
-        if (outcome === BUSY) {
-          outcome = await members.drive(() => this.#lockAndSend(bytes), SEND, rest());
-        }
-        if (outcome === DONE) return;
-        this.#refuseEnd(outcome);
-        const { place } = members.promises;
-        await members.drive(() => this.flows.awaitRoom(place, bytes.length), SEND, rest());
-      }
-    } finally {
-      this.line.leave();
+  /** Sends bytes, sleeping until there is room. */
+  *#put(bytes: Uint8Array): Flow<void> {
+    for (;;) {
+      let outcome = this.ring.trySend(bytes);
+      if (outcome === BUSY) outcome = yield* this.#lockAndSend(bytes);
+      if (outcome === DONE) return;
+      this.#refuseEnd(outcome);
+      yield* this.flows.awaitRoom(this.members.promises.place, bytes.length);
     }
+  }
+
+  /** Sends bytes, waiting until there is room. */
+  send(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
+    const rest = remaining(options);
+    const flow = () => this.#put(bytes);
+    const perform = () => this.members.drive(flow, SEND, rest());
+    return this.members.inLine(this.line, SEND, options, perform);
   }
 
   /** The same, blocking the thread. */
@@ -170,37 +168,60 @@ export class Consumer extends End {
   *#lockAndTake<Got>(taking: Taking<Got>): Flow<Got | number> {
     const { protocol, seat } = this.members;
     this.refuseOwn(consumers, RECEIVE);
-    const deaths = yield* protocol.lock(consumers, seat.place);
+    const deaths = yield* protocol.lockFor(filled, consumers, seat.place);
     if (deaths < 0) throw this.over(RECEIVE);
     return taking.withLock(deaths);
   }
 
-  /** Takes a message, waiting until there is one. */
-  async receive<Got>(taking: Taking<Got>, options: WaitOptions = {}): Promise<Got> {
-    const { members } = this;
-    const rest = remaining(options);
-    await members.enterLine(this.line, RECEIVE, options);
-    try {
-      await members.enter(rest());
-      for (;;) {
-        // Who has given up takes nothing.
-        options.signal?.throwIfAborted();
-        let got = taking.attempt();
-        if (got === BUSY) {
-          got = await members.drive(() => this.#lockAndTake(taking), RECEIVE, rest());
-        }
-        if (!isFailure(got)) return got as Got;
-        members.refuseRemoved(RECEIVE);
-        const isOver = () => this.flows.isOver(members.seat.place);
-        if (members.closed && await members.drive(isOver, RECEIVE, rest())) {
-          throw this.over(RECEIVE);
-        }
-        const { place } = members.promises;
-        await members.drive(() => this.flows.awaitMessage(place), RECEIVE, rest());
-      }
-    } finally {
-      this.line.leave();
+  /** Takes a message, sleeping until there is one, whatever the dead have left and whoever has closed it. */
+  *#take<Got>(taking: Taking<Got>): Flow<Got> {
+    const { members, flows } = this;
+    for (;;) {
+      let got = taking.attempt();
+      if (got === BUSY) got = yield* this.#lockAndTake(taking);
+      if (!isFailure(got)) return got as Got;
+      members.refuseRemoved(RECEIVE);
+      if (members.closed && (yield* flows.isOver(members.seat.place))) throw this.over(RECEIVE);
+      yield* flows.awaitMessage(members.promises.place);
     }
+  }
+
+  /** Takes a message, waiting until there is one. */
+  receive<Got>(taking: Taking<Got>, options: WaitOptions = {}): Promise<Got> {
+    const rest = remaining(options);
+    const take = () => this.#awaitAndTake(taking, rest);
+    const perform = () => this.members.seated(rest(), take);
+    return this.members.inLine(this.line, RECEIVE, options, perform);
+  }
+
+  /** The same in plain code, as long as nobody is in the way or has closed it. */
+  #awaitAndTake<Got>(taking: Taking<Got>, rest: () => WaitOptions): Promise<Got> {
+    const { members, ring } = this;
+    const { promise, resolve, reject } = Promise.withResolvers<Got>();
+    const isOver = (): boolean => {
+      const got = taking.attempt();
+      if (!isFailure(got)) resolve(got as Got);
+      else {
+        members.refuseRemoved(RECEIVE);
+        if (got === NOT_NOW && !members.closed) return false;
+        resolve(members.drive(() => this.#take(taking), RECEIVE, rest()));
+      }
+      return true;
+    };
+    const isReady = () => ring.isReadable;
+    const look = (failure?: Failure) => {
+      try {
+        if (failure !== undefined) throw failure.reason;
+        let goesOn = true;
+        while (goesOn && !isOver()) {
+          goesOn = awaitGate(members.promises, producers, filled, isReady, rest(), look);
+        }
+      } catch (error) {
+        reject(members.retold(error, RECEIVE, rest()));
+      }
+    };
+    look();
+    return promise;
   }
 
   /** The same, blocking the thread. */

@@ -132,14 +132,24 @@ export function* part<Result>(perform: () => Flow<Result>): Flow<Result> {
 export type Waiting = Extract<Request, { ask: "sleep" | "wait" }>;
 export type Immediate = Exclude<Request, Waiting>;
 
+/** Why a wait failed. */
+export interface Failure {
+  readonly reason: unknown;
+}
+
+/** Why a wait has failed. */
+export interface Failure {
+  readonly reason: unknown;
+}
+
 /** What a flow is driven on. */
 export interface Target {
   /** Answers what can be answered at once. */
   answer(request: Immediate): Answer;
   /** Sleeps, or waits for a step, blocking the thread. */
   waitSync(request: Waiting, options: TimeoutOptions): void;
-  /** The same in a promise. */
-  wait(request: Waiting, options: WaitOptions): Promise<void>;
+  /** The same without blocking; calls back later, with an error if it failed. */
+  wait(request: Waiting, options: WaitOptions, then: (error?: Failure) => void): void;
 }
 
 /** Drives a flow on this thread, blocking it where the flow waits. */
@@ -149,43 +159,71 @@ export function runSync<Result>(
   options: TimeoutOptions = {},
 ): Result {
   const rest = remaining(options);
-  let turn = flow.next(0);
+  let turn = advance(target, flow, flow.next(true));
   while (!turn.done) {
-    const request = turn.value;
-    let told: Answer = true;
+    let failure: Failure | undefined;
     try {
-      if (request.ask === "sleep" || request.ask === "wait") target.waitSync(request, rest());
-      else told = target.answer(request);
-    } catch (error) {
-      turn = flow.throw(error);
-      continue;
+      target.waitSync(turn.value, rest());
+    } catch (reason) {
+      failure = { reason };
     }
-    turn = flow.next(told);
+    turn = advance(target, flow, resume(flow, failure));
   }
   return turn.value;
 }
 
-/** Drives a flow without blocking the event loop: only what waits is awaited. */
-export async function run<Result>(
+/**
+ * Drives a flow without blocking the event loop. After a sleep it goes on in the very turn in which the
+ * bell is heard: a chain of promises in between costs 10 to 20 us in a program that has been idle.
+ */
+export function run<Result>(
   target: Target,
   flow: Flow<Result>,
   options: WaitOptions = {},
+  retell: (error: unknown) => unknown = (error) => error,
 ): Promise<Result> {
+  const { promise, resolve, reject } = Promise.withResolvers<Result>();
   const rest = remaining(options);
-  let turn = flow.next(0);
+  const proceed = (failure?: Failure) => {
+    try {
+      const turn = advance(target, flow, resume(flow, failure));
+      if (turn.done) resolve(turn.value);
+      else target.wait(turn.value, rest(), proceed);
+    } catch (error) {
+      reject(retell(error));
+    }
+  };
+  proceed();
+  return promise;
+}
+
+function resume<Result>(
+  flow: Flow<Result>,
+  failure: Failure | undefined,
+): IteratorResult<Request, Result> {
+  return failure === undefined ? flow.next(true) : flow.throw(failure.reason);
+}
+
+/** Answers what can be answered at once, up to what has to be waited for, or the end. */
+function advance<Result>(
+  target: Target,
+  flow: Flow<Result>,
+  first: IteratorResult<Request, Result>,
+): IteratorResult<Waiting, Result> {
+  let turn = first;
   while (!turn.done) {
     const request = turn.value;
-    let told: Answer = true;
+    if (request.ask === "sleep" || request.ask === "wait") break;
+    let told: Answer;
     try {
-      if (request.ask === "sleep" || request.ask === "wait") await target.wait(request, rest());
-      else told = target.answer(request);
+      told = target.answer(request);
     } catch (error) {
       turn = flow.throw(error);
       continue;
     }
     turn = flow.next(told);
   }
-  return turn.value;
+  return turn as IteratorResult<Waiting, Result>;
 }
 
 /** The options of each wait of a flow, all of which share one timeout. */

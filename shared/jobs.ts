@@ -8,14 +8,14 @@
  */
 
 import { compareExchange, type Flow, isIn, load, look, setBits } from "./flow.ts";
-import { gateAt, LINE, lockAt, REMOVED } from "./layout.ts";
+import { type Gate, gateAt, LINE, type Lock, lockAt, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 import type { Shape } from "./pair.ts";
 
 /** Where those sleep who wait for a job, and for room. */
-export const ready = gateAt(3);
-export const vacant = gateAt(4);
-export const table = lockAt(1, ready, vacant);
+export const ready: Gate = gateAt(3);
+export const vacant: Gate = gateAt(4);
+export const table: Lock = lockAt(1, ready, vacant);
 /** The ring: its ends, and the number of the next job. */
 const HEAD = 2 * LINE;
 const TAIL = HEAD + 1;
@@ -227,6 +227,11 @@ export class Jobs {
       if (yield* compareExchange(this.#slot(slot), HANDS + place, HANDS)) found = true;
     }
     if (found) yield* setBits(DISOWNED, 1);
+  }
+
+  /** Sleeps until there may be what opens one of the gates: a job, or room. */
+  await(gate: Gate, me: number): Flow<void> {
+    return gate === ready ? this.awaitJob(me) : this.awaitRoom(me);
   }
 
   /** Sleeps until there may be a job; a death wakes too, as its jobs come back. */

@@ -7,6 +7,7 @@
 import { described } from "../ffi/check.ts";
 import { type ErrorCode, IpcError, ipcError, isRemoved } from "../ffi/error.ts";
 import { internal } from "../ipc/internal.ts";
+import { promised } from "../ipc/semop_waits.ts";
 import { RemovalWatch, type Watched } from "../ipc/removal_watch.ts";
 import { timeoutError, type TimeoutOptions, type WaitOptions } from "../wait/options.ts";
 import { type Asked, type Flow, remaining, run, runSync } from "./flow.ts";
@@ -101,15 +102,18 @@ export class Members implements Floor, Watched {
       if (this.seat.place === 0) await this.seat.join(options);
       if (this.promises.place === 0) await this.promises.join(options);
     } catch (error) {
-      throw this.#explained(error, "join", options);
+      throw this.retold(error, "join", options);
     }
   }
 
-  /** Waits for its turn in a line of promises; gives no promise if that is now. */
-  enterLine(line: Line, action: string, options: WaitOptions): Promise<void> | undefined {
-    return line.enter(options)?.catch((error) => {
-      throw this.#explained(error, action, options);
-    });
+  /** Performs something when it is its turn in a line of promises. */
+  inLine<Result>(
+    line: Line,
+    action: string,
+    options: WaitOptions,
+    perform: () => Promise<Result>,
+  ): Promise<Result> {
+    return line.through(options, perform, (error) => this.retold(error, action, options));
   }
 
   /** Drives a flow, blocking the thread where it waits. */
@@ -124,7 +128,11 @@ export class Members implements Floor, Watched {
 
   /** Gives a lock back, and wakes its sleepers. */
   unlock(lock: Lock): void {
-    this.explain("unlock", () => unlock(this.seat, this.protocol, lock));
+    try {
+      unlock(this.seat, this.protocol, lock);
+    } catch (error) {
+      throw this.retold(error, "unlock");
+    }
   }
 
   /** Does what only tries: a lock that is kept for longer than a moment is not waited for. */
@@ -138,18 +146,25 @@ export class Members implements Floor, Watched {
   }
 
   /** Drives a flow without blocking the event loop. */
-  async drive<Result>(
+  drive<Result>(
     flow: () => Flow<Result>,
     action: string,
-    options?: WaitOptions,
+    options: WaitOptions = {},
   ): Promise<Result> {
-    const rest = remaining(options ?? {});
-    try {
-      if (this.seat.place === 0 || this.promises.place === 0) await this.enter(rest());
-      return await run(this.promises, flow(), rest());
-    } catch (error) {
-      throw this.#explained(error, action, options);
-    }
+    const rest = remaining(options);
+    const retell = (error: unknown) => this.retold(error, action, options);
+    return this.seated(rest(), () => run(this.promises, flow(), rest(), retell));
+  }
+
+  /** Performs something in a promise, with places for it. Who has given up meanwhile does nothing. */
+  seated<Result>(options: WaitOptions, perform: () => Promise<Result>): Promise<Result> {
+    const begin = () => {
+      this.check();
+      options.signal?.throwIfAborted();
+      return perform();
+    };
+    const isSeated = this.seat.place !== 0 && this.promises.place !== 0;
+    return isSeated ? promised(begin) : this.enter(options).then(begin);
   }
 
   /** Performs something whose errors are to say what was done to what. */
@@ -157,16 +172,17 @@ export class Members implements Floor, Watched {
     try {
       return perform();
     } catch (error) {
-      throw this.#explained(error, action, options);
+      throw this.retold(error, action, options);
     }
   }
 
   /** Says in an error what was done to what, instead of to its semaphores. */
-  #explained(
+  retold(
     error: unknown,
     action: string,
-    options?: TimeoutOptions & Asked,
+    options?: WaitOptions & Asked,
   ): unknown {
+    if (options?.signal?.aborted && error === options.signal.reason) return error;
     const timeout = options?.asked ?? options?.timeout;
     if (timeout !== undefined && error instanceof DOMException && error.name === "TimeoutError") {
       return timeoutError(`${action} ${this.title}`, timeout);
@@ -251,7 +267,7 @@ export class Members implements Floor, Watched {
       half.remove();
       return true;
     } catch (error) {
-      if (!isRemoved(error)) throw this.#explained(error, "remove");
+      if (!isRemoved(error)) throw this.retold(error, "remove");
       return false;
     }
   }

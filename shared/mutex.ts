@@ -252,14 +252,9 @@ export class SharedMutex extends SharedStructure {
   async #wait(options: WaitOptions = {}): Promise<SharedMutexGuard> {
     const members = this.#members;
     const rest = remaining(options);
-    await members.enterLine(this.#line, "lock", options);
-    try {
-      await members.enter(rest());
-      const flow = () => members.protocol.lock(lock, this.#seat.place);
-      return this.#accept(await members.drive(flow, "lock", rest()));
-    } finally {
-      this.#line.leave();
-    }
+    const flow = () => members.protocol.lock(lock, this.#seat.place);
+    const perform = () => members.drive(flow, "lock", rest());
+    return this.#accept(await members.inLine(this.#line, "lock", options, perform));
   }
 
   /**

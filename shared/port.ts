@@ -7,7 +7,7 @@
 import { IpcError } from "../ffi/error.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
 import { type Flow, remaining } from "./flow.ts";
-import { type Lock, ownerOf, WAKE } from "./layout.ts";
+import { type Gate, type Lock, ownerOf, WAKE } from "./layout.ts";
 import type { Members } from "./members.ts";
 import { REFUSED } from "./protocol.ts";
 import { Line } from "./sleepers.ts";
@@ -79,18 +79,20 @@ export class Port {
     if (!this.#line.taken && this.tryTake()) return work(0);
     const members = this.#members;
     const rest = remaining({ timeout, signal });
-    await members.enterLine(this.#line, action, { timeout, signal });
-    try {
-      await members.enter(rest());
-      return await members.drive(() => this.#lockAnd(action, work), action, rest());
-    } finally {
-      this.#line.leave();
-    }
+    const flow = () => this.#lockAnd(action, work);
+    const perform = () => members.drive(flow, action, rest());
+    return await members.inLine(this.#line, action, { timeout, signal }, perform);
   }
 
   *#lockAnd<Result>(action: string, work: (deaths: number) => Result): Flow<Result> {
     const { protocol, seat } = this.#members;
     return work(this.#accept(yield* protocol.lock(this.#lock, seat.place), action));
+  }
+
+  /** Takes the lock as one who may have been woken at a gate, and returns how many of its holders have died. */
+  *take(action: string, gate: Gate): Flow<number> {
+    const { protocol, seat } = this.#members;
+    return this.#accept(yield* protocol.lockFor(gate, this.#lock, seat.place), action);
   }
 
   #accept(deaths: number, action: string): number {

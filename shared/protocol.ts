@@ -324,6 +324,16 @@ export class Protocol {
     return undefined;
   }
 
+  /** Takes a lock as one who may have been woken at a gate: who gives up leaves that to another. */
+  *lockFor(gate: Gate, lock: Lock, me: number): Flow<number> {
+    try {
+      return yield* this.lock(lock, me);
+    } catch (error) {
+      yield* this.passOn(gate, me);
+      throw error;
+    }
+  }
+
   /** Takes a lock that is free, or whose owner has died; returns `undefined` if somebody has it. */
   *tryLock(lock: Lock, me: number): Flow<number | undefined> {
     const outcome = yield* repeat(() => this.#takeNow(lock, me));
@@ -412,17 +422,16 @@ export class Protocol {
    * need to. Returns in both cases: the caller looks again.
    */
   *awaitGate(lock: Lock, gate: Gate, me: number, isReady: () => Flow<boolean>): Flow<void> {
-    let ready: boolean;
     try {
       yield* this.mark(gate.word);
       yield* setBits(lock.word, WAKE);
-      ready = yield* part(isReady);
+      // What follows the sleep is the way of each message to one who sleeps: no generators within it.
+      if (!(yield* part(isReady))) yield { ask: "sleep", gate: gate.word };
     } catch (error) {
       yield* this.withdraw(gate, me);
       throw error;
     }
-    if (!ready) yield* this.sleepAt(gate, me);
-    yield* this.unmark(gate.word);
+    yield { ask: "unmark", gate: gate.word };
   }
 
   /** Has no lock given any more, and wakes all who sleep. */

@@ -13,7 +13,7 @@
  * @module
  */
 
-import { type Lock, ownerOf, WAKE } from "./layout.ts";
+import { CLOSED, header, type Lock, ownerOf, REMOVED, WAKE } from "./layout.ts";
 import type { Members } from "./members.ts";
 import { REFUSED } from "./protocol.ts";
 import { RingBytes } from "./ring_bytes.ts";
@@ -101,6 +101,13 @@ export class Ring {
   /** How many bytes its messages take. */
   get used(): number {
     return (Atomics.load(this.#words, TAIL) - Atomics.load(this.#words, HEAD)) >>> 0;
+  }
+
+  /** Whether there seems to be a message, or none will come any more. */
+  get isReadable(): boolean {
+    const words = this.#words;
+    if (Atomics.load(words, TAIL) !== Atomics.load(words, HEAD)) return true;
+    return (Atomics.load(words, header.state) & (CLOSED | REMOVED)) !== 0;
   }
 
   /** How many members died as they held one of the ends. */

@@ -48,8 +48,8 @@ export class RingFlows {
   }
 
   /** Sleeps until there may be a message. */
-  *awaitMessage(me: number): Flow<void> {
-    yield* this.#protocol.awaitGate(producers, filled, me, this.isReadable);
+  awaitMessage(me: number): Flow<void> {
+    return this.#protocol.awaitGate(producers, filled, me, this.isReadable);
   }
 
   readonly isReadable = function* (): Flow<boolean> {

@@ -5,11 +5,23 @@
  */
 
 import { IpcError } from "../ffi/error.ts";
+import { internal } from "../ipc/internal.ts";
 import type { SemaphoreSet } from "../ipc/semaphore_set.ts";
+import { type PackedStep, packStep, tryPacked } from "../ipc/steps.ts";
 import type { TimeoutOptions, WaitOptions } from "../wait/options.ts";
-import { type Answer, type Immediate, run, runSync, type Target, type Waiting } from "./flow.ts";
+import type { Sleeping } from "./await_gate.ts";
+import { Bell } from "./bell.ts";
+import {
+  type Answer,
+  type Failure,
+  type Immediate,
+  run,
+  runSync,
+  type Target,
+  type Waiting,
+} from "./flow.ts";
+import type { Gate } from "./layout.ts";
 import type { Protocol } from "./protocol.ts";
-import { Sleepers } from "./sleepers.ts";
 import type { Unlocking } from "./unlock.ts";
 import type { Step } from "../sync/protocols.ts";
 
@@ -30,18 +42,18 @@ export interface Floor {
  * A place and its bell. A handle has one for what blocks the thread, and takes another as soon as a
  * promise sleeps: a blocked thread could not run what a ring for a promise is meant for.
  */
-export class Seat implements Target, Unlocking {
+export class Seat implements Target, Unlocking, Sleeping {
   /** The number of the place, 0 for none yet. */
   place = 0;
   /** Is called with each place that it takes. */
   onSit: (place: number) => void = () => {};
   readonly #floor: Floor;
   readonly #blocks: boolean;
-  /** The promises that sleep on the bell. */
-  readonly #sleepers = new Sleepers();
+  /** On which promises sleep. */
+  #bell: Bell | undefined;
+  /** The steps that ring for each place. */
+  readonly #rings: PackedStep[] = [];
   #joining: Promise<void> | undefined;
-  /** Ends the wait for the bell, while there is one. */
-  #listening: AbortController | undefined;
 
   /** Makes a seat without a place, for what blocks the thread or for promises. */
   constructor(floor: Floor, blocks: boolean) {
@@ -89,12 +101,12 @@ export class Seat implements Target, Unlocking {
 
   /** Has every promise that sleeps look again. */
   rouse(): void {
-    this.#sleepers.wakeAll();
+    queueMicrotask(() => this.#bell?.wake());
   }
 
   /** Takes the mark of sleeping promises away, and returns whether there are any. */
   hush(gate: number): boolean {
-    if (!this.#sleepers.has(gate)) return false;
+    if (this.#bell?.has(gate) !== true) return false;
     this.#clearMark(gate);
     return true;
   }
@@ -119,15 +131,16 @@ export class Seat implements Target, Unlocking {
         return Atomics.exchange(words, request.word, 0);
       case "mark":
         if (this.#blocks) this.#floor.hush(request.gate);
-        this.#setMark(request.gate);
+        this.mark(request.gate);
         return true;
       case "unmark":
-        return this.#unmark(request.gate);
+        return this.unmark(request.gate);
       case "try":
-        return semaphores.tryOperate(request.step);
+        return this.#try(request.step);
       case "ring":
+        return unlessLoud(() => this.#try(request.step)) ?? true;
       case "give back":
-        return this.ring(request.step);
+        return this.#giveBack(request.step);
       case "read":
         return request.see(semaphores.values) as Answer;
       case "loop":
@@ -143,35 +156,26 @@ export class Seat implements Target, Unlocking {
     semaphores.operateSync(step, options);
   }
 
-  wait(request: Waiting, options: WaitOptions): Promise<void> {
+  wait(request: Waiting, options: WaitOptions, then: (failure?: Failure) => void): void {
     this.#floor.check();
-    if (request.ask === "wait") return this.#floor.semaphores.operate(request.step, options);
-    const sleep = this.#sleepers.add(options, request.gate, () => this.#listenNoMore());
-    if (this.#listening === undefined) void this.#listen();
-    return sleep;
+    if (request.ask === "sleep") return this.sleep(request.gate, options, then);
+    this.#floor.semaphores.operate(request.step, options)
+      .then(() => then(), (reason) => then({ reason }));
   }
 
-  /** Waits for the bell as long as a promise sleeps on it. One ring wakes all: each looks again. */
-  async #listen(): Promise<void> {
+  withdraw(gate: Gate): void {
+    runSync(this, this.#floor.protocol.withdraw(gate, this.place));
+  }
+
+  /** Sleeps at a gate, where it is marked. */
+  sleep(gate: number, options: WaitOptions, then: (failure?: Failure) => void): void {
     const { semaphores, protocol } = this.#floor;
-    const step = protocol.sleep(this.place);
-    while (this.#sleepers.size > 0) {
-      const { signal } = this.#listening = new AbortController();
-      try {
-        await semaphores.operate(step, { signal });
-        this.#sleepers.wakeAll();
-      } catch (reason) {
-        if (!signal.aborted) this.#sleepers.wakeAll({ reason });
-      }
-    }
-    this.#listening = undefined;
+    this.#bell ??= new Bell(semaphores.found(internal), protocol.sleep(this.place));
+    this.#bell.sleep(gate, options, then);
   }
 
-  #listenNoMore(): void {
-    if (this.#sleepers.size === 0) this.#listening?.abort();
-  }
-
-  #setMark(gate: number): void {
+  /** Marks the place at a gate, before it sleeps there. */
+  mark(gate: number): void {
     const index = this.place - 1;
     Atomics.or(this.#floor.words, gate + (index >> 5), 1 << (index & 31));
   }
@@ -182,24 +186,48 @@ export class Seat implements Target, Unlocking {
     return (Atomics.and(this.#floor.words, gate + (index >> 5), ~bit) & bit) !== 0;
   }
 
-  /** The mark stays as long as another promise of this handle sleeps there, which hears every ring. */
-  #unmark(gate: number): boolean {
-    return this.#sleepers.has(gate) || this.#clearMark(gate);
+  /**
+   * Takes the mark away, and returns whether nobody has rung for it. It stays as long as another promise of this
+   * handle sleeps there, which hears every ring.
+   */
+  unmark(gate: number): boolean {
+    return this.#bell?.has(gate) === true || this.#clearMark(gate);
   }
 
-  /** Rings, and returns whether anybody has the place. */
-  ring(step: Step): boolean {
-    try {
-      return this.#floor.semaphores.tryOperate(step);
-    } catch (error) {
-      if (!(error instanceof IpcError && error.code === "ERANGE")) throw error;
-      // It rings already, as loudly as can be. Of several, the others have not been rung.
-      if (step.length <= 3) return true;
-      for (const one of step) this.ring([one]);
-      return true;
-    }
+  ringFor(place: number): boolean {
+    const { semaphores, protocol } = this.#floor;
+    const step = this.#rings[place] ??= packStep(protocol.ring(place));
+    return unlessLoud(() => tryPacked(semaphores.found(internal), step, ringing)) ?? true;
+  }
+
+  ringForAll(places: readonly number[]): void {
+    this.#giveBack(this.#floor.protocol.ringAll(places));
+  }
+
+  #try(step: Step): boolean {
+    return this.#floor.semaphores.tryOperate(step);
+  }
+
+  #giveBack(step: Step): boolean {
+    const outcome = unlessLoud(() => this.#try(step));
+    if (outcome !== undefined) return outcome;
+    // One of the bells has kept all from being rung.
+    for (const one of step) unlessLoud(() => this.#try([one]));
+    return true;
   }
 }
+
+/** Rings; gives nothing if a bell rings already, as loudly as can be. */
+function unlessLoud(ring: () => boolean): boolean | undefined {
+  try {
+    return ring();
+  } catch (error) {
+    if (error instanceof IpcError && error.code === "ERANGE") return undefined;
+    throw error;
+  }
+}
+
+const ringing = (name: string) => `ring a bell of ${name}`;
 
 function replace(words: Int32Array, word: number, from: number, to: number): boolean {
   return Atomics.compareExchange(words, word, from, to) === (from | 0);

@@ -6,15 +6,16 @@
 
 import { timeoutError, type WaitOptions } from "../wait/options.ts";
 import { at } from "../wait/timer.ts";
+import type { Failure } from "./flow.ts";
 
 interface Sleeper {
   /** What it waits for. */
   readonly gate: number;
   /** Undefined once it is awake. */
-  end: ((error?: { reason: unknown }) => void) | undefined;
+  end: ((failure?: Failure) => void) | undefined;
 }
 
-/** Promises that wait, in the order in which they came. */
+/** Who waits, in the order in which they came. */
 export class Sleepers {
   #sleepers: Sleeper[] = [];
   /** How many of them are cancelled. */
@@ -30,30 +31,31 @@ export class Sleepers {
     return this.#sleepers.some((sleeper) => sleeper.gate === gate && sleeper.end !== undefined);
   }
 
-  /** Waits to be woken. `cancelled` is called if it is not, as the time is up or the signal aborts. */
-  add({ signal, timeout = Infinity }: WaitOptions, gate = 0, cancelled = noop): Promise<void> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    return new Promise((resolve, reject) => {
-      const end = (error?: { reason: unknown }) => {
-        sleeper.end = undefined;
-        timer?.clear();
-        signal?.removeEventListener("abort", abort);
-        if (error === undefined) resolve();
-        else reject(error.reason);
-      };
-      const cancel = (reason: unknown) => {
-        this.#cancelled++;
-        end({ reason });
-        cancelled();
-      };
-      const abort = () => cancel(signal!.reason);
-      const sleeper: Sleeper = { gate, end };
-      const timer = timeout === Infinity
-        ? undefined
-        : at(performance.now() + timeout, () => cancel(timeoutError("sleep", timeout)));
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#sleepers.push(sleeper);
-    });
+  /** Calls back when it is woken, or with a failure as its time is up or its signal aborts. */
+  add(
+    { signal, timeout = Infinity }: WaitOptions,
+    then: (failure?: Failure) => void,
+    gate = 0,
+  ): void {
+    const end = (failure?: Failure) => {
+      sleeper.end = undefined;
+      timer?.clear();
+      signal?.removeEventListener("abort", abort);
+      then(failure);
+    };
+    const list = this.#sleepers;
+    const cancel = (reason: unknown) => {
+      // Those that are just woken, one after the other, are not counted any more.
+      if (list === this.#sleepers) this.#cancelled++;
+      end({ reason });
+    };
+    const abort = () => cancel(signal!.reason);
+    const sleeper: Sleeper = { gate, end };
+    const timer = timeout === Infinity
+      ? undefined
+      : at(performance.now() + timeout, () => cancel(timeoutError("sleep", timeout)));
+    signal?.addEventListener("abort", abort, { once: true });
+    list.push(sleeper);
   }
 
   /** Wakes the first; returns whether there was one. */
@@ -69,36 +71,58 @@ export class Sleepers {
     return false;
   }
 
-  /** Wakes all, or has all fail for a reason. */
-  wakeAll(error?: { reason: unknown }): void {
+  /** Wakes all, or has all fail. */
+  wakeAll(failure?: Failure): void {
     const sleepers = this.#sleepers;
     this.#sleepers = [];
     this.#cancelled = 0;
-    for (const { end } of sleepers) end?.(error);
+    for (const { end } of sleepers) end?.(failure);
   }
 }
-
-function noop(): void {}
 
 /** A place in line: one at a time, in the order in which they came. */
 export class Line {
   readonly #sleepers = new Sleepers();
   #taken = false;
 
-  /** Waits for its turn; gives no promise if that is now. */
-  enter(options: WaitOptions): Promise<void> | undefined {
-    if (this.#taken) return this.#sleepers.add(options);
-    this.#taken = true;
-    return undefined;
-  }
-
-  /** Lets the next one in. */
-  leave(): void {
-    if (!this.#sleepers.wakeFirst()) this.#taken = false;
-  }
-
   /** Whether somebody is in it. */
   get taken(): boolean {
     return this.#taken;
+  }
+
+  /**
+   * Performs something when it is its turn, and then lets the next one in. Rejects with what becomes of the
+   * reason if that turn does not come.
+   */
+  through<Result>(
+    options: WaitOptions,
+    perform: () => Promise<Result>,
+    retell: (reason: unknown) => unknown,
+  ): Promise<Result> {
+    if (this.#taken) return this.#wait(options, retell).then(() => this.#perform(perform));
+    this.#taken = true;
+    return this.#perform(perform);
+  }
+
+  #wait(options: WaitOptions, retell: (reason: unknown) => unknown): Promise<void> {
+    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+    return new Promise((resolve, reject) => {
+      this.#sleepers.add(options, (failure) => {
+        if (failure === undefined) resolve();
+        else reject(retell(failure.reason));
+      });
+    });
+  }
+
+  /** What is returned is the promise itself, as each that follows another takes its time. */
+  #perform<Result>(perform: () => Promise<Result>): Promise<Result> {
+    const result = perform();
+    const leave = () => this.#leave();
+    result.then(leave, leave);
+    return result;
+  }
+
+  #leave(): void {
+    if (!this.#sleepers.wakeFirst()) this.#taken = false;
   }
 }

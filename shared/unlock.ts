@@ -17,14 +17,15 @@ import {
   WAKE,
 } from "./layout.ts";
 import type { Protocol } from "./protocol.ts";
-import type { Step } from "../sync/protocols.ts";
 
 /** Who unlocks: a place in a structure, which rings for others. */
 export interface Unlocking {
   readonly place: number;
   readonly words: Int32Array;
-  /** Rings, and returns whether anybody has the place. */
-  ring(step: Step): boolean;
+  /** Rings for a place, and returns whether anybody has it. */
+  ringFor(place: number): boolean;
+  /** Rings for several, whether anybody has them or not. */
+  ringForAll(places: readonly number[]): void;
 }
 
 /** Gives a lock back, clean, and wakes its sleepers. */
@@ -60,7 +61,7 @@ function wakeFor(by: Unlocking, protocol: Protocol, { word, opens }: Lock): void
 function wakeOne(by: Unlocking, protocol: Protocol, gate: Gate): void {
   for (;;) {
     const place = claim(by, protocol, gate);
-    if (place === 0 || (place !== undefined && by.ring(protocol.ring(place)))) return;
+    if (place === 0 || (place !== undefined && by.ringFor(place))) return;
   }
 }
 
@@ -92,7 +93,7 @@ function wakeAll(by: Unlocking, protocol: Protocol, { word }: Gate): void {
     if (Atomics.load(by.words, word + index) === 0) continue;
     const marks = Atomics.exchange(by.words, word + index, 0);
     const places = placesOf(marks & protocol.validBits(index), index);
-    if (places.length > 0) by.ring(protocol.ringAll(places));
+    if (places.length > 0) by.ringForAll(places);
   }
 }
 

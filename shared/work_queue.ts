@@ -23,7 +23,8 @@ import type { Codec, CodecOptions } from "./codec.ts";
 import { checkPowerOf2, type Coded, CodedKind, isPowerOf2 } from "./coded.ts";
 import { type Flow, remaining } from "./flow.ts";
 import { Job } from "./job.ts";
-import { type Claim, Jobs, jobsSize, table } from "./jobs.ts";
+import { type Claim, Jobs, jobsSize, ready, table, vacant } from "./jobs.ts";
+import type { Gate } from "./layout.ts";
 import { Members } from "./members.ts";
 import type { MembersOptions, Shape } from "./pair.ts";
 import { Port } from "./port.ts";
@@ -235,9 +236,8 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   async send(item: Item, options: WaitOptions = {}): Promise<void> {
     readWaitOptions(options);
     const bytes = copyOf(this.#encode(item));
-    const room = (me: number) => this.#jobs.awaitRoom(me);
     const add = () => this.#jobs.add(bytes) || undefined;
-    await this.#until(this.#senders, SEND, options, add, room);
+    await this.#until(this.#senders, SEND, options, add, vacant);
   }
 
   /**
@@ -253,8 +253,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
   sendSync(item: Item, options: TimeoutOptions = {}): void {
     checkTimeoutOptions(options);
     const bytes = this.#encode(item);
-    const room = (me: number) => this.#jobs.awaitRoom(me);
-    this.#untilSync(SEND, options, () => this.#jobs.add(bytes) || undefined, room);
+    this.#untilSync(SEND, options, () => this.#jobs.add(bytes) || undefined, vacant);
   }
 
   /**
@@ -290,8 +289,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    */
   async receive(options: WaitOptions = {}): Promise<Job<Item>> {
     readWaitOptions(options);
-    const job = (me: number) => this.#jobs.awaitJob(me);
-    return await this.#until(this.#receivers, RECEIVE, options, () => this.#claim(), job);
+    return await this.#until(this.#receivers, RECEIVE, options, () => this.#claim(), ready);
   }
 
   /**
@@ -305,8 +303,7 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    */
   receiveSync(options: TimeoutOptions = {}): Job<Item> {
     checkTimeoutOptions(options);
-    const job = (me: number) => this.#jobs.awaitJob(me);
-    return this.#untilSync(RECEIVE, options, () => this.#claim(), job);
+    return this.#untilSync(RECEIVE, options, () => this.#claim(), ready);
   }
 
   /**
@@ -371,48 +368,53 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
     }
   }
 
-  /** Attempts something until it succeeds, in the order of the calls, and waits in between. */
+  /** Attempts something until it succeeds, in the order of the calls, and sleeps in between. */
   async #until<Result>(
     line: Line,
     action: string,
     options: WaitOptions,
     attempt: () => Result | undefined,
-    wait: (place: number) => Flow<void>,
+    gate: Gate,
   ): Promise<Result> {
     const members = this.#members;
     const rest = remaining(options);
+    const work = (deaths: number) => this.#withLock(deaths, attempt);
+    const flow = () => this.#sleepAndWork(action, work, gate, members.promises.place);
     options.signal?.throwIfAborted();
-    await members.enterLine(line, action, options);
-    try {
-      for (;;) {
-        const work = (deaths: number) => this.#withLock(deaths, attempt);
-        const result = await this.#port.perform(action, rest(), work);
-        const due = turn();
-        if (due !== undefined) await due;
-        if (result !== undefined) return result;
-        members.refuseRemoved(action);
-        await members.enter(rest());
-        await members.drive(() => wait(members.promises.place), action, rest());
-      }
-    } finally {
-      line.leave();
-    }
+    const perform = async () =>
+      await this.#port.perform(action, rest(), work) ?? await members.drive(flow, action, rest());
+    const result = await members.inLine(line, action, options, perform);
+    const due = turn();
+    if (due !== undefined) await due;
+    return result;
   }
 
   #untilSync<Result>(
     action: string,
     options: TimeoutOptions,
     attempt: () => Result | undefined,
-    wait: (place: number) => Flow<void>,
+    gate: Gate,
   ): Result {
     const members = this.#members;
     const rest = remaining(options);
+    const work = (deaths: number) => this.#withLock(deaths, attempt);
+    const result = work(this.#port.takeSync(action, rest()));
+    if (result !== undefined) return result;
+    const flow = this.#sleepAndWork(action, work, gate, members.seat.place);
+    return members.driveSync(flow, action, rest());
+  }
+
+  *#sleepAndWork<Result>(
+    action: string,
+    work: (deaths: number) => Result | undefined,
+    gate: Gate,
+    me: number,
+  ): Flow<Result> {
     for (;;) {
-      const deaths = this.#port.takeSync(action, rest());
-      const result = this.#withLock(deaths, attempt);
+      this.#members.refuseRemoved(action);
+      yield* this.#jobs.await(gate, me);
+      const result = work(yield* this.#port.take(action, gate));
       if (result !== undefined) return result;
-      members.refuseRemoved(action);
-      members.driveSync(wait(members.seat.place), action, rest());
     }
   }
 

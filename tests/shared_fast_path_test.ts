@@ -2,10 +2,24 @@ import { assert, assertEquals } from "@std/assert";
 import { test } from "node:test";
 import { SharedMemory } from "@sysv/ipc";
 import { bytes, Channel, SharedMutex, SharedVariable } from "@sysv/ipc/shared";
-import type { Answer, Request } from "../shared/flow.ts";
-import { ENDED, GATE_WORDS, gateAt, LINE, lockAt, WAKE } from "../shared/layout.ts";
+import { awaitGate } from "../shared/await_gate.ts";
+import type { Answer, Failure, Flow, Request } from "../shared/flow.ts";
+import {
+  CLOSED,
+  ENDED,
+  type Gate,
+  GATE_WORDS,
+  gateAt,
+  header,
+  LINE,
+  lockAt,
+  REMOVED,
+  WAKE,
+} from "../shared/layout.ts";
+import type { Members } from "../shared/members.ts";
 import { Protocol } from "../shared/protocol.ts";
-import { consumers, DATA, HEAD, producers, TAIL } from "../shared/ring_flows.ts";
+import { Ring } from "../shared/ring.ts";
+import { consumers, DATA, filled, HEAD, producers, RingFlows, TAIL } from "../shared/ring_flows.ts";
 import { writers } from "../shared/cells.ts";
 import { unlock } from "../shared/unlock.ts";
 import type { Step } from "../sync/protocols.ts";
@@ -183,9 +197,11 @@ test("Unlocking wakes by the very events of the flow that the model explores", (
       const events = eventsOf(() => run(given, ring), intrude);
       return { events, rung, words: [...given.words] };
     };
-    const plain = perform(({ protocol, lock, words, me }, ring) =>
-      unlock({ place: me, words, ring }, protocol, lock)
-    );
+    const plain = perform(({ protocol, lock, words, me }, ring) => {
+      const ringFor = (place: number) => ring(protocol.ring(place));
+      const ringForAll = (places: readonly number[]) => void ring(protocol.ringAll(places));
+      unlock({ place: me, words, ringFor, ringForAll }, protocol, lock);
+    });
     const asked = perform(({ protocol, lock, words, me }, ring) => {
       const flow = protocol.unlock(lock, me);
       let turn = flow.next(0);
@@ -195,3 +211,77 @@ test("Unlocking wakes by the very events of the flow that the model explores", (
   }
   assert(rings > 5000, `${rings} rings`);
 });
+
+test("A message is awaited by the very events of the flow that the model explores", () => {
+  using channel = Channel.create({ codec: bytes, members: 40 });
+  using memory = SharedMemory.fromId(channel.id);
+  const words = new Int32Array(memory.buffer);
+  const protocol = new Protocol(40, [producers, consumers], [filled]);
+  const flows = new RingFlows(protocol, channel.capacity);
+  for (const place of [1, 33]) {
+    const [index, bit] = [(place - 1) >> 5, 1 << ((place - 1) & 31)];
+    const by = {
+      words,
+      place,
+      mark: (gate: number) => void Atomics.or(words, gate + index, bit),
+      unmark: (gate: number) => (Atomics.and(words, gate + index, ~bit) & bit) !== 0,
+    };
+    // What ends the sleep, and what is found before it: a message, a close, or nothing.
+    for (const end of ["a ring", "a cancel", "a cancel after a ring"] as const) {
+      for (const [tail, state] of [[0, 0], [16, 0], [0, CLOSED], [0, REMOVED]] as const) {
+        const perform = (run: (sleep: () => Failure | undefined) => void): string[] => {
+          words[TAIL] = tail;
+          words[header.state] = state;
+          words[producers.word] = 0;
+          words[filled.word] = words[filled.word + 1] = 0;
+          const sleep = () => {
+            if (end !== "a cancel") Atomics.store(words, filled.word + index, 0);
+            return end === "a ring" ? undefined : { reason: end };
+          };
+          const events = eventsOf(() => run(sleep));
+          words[TAIL] = words[header.state] = 0;
+          return events;
+        };
+        const drive = (flow: Flow<void>, sleep: () => Failure | undefined) => {
+          let turn = flow.next(0);
+          while (!turn.done) {
+            const request = turn.value as Request;
+            if (request.ask === "sleep") {
+              const failure = sleep();
+              turn = failure === undefined ? flow.next(true) : flow.throw(failure.reason);
+            } else if (request.ask === "mark") {
+              by.mark(request.gate);
+              turn = flow.next(true);
+            } else if (request.ask === "unmark") turn = flow.next(by.unmark(request.gate));
+            else turn = flow.next(answer(words, () => true, request));
+          }
+        };
+        const asked = perform((sleep) => {
+          try {
+            drive(flows.awaitMessage(place), sleep);
+          } catch (error) {
+            assertEquals(error, end);
+          }
+        });
+        const plain = perform((sleep) => {
+          const sleeping = {
+            ...by,
+            withdraw: (gate: Gate) => drive(protocol.withdraw(gate, place), sleep),
+            sleep: (_: number, __: object, then: (failure?: Failure) => void) => then(sleep()),
+          };
+          const ring = new Ring({ ...membersOf(words, channel), protocol } as unknown as Members);
+          const isReady = () => ring.isReadable;
+          awaitGate(sleeping, producers, filled, isReady, {}, () => {});
+        });
+        assertEquals(plain, asked, `place ${place}, ${end}, tail ${tail}, state ${state}`);
+        assert(plain.length > 4);
+      }
+    }
+  }
+});
+
+/** What a ring needs of its members to be looked at. */
+function membersOf(words: Int32Array, { capacity, maxBytes }: Channel<Uint8Array>): object {
+  const bytes = new Uint8Array(words.buffer as ArrayBuffer);
+  return { words, bytes, seat: {}, shape: { capacity, limit: maxBytes } };
+}

@@ -13,6 +13,7 @@ import { BUSY as KEPT, DONE, isFailure, type Ring } from "../../shared/ring.ts";
 import {
   consumers,
   DATA,
+  filled,
   HEAD,
   HEADER_BYTES,
   LAST_CONSUMER,
@@ -154,7 +155,9 @@ export function channel(limits: ChannelLimits, text: Text, flaws: ChannelFlaws =
         return { ...facts, ...memory, phase: outcome === KEPT ? WANT : IDLE };
       }
       case WANT: {
-        const dead = yield* protocol.lock(lockOf(facts), place!);
+        const dead = role === SEND
+          ? yield* protocol.lock(producers, place!)
+          : yield* protocol.lockFor(filled, consumers, place!);
         return { ...facts, phase: dead === REFUSED ? BROKEN : BUSY };
       }
       case BUSY:

@@ -90,6 +90,16 @@ export class MarksLate extends Protocol {
     yield* super.mark(gate.word);
     yield* super.sleepAt(gate, me);
   }
+  override *awaitGate(
+    lock: Lock,
+    gate: Gate,
+    me: number,
+    isReady: () => Flow<boolean>,
+  ): Flow<void> {
+    yield { ask: "or", word: lock.word, bits: WAKE };
+    if (!(yield* isReady())) yield* this.sleepAt(gate, me);
+    yield* this.unmark(gate.word);
+  }
 }
 
 export class LooksNoMore extends Protocol {

@@ -6,7 +6,7 @@
  */
 
 import { look } from "../../shared/flow.ts";
-import { type Jobs, table, vacant } from "../../shared/jobs.ts";
+import { type Jobs, ready, table, vacant } from "../../shared/jobs.ts";
 import { header, LINE } from "../../shared/layout.ts";
 import { Protocol } from "../../shared/protocol.ts";
 import { Reclaimer } from "../../shared/reclaimer.ts";
@@ -17,7 +17,15 @@ import { enter, fewDeaths, seated, sleeper, wordsOf } from "./members.ts";
 import { either, membersAt, perform, Spoilt } from "./perform.ts";
 
 const SEND = 0, WORK = 1;
-const IDLE = 0, OUT = 1, WANT = 2, BUSY = 3, RELEASING = 4, AWAIT = 5, ENDING = 6, BROKEN = 7;
+const IDLE = 0,
+  OUT = 1,
+  WANT = 2,
+  BUSY = 3,
+  RELEASING = 4,
+  AWAIT = 5,
+  ENDING = 6,
+  BROKEN = 7,
+  WOKEN = 8;
 const DONE = 1, BACK = 2;
 const NONE = -1;
 
@@ -122,8 +130,12 @@ export function workQueue(
       case IDLE:
         return yield* begin(facts);
       case WANT:
+      case WOKEN:
       case ENDING: {
-        const deaths = yield* protocol.lock(table, place);
+        const gate = facts.role === SEND ? vacant : ready;
+        const deaths = facts.phase === WOKEN
+          ? yield* protocol.lockFor(gate, table, place)
+          : yield* protocol.lock(table, place);
         return { ...facts, phase: BUSY, deaths: Math.min(deaths, 1) };
       }
       case BUSY: {
@@ -139,7 +151,7 @@ export function workQueue(
       case AWAIT: {
         const jobs = new Table(membersAt(place, protocol, { capacity }));
         yield* facts.role === SEND ? jobs.awaitRoom(place) : jobs.awaitJob(place);
-        return { ...facts, phase: WANT };
+        return { ...facts, phase: WOKEN };
       }
     }
     yield* choose({});
@@ -211,7 +223,8 @@ export function workQueue(
   function words(): Map<number, number> {
     const all = [HEAD, TAIL, NEXT, FILLED, CLAIMED, DISOWNED, header.state, ...slots.map(dataOf)];
     for (let i = 0; i < 5 * capacity; i++) all.push(SLOTS + i);
-    return new Map([...wordsOf([table]), ...all.map((word): [number, number] => [word, 0])]);
+    const zeros = all.map((word): [number, number] => [word, 0]);
+    return new Map([...wordsOf([table]), ...zeros, [header.capacity, capacity]]);
   }
 
   /** The words of a table with the first job. */
@@ -237,7 +250,7 @@ export function workQueue(
     maxStates: 60_000_000,
     act,
     isStable: (word, { phase }, read) =>
-      word === header.state ||
+      word === header.state || word === header.capacity ||
       // Where there is room for all, nobody waits for it.
       (word === vacant.word && most <= capacity) ||
       // What is in nobody's hands only the lock lets anybody take.
