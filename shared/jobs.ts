@@ -8,14 +8,10 @@
  */
 
 import { compareExchange, type Flow, isIn, load, look, setBits } from "./flow.ts";
-import { type Gate, gateAt, LINE, type Lock, lockAt, REMOVED } from "./layout.ts";
+import { type Gate, gateUnless, header, LINE, type Lock, lockAt, REMOVED } from "./layout.ts";
 import type { Members } from "./members.ts";
 import type { Shape } from "./pair.ts";
 
-/** Where those sleep who wait for a job, and for room. */
-export const ready: Gate = gateAt(3);
-export const vacant: Gate = gateAt(4);
-export const table: Lock = lockAt(1, ready, vacant);
 /** The ring: its ends, and the number of the next job. */
 const HEAD = 2 * LINE;
 const TAIL = HEAD + 1;
@@ -23,6 +19,10 @@ const NEXT = HEAD + 2;
 /** How many slots are not free, and how many jobs are in somebody's hands. */
 const FILLED = HEAD + 3;
 const CLAIMED = HEAD + 4;
+/** Where those sleep who wait for a job, and for room. */
+export const ready: Gate = gateUnless(3, HEAD, TAIL);
+export const vacant: Gate = gateUnless(4, FILLED, header.capacity);
+export const table: Lock = lockAt(1, ready, vacant);
 /** Not 0 if there may be jobs in nobody's hands, as a newcomer has the place of a dead holder. */
 const DISOWNED = HEAD + 5;
 const SLOTS = 5 * LINE;

@@ -91,6 +91,11 @@ export function inheritedBy(place: number, word: number): number {
 export interface Gate {
   readonly word: number;
   readonly all: boolean;
+  /**
+   * Two words that are equal as long as nobody who sleeps there has anything to do. Where each look takes the
+   * lock, those who find nothing would else wake each other for ever.
+   */
+  readonly closedIf?: readonly [number, number];
 }
 
 /** The lowest of some bits. */
@@ -130,6 +135,11 @@ export function lockAt(line: number, ...opens: Gate[]): Lock {
 /** A gate in a line of its own. */
 export function gateAt(line: number, all = false): Gate {
   return { word: line * LINE, all };
+}
+
+/** A gate in a line of its own at which one is woken, unless two words are equal. */
+export function gateUnless(line: number, ...closedIf: [number, number]): Gate {
+  return { word: line * LINE, all: false, closedIf };
 }
 
 /** Hashes a name to a word: FNV-1a of its UTF-16 units. */

@@ -402,12 +402,17 @@ export class Protocol {
   /** Wakes at each gate of a lock, and takes WAKE away once nobody sleeps at any. */
   *wakeFor(lock: Lock, me: number): Flow<void> {
     for (const gate of lock.opens) {
+      if (yield* part(() => this.#isClosed(gate))) continue;
       if (gate.all) yield* this.wakeAll(gate);
       else yield* this.wakeOne(gate, me);
     }
     if (yield* part(() => this.anyAwaited(lock.opens))) return;
     yield* clearBits(lock.word, WAKE);
     yield* this.lookAgain(lock);
+  }
+
+  *#isClosed({ closedIf }: Gate): Flow<boolean> {
+    return closedIf !== undefined && (yield* load(closedIf[0])) === (yield* load(closedIf[1]));
   }
 
   /** Somebody who came as WAKE was taken away may have relied on it. */

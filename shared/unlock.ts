@@ -47,6 +47,7 @@ function release({ words, place }: Unlocking, { word }: Lock): boolean {
 
 function wakeFor(by: Unlocking, protocol: Protocol, { word, opens }: Lock): void {
   for (const gate of opens) {
+    if (isClosed(by, gate)) continue;
     if (gate.all) wakeAll(by, protocol, gate);
     else wakeOne(by, protocol, gate);
   }
@@ -56,6 +57,11 @@ function wakeFor(by: Unlocking, protocol: Protocol, { word, opens }: Lock): void
   if (!anyAwaited(by, protocol, opens)) return;
   Atomics.or(by.words, word, WAKE);
   for (const gate of opens) wakeAll(by, protocol, gate);
+}
+
+function isClosed({ words }: Unlocking, { closedIf }: Gate): boolean {
+  if (closedIf === undefined) return false;
+  return Atomics.load(words, closedIf[0]) === Atomics.load(words, closedIf[1]);
 }
 
 function wakeOne(by: Unlocking, protocol: Protocol, gate: Gate): void {

@@ -10,6 +10,7 @@ import {
   type Gate,
   GATE_WORDS,
   gateAt,
+  gateUnless,
   header,
   LINE,
   lockAt,
@@ -127,8 +128,9 @@ function scene(seed: number) {
   };
   const places = 1 + random(70);
   const me = 1 + random(places);
-  const lock = lockAt(1, gateAt(2, random(2) === 0), gateAt(3, random(2) === 0));
+  const lock = lockAt(1, gateAt(2, random(2) === 0), gateUnless(3, LINE - 2, LINE - 1));
   const words = new Int32Array(4 * LINE);
+  words[LINE - 1] = random(2);
   const owner = random(4) === 0 ? 1 + random(places) : me;
   words[lock.word] = owner | (random(4) === 0 ? 0 : WAKE) | [0, ENDED, 3 << 12][random(3)]!;
   for (const { word } of lock.opens) {
