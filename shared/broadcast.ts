@@ -269,6 +269,13 @@ export class BroadcastSubscription<Item = unknown> {
   readonly #position: Position;
   readonly #line = new Line();
 
+  static {
+    showAs<BroadcastSubscription>("BroadcastSubscription", this.prototype, (subscription) => ({
+      id: subscription.#members.id,
+      key: shownKey(subscription.#members.pair.memory.key),
+    }));
+  }
+
   /** @ignore */
   constructor(token: symbol, members: Members, log: Log, codec: Codec<Item>) {
     checkInternal(token, "subscribe()");

@@ -5,7 +5,7 @@
  */
 
 import { checkFunction, checkOptions } from "../ffi/check.ts";
-import { internal } from "../ipc/internal.ts";
+import { checkInternal, internal } from "../ipc/internal.ts";
 import { showAs, shownKey } from "../ipc/inspect.ts";
 import type { Key } from "../ipc/key.ts";
 import type { CreateOptions, OpenOrCreateOptions } from "../ipc/object.ts";
@@ -80,7 +80,8 @@ export class SharedMutexGuard implements Disposable {
   #lost: AbortController | undefined;
 
   /** @ignore */
-  constructor(mutex: SharedMutex, abandoned: number) {
+  constructor(token: symbol, mutex: SharedMutex, abandoned: number) {
+    checkInternal(token, "a method of the mutex");
     this.#mutex = mutex;
     this.abandoned = abandoned;
   }
@@ -243,7 +244,7 @@ export class SharedMutex extends SharedStructure {
       if (me !== 0 && Atomics.compareExchange(this.#words, lock.word, 0, me) === 0) {
         const due = turn();
         if (due !== undefined) await due;
-        return new SharedMutexGuard(this, 0);
+        return new SharedMutexGuard(internal, this, 0);
       }
     }
     return await this.#wait(options);
@@ -270,7 +271,7 @@ export class SharedMutex extends SharedStructure {
     checkTimeoutOptions(options);
     const me = this.#seat.place;
     if (me !== 0 && Atomics.compareExchange(this.#words, lock.word, 0, me) === 0) {
-      return new SharedMutexGuard(this, 0);
+      return new SharedMutexGuard(internal, this, 0);
     }
     return this.#block(options);
   }
@@ -280,7 +281,7 @@ export class SharedMutex extends SharedStructure {
     const rest = remaining(options ?? {});
     members.enterSync(rest());
     const deaths = this.#spin();
-    if (deaths !== undefined) return new SharedMutexGuard(this, deaths);
+    if (deaths !== undefined) return new SharedMutexGuard(internal, this, deaths);
     if (members.isHere(ownerOf(Atomics.load(this.#words, lock.word)))) {
       throw members.error("EDEADLK", "lock", "this thread holds it: release it first");
     }
@@ -349,7 +350,7 @@ export class SharedMutex extends SharedStructure {
 
   #accept(deaths: number): SharedMutexGuard {
     if (deaths === REFUSED) throw this.#removed();
-    return new SharedMutexGuard(this, deaths);
+    return new SharedMutexGuard(internal, this, deaths);
   }
 
   #removed(): Error {

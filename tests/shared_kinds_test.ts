@@ -3,7 +3,7 @@ import process from "node:process";
 import { test } from "node:test";
 import { inspect } from "node:util";
 import { IpcError, SemaphoreSet, SharedMemory } from "@sysv/ipc";
-import { Channel, text, WorkQueue } from "@sysv/ipc/shared";
+import { Broadcast, Channel, SharedMutex, text, WorkQueue } from "@sysv/ipc/shared";
 import { assertRejectsWith } from "./support/assert.ts";
 import { run } from "./support/child.ts";
 import { freshName, objectsLeft } from "./support/objects.ts";
@@ -14,6 +14,21 @@ function assertCode(run: () => unknown, code: string, what: string): void {
 }
 
 const rounds = process.env.IPC_TEST_SOAK === "1" ? 10_000 : 300;
+
+test("What a structure gives is made by its methods alone, and shows whose it is", () => {
+  using mutex = SharedMutex.create();
+  using broadcast = Broadcast.create();
+  const subscription = broadcast.subscribe();
+  for (const made of [mutex.lockSync(), subscription]) {
+    const Class = made.constructor as new (...given: unknown[]) => unknown;
+    assertThrows(() => new Class(), TypeError, "Cannot construct this object");
+    assertThrows(() => new Class(mutex, 0), TypeError, "Cannot construct this object");
+  }
+  assertMatch(
+    inspect(subscription),
+    new RegExp(`^BroadcastSubscription \\{ id: ${broadcast.id},? `),
+  );
+});
 
 for (const [name, kind] of Object.entries(kinds)) {
   test(`${name} that is removed refuses whoever would change it or wait for it`, async () => {
@@ -100,7 +115,7 @@ test("Forms that only try give up on a lock that a process keeps which is stoppe
   using channel = Channel.create({ codec: text });
   using queue = WorkQueue.create({ codec: text });
   const joining = `
-    import { Channel, text, WorkQueue } from ${url};
+    import { Broadcast, Channel, SharedMutex, text, WorkQueue } from ${url};
     const channel = Channel.fromId(Number(args[0]), { codec: text });
     const queue = WorkQueue.fromId(Number(args[1]), { codec: text });
     channel.sendSync("item");
