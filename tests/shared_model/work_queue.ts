@@ -247,7 +247,7 @@ export function workQueue(
     deaths,
     cancels,
     same: (word, value) => isAttempts(word) ? Math.min(value, MOST_GIVEN) : few(word, value),
-    maxStates: 60_000_000,
+    maxStates: 80_000_000,
     act,
     isStable: (word, { phase }, read) =>
       word === header.state || word === header.capacity ||
