@@ -151,7 +151,7 @@ export function workQueue(
       case AWAIT: {
         const jobs = new Table(membersAt(place, protocol, { capacity }));
         yield* facts.role === SEND ? jobs.awaitRoom(place) : jobs.awaitJob(place);
-        return { ...facts, phase: WOKEN };
+        return { ...facts, phase: cancels > 0 ? WOKEN : WANT };
       }
     }
     yield* choose({});
@@ -247,7 +247,7 @@ export function workQueue(
     deaths,
     cancels,
     same: (word, value) => isAttempts(word) ? Math.min(value, MOST_GIVEN) : few(word, value),
-    maxStates: 80_000_000,
+    maxStates: 200_000_000,
     act,
     isStable: (word, { phase }, read) =>
       word === header.state || word === header.capacity ||
