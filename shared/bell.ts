@@ -48,9 +48,8 @@ export class Bell {
     this.#sleepers.wakeAll();
   }
 
-  /** Calls back, later, once it has rung, or with a failure as the time is up or the signal aborts. */
+  /** Calls back, later, once it has rung, or with a failure as the time is up or the signal is aborted. */
   sleep(gate: number, options: WaitOptions, then: (failure?: Failure) => void): void {
-    options.signal?.throwIfAborted();
     const end = (failure?: Failure) => {
       then(failure);
       if (failure !== undefined && this.#sleepers.size === 0) this.#quit.abort();

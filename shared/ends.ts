@@ -173,7 +173,7 @@ export class Consumer extends End {
     return taking.withLock(deaths);
   }
 
-  /** Takes a message, sleeping until there is one, whatever the dead have left and whoever has closed it. */
+  /** Takes a message, sleeping until there is one, whatever the dead have left, and even if it is closed. */
   *#take<Got>(taking: Taking<Got>): Flow<Got> {
     const { members, flows } = this;
     for (;;) {

@@ -148,8 +148,8 @@ export interface Target {
   answer(request: Immediate): Answer;
   /** Sleeps, or waits for a step, blocking the thread. */
   waitSync(request: Waiting, options: TimeoutOptions): void;
-  /** The same without blocking; calls back later, with an error if it failed. */
-  wait(request: Waiting, options: WaitOptions, then: (error?: Failure) => void): void;
+  /** The same without blocking: calls back later, with a failure if there is one. */
+  wait(request: Waiting, options: WaitOptions, then: (failure?: Failure) => void): void;
 }
 
 /** Drives a flow on this thread, blocking it where the flow waits. */
@@ -185,12 +185,17 @@ export function run<Result>(
   const { promise, resolve, reject } = Promise.withResolvers<Result>();
   const rest = remaining(options);
   const proceed = (failure?: Failure) => {
+    let turn: IteratorResult<Waiting, Result>;
     try {
-      const turn = advance(target, flow, resume(flow, failure));
-      if (turn.done) resolve(turn.value);
-      else target.wait(turn.value, rest(), proceed);
+      turn = advance(target, flow, resume(flow, failure));
     } catch (error) {
-      reject(retell(error));
+      return reject(retell(error));
+    }
+    if (turn.done) return resolve(turn.value);
+    try {
+      target.wait(turn.value, rest(), proceed);
+    } catch (reason) {
+      proceed({ reason });
     }
   };
   proceed();

@@ -31,7 +31,7 @@ export class Sleepers {
     return this.#sleepers.some((sleeper) => sleeper.gate === gate && sleeper.end !== undefined);
   }
 
-  /** Calls back when it is woken, or with a failure as its time is up or its signal aborts. */
+  /** Calls back, later, when it is woken, or with a failure as its time is up or its signal is aborted. */
   add(
     { signal, timeout = Infinity }: WaitOptions,
     then: (failure?: Failure) => void,
@@ -54,8 +54,9 @@ export class Sleepers {
     const timer = timeout === Infinity
       ? undefined
       : at(performance.now() + timeout, () => cancel(timeoutError("sleep", timeout)));
-    signal?.addEventListener("abort", abort, { once: true });
     list.push(sleeper);
+    if (signal?.aborted) queueMicrotask(() => sleeper.end !== undefined && abort());
+    else signal?.addEventListener("abort", abort, { once: true });
   }
 
   /** Wakes the first; returns whether there was one. */
@@ -105,7 +106,6 @@ export class Line {
   }
 
   #wait(options: WaitOptions, retell: (reason: unknown) => unknown): Promise<void> {
-    if (options.signal?.aborted) return Promise.reject(options.signal.reason);
     return new Promise((resolve, reject) => {
       this.#sleepers.add(options, (failure) => {
         if (failure === undefined) resolve();
