@@ -198,10 +198,10 @@ export class Broadcast<Item = unknown> extends SharedStructure {
    * longer than `maxBytes`, with IpcError EIDRM if the broadcast is removed, ENOSPC if all places are
    * taken.
    */
-  async publish(item: Item, options: WaitOptions = {}): Promise<void> {
-    readWaitOptions(options);
+  async publish(item: Item, options?: WaitOptions): Promise<void> {
+    const limits = readWaitOptions(options);
     const bytes = copyOf(this.#encode(item));
-    await this.#port.perform(PUBLISH, options, () => this.#append(bytes));
+    await this.#port.perform(PUBLISH, limits, () => this.#append(bytes));
     const due = turn();
     if (due !== undefined) await due;
   }
@@ -293,15 +293,16 @@ export class BroadcastSubscription<Item = unknown> {
    * the signal, with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the handle
    * of the broadcast is disposed, with IpcError EIDRM if it is removed, ENOSPC if all places are taken.
    */
-  async receive(options: WaitOptions = {}): Promise<BroadcastMessage<Item>> {
-    readWaitOptions(options).signal?.throwIfAborted();
+  async receive(options?: WaitOptions): Promise<BroadcastMessage<Item>> {
+    const limits = readWaitOptions(options);
+    limits.signal?.throwIfAborted();
     if (!this.#line.taken) {
       const message = this.tryReceive();
       const due = message === undefined ? undefined : turn();
       if (due !== undefined) await due;
       if (message !== undefined) return message;
     }
-    return await this.#wait(options);
+    return await this.#wait(limits);
   }
 
   async #wait(options: WaitOptions): Promise<BroadcastMessage<Item>> {

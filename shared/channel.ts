@@ -232,13 +232,14 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   async send(item: Item, options?: WaitOptions): Promise<void> {
     const bytes = this.#encode(item);
-    readWaitOptions(options).signal?.throwIfAborted();
+    const limits = readWaitOptions(options);
+    limits.signal?.throwIfAborted();
     if (!this.#producer.line.taken && this.#ring.trySend(bytes) === DONE) {
       const due = turn();
       return due === undefined ? undefined : await due;
     }
     // What waits must not change with the buffer of who sends it.
-    await this.#producer.send(copyOf(bytes), options);
+    await this.#producer.send(copyOf(bytes), limits);
   }
 
   /**
@@ -297,11 +298,12 @@ export class Channel<Item = unknown> extends SharedStructure {
    */
   receive(options?: WaitOptions): Promise<Item> {
     return promised(() => {
-      readWaitOptions(options).signal?.throwIfAborted();
+      const limits = readWaitOptions(options);
+      limits.signal?.throwIfAborted();
       const { fresh, line } = this.#consumer;
       const got = line.taken ? BUSY : this.#ring.tryReceive();
       const decode = (bytes: Uint8Array<ArrayBuffer>) => this.#codec.decode(bytes);
-      if (typeof got === "number") return this.#consumer.receive(fresh, options).then(decode);
+      if (typeof got === "number") return this.#consumer.receive(fresh, limits).then(decode);
       const due = turn();
       return due === undefined ? decode(got) : due.then(() => decode(got));
     });
@@ -320,7 +322,8 @@ export class Channel<Item = unknown> extends SharedStructure {
     options?: WaitOptions,
   ): Promise<number> {
     const bytes = this.#target(buffer);
-    readWaitOptions(options).signal?.throwIfAborted();
+    const limits = readWaitOptions(options);
+    limits.signal?.throwIfAborted();
     if (!this.#consumer.line.taken) {
       const length = this.#ring.tryReceiveInto(bytes);
       if (length >= 0) {
@@ -329,7 +332,7 @@ export class Channel<Item = unknown> extends SharedStructure {
         return length;
       }
     }
-    return await this.#consumer.receive(this.#consumer.into(bytes), options);
+    return await this.#consumer.receive(this.#consumer.into(bytes), limits);
   }
 
   /**

@@ -238,7 +238,8 @@ export class SharedMutex extends SharedStructure {
    * disposed, with IpcError EIDRM if the mutex is removed, ENOSPC if all places are taken.
    */
   async lock(options?: WaitOptions): Promise<SharedMutexGuard> {
-    readWaitOptions(options).signal?.throwIfAborted();
+    const limits = readWaitOptions(options);
+    limits.signal?.throwIfAborted();
     if (!this.#line.taken) {
       const me = this.#seat.place;
       if (me !== 0 && Atomics.compareExchange(this.#words, lock.word, 0, me) === 0) {
@@ -247,10 +248,10 @@ export class SharedMutex extends SharedStructure {
         return new SharedMutexGuard(internal, this, 0);
       }
     }
-    return await this.#wait(options);
+    return await this.#wait(limits);
   }
 
-  async #wait(options: WaitOptions = {}): Promise<SharedMutexGuard> {
+  async #wait(options: WaitOptions): Promise<SharedMutexGuard> {
     const members = this.#members;
     const rest = remaining(options);
     const flow = () => members.protocol.lock(lock, this.#seat.place);

@@ -191,6 +191,7 @@ export class Seat implements Target, Unlocking, Sleeping {
    * handle sleeps there, which hears every ring.
    */
   unmark(gate: number): boolean {
+    this.#floor.check();
     return this.#bell?.has(gate) === true || this.#clearMark(gate);
   }
 

@@ -27,7 +27,7 @@ import {
 import { Cells, cellsSize, type Snapshot, writers } from "./cells.ts";
 import type { Codec, CodecOptions } from "./codec.ts";
 import { type Coded, CodedKind } from "./coded.ts";
-import { remaining } from "./flow.ts";
+import { type Flow, remaining } from "./flow.ts";
 import { Members } from "./members.ts";
 import type { MembersOptions } from "./pair.ts";
 import { Port } from "./port.ts";
@@ -227,11 +227,11 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * @param options The signal and the timeout.
    * @returns A promise of its version. It rejects as {@linkcode SharedVariable.update} does.
    */
-  async set(value: Item, options: WaitOptions = {}): Promise<number> {
-    readWaitOptions(options);
+  async set(value: Item, options?: WaitOptions): Promise<number> {
+    const limits = readWaitOptions(options);
     const bytes = copyOf(this.#encode(value));
     const write = () => this.#write(() => bytes);
-    const version = await this.#port.perform("set", options, write);
+    const version = await this.#port.perform("set", limits, write);
     const due = turn();
     if (due !== undefined) await due;
     return version;
@@ -268,11 +268,11 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    */
   async update(
     change: (old: Item | undefined) => Item,
-    options: WaitOptions = {},
+    options?: WaitOptions,
   ): Promise<Versioned<Item>> {
     checkFunction(change, "change");
-    readWaitOptions(options);
-    return await this.#port.perform("update", options, () => this.#change(change));
+    const limits = readWaitOptions(options);
+    return await this.#port.perform("update", limits, () => this.#change(change));
   }
 
   /**
@@ -332,19 +332,21 @@ export class SharedVariable<Item = unknown> extends SharedStructure {
    * disposed, with IpcError EIDRM if the variable is removed, ENOSPC if all places are taken.
    */
   async wait(options: WaitOptions & NewerOptions = {}): Promise<Versioned<Item>> {
-    readWaitOptions(options).signal?.throwIfAborted();
-    const members = this.#members;
+    const limits = readWaitOptions(options);
+    limits.signal?.throwIfAborted();
     const newerThan = versionOf(options, () => this.version);
-    const rest = remaining(options);
+    const due = turn();
+    if (due !== undefined) await due;
+    return this.#newer(this.version, newerThan) ??
+      await this.#members.drive(() => this.#awaitNewer(newerThan), WAIT, limits);
+  }
+
+  *#awaitNewer(newerThan: number): Flow<Versioned<Item>> {
     for (;;) {
-      const due = turn();
-      if (due !== undefined) await due;
       const { version } = this;
       const newer = this.#newer(version, newerThan);
       if (newer !== undefined) return newer;
-      await members.enter(rest());
-      const flow = () => this.#cells.awaitChange(version, members.promises.place);
-      await members.drive(flow, WAIT, rest());
+      yield* this.#cells.awaitChange(version, this.#members.promises.place);
     }
   }
 

@@ -233,11 +233,11 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * the timeout expires, with a ReferenceError if the handle is disposed, with a RangeError if the job is
    * longer than `maxBytes`, with IpcError EIDRM if the queue is removed, ENOSPC if all places are taken.
    */
-  async send(item: Item, options: WaitOptions = {}): Promise<void> {
-    readWaitOptions(options);
+  async send(item: Item, options?: WaitOptions): Promise<void> {
+    const limits = readWaitOptions(options);
     const bytes = copyOf(this.#encode(item));
     const add = () => this.#jobs.add(bytes) || undefined;
-    await this.#until(this.#senders, SEND, options, add, vacant);
+    await this.#until(this.#senders, SEND, limits, add, vacant);
   }
 
   /**
@@ -287,9 +287,9 @@ export class WorkQueue<Item = unknown> extends SharedStructure {
    * of the signal, with a DOMException "TimeoutError" if the timeout expires, with a ReferenceError if the
    * handle is disposed, with IpcError EIDRM if the queue is removed, ENOSPC if all places are taken.
    */
-  async receive(options: WaitOptions = {}): Promise<Job<Item>> {
-    readWaitOptions(options);
-    return await this.#until(this.#receivers, RECEIVE, options, () => this.#claim(), ready);
+  async receive(options?: WaitOptions): Promise<Job<Item>> {
+    const limits = readWaitOptions(options);
+    return await this.#until(this.#receivers, RECEIVE, limits, () => this.#claim(), ready);
   }
 
   /**

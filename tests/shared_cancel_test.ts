@@ -1,7 +1,14 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { test } from "node:test";
 import { IpcError, SemaphoreSet, SharedMemory, type WaitOptions } from "@sysv/ipc";
-import { Channel, SharedMutex, SharedVariable, WorkQueue } from "@sysv/ipc/shared";
+import {
+  Broadcast,
+  bytes,
+  Channel,
+  SharedMutex,
+  SharedVariable,
+  WorkQueue,
+} from "@sysv/ipc/shared";
 import { ready, table, vacant } from "../shared/jobs.ts";
 import { type Gate, header, type Lock } from "../shared/layout.ts";
 import { Protocol } from "../shared/protocol.ts";
@@ -139,4 +146,57 @@ test("A promise rejects with the reason of its signal, even an error of the same
       }
     }
   }
+});
+
+test("A promise that slept while its thread blocked rejects as its handle is disposed right after", async () => {
+  using owner = Channel.create();
+  using memory = SharedMemory.fromId(owner.id);
+  const words = new Int32Array(memory.buffer);
+  const handle = Channel.fromId(owner.id);
+  const waited = handle.receive();
+  await until(() => words[filled.word] !== 0);
+  assertThrows(() => handle.receiveSync({ timeout: 1 }), DOMException);
+  handle[Symbol.dispose]();
+  await assertRejects(() => waited, ReferenceError, "the handle is disposed");
+});
+
+test("Promises read their options once", async () => {
+  using mutex = SharedMutex.create();
+  using channel = Channel.create({ capacity: 64, codec: bytes });
+  using queue = WorkQueue.create();
+  using variable = SharedVariable.create();
+  using broadcast = Broadcast.create();
+  const held = mutex.lockSync();
+  const message = new Uint8Array(24);
+  const waits: ((options: WaitOptions) => Promise<unknown>)[] = [
+    (options) => mutex.lock(options),
+    (options) => channel.receive(options),
+    (options) => channel.receiveInto(message, options),
+    (options) => queue.receive(options),
+    (options) => variable.wait(options),
+    (options) => variable.set(1, options),
+    (options) => variable.update(() => 2, options),
+    (options) => broadcast.publish(3, options),
+    (options) => broadcast.subscribe().receive(options),
+    (options) => queue.send(4, options),
+    (options) => {
+      while (channel.trySend(message));
+      return channel.send(message, options);
+    },
+  ];
+  for (const wait of waits) {
+    const read: string[] = [];
+    const options = {
+      get timeout() {
+        read.push("timeout");
+        return 5;
+      },
+      get signal() {
+        return void read.push("signal");
+      },
+    };
+    await wait(options).catch((error) => assertEquals(error.name, "TimeoutError"));
+    assertEquals(read, ["timeout", "signal"], String(wait));
+  }
+  held.release();
 });
