@@ -146,27 +146,26 @@ async function stream(
 }
 
 const alike: [Name, Name][] = [["deno", "deno"], ["bun", "bun"], ["node", "node"]];
+
 /** The median time of a message and its answer between promises that sleep until they come. */
-async function answer(one: Name, two: Name, form: "channel" | "queue"): Promise<string> {
-  const make = () => form === "queue" ? MessageQueue.create() : Channel.create({ codec: bytes });
-  using there = make();
-  using back = make();
+async function latency(one: Name, two: Name): Promise<void> {
+  using thereChannel = Channel.create({ codec: bytes });
+  using backChannel = Channel.create({ codec: bytes });
+  using thereQueue = MessageQueue.create();
+  using backQueue = MessageQueue.create();
   using ledger = SharedMemory.create({ size: 64 });
-  const ids = `${there.id},${back.id}`;
-  const other = member(two, 1, "echo", form, ids, ledger.id);
+  const ids = [thereChannel, backChannel, thereQueue, backQueue].map(({ id }) => id).join();
+  const other = member(two, 1, "echo", "", ids, ledger.id);
   await passed(500);
   const [path, ...args] = [...commands[one], join(here, "bench/shared_member.ts")];
-  const pinging = ["-c", "0", path!, ...args, "ping", form, ids, String(ledger.id)];
-  const median = execFileSync("taskset", pinging, { encoding: "utf8" }).trim();
+  const pinging = ["-c", "0", path!, ...args, "ping", "", ids, String(ledger.id)];
+  const output = execFileSync("taskset", pinging, { encoding: "utf8" });
+  const [ours, theirs] = output.trim().split(" ").map(Number) as [number, number];
   await killed(other);
-  return median;
-}
-
-async function latency(one: Name, two: Name): Promise<void> {
-  const ours = await answer(one, two, "channel");
-  const theirs = await answer(one, two, "queue");
   console.log(
-    `Channel, 64 bytes, idle, both ways   ${one}:${two} ${ours} us; MessageQueue ${theirs} us`,
+    `Channel, 64 bytes, idle, both ways   ${
+      `${one}:${two}`.padEnd(9)
+    } ${ours} us; MessageQueue ${theirs} us; ${(ours / theirs).toFixed(2)} times`,
   );
 }
 

@@ -61,19 +61,26 @@ function turns(): void {
   }
 }
 
-/** Both ways between two processes, by promises. */
-function ways(): { send: (message: Uint8Array) => Promise<void>; receive: () => Promise<unknown> } {
-  const ids = structure!.split(",").map(Number) as [number, number];
-  const [there, back] = task === "ping" ? ids : ids.reverse() as [number, number];
-  const find = form === "queue"
-    ? (id: number) => MessageQueue.fromId(id)
-    : (id: number) => Channel.fromId(id, { codec: bytes });
-  const [out, into] = [find(there!), find(back!)];
+interface Ways {
+  send(message: Uint8Array): Promise<void>;
+  receive(): Promise<unknown>;
+}
+
+/** Both ways between two processes, over channels and over queues. */
+function ways(): [Ways, Ways] {
+  const ids = structure!.split(",").map(Number) as [number, number, number, number];
+  const [there, back, thereToo, backToo] = ids;
+  const channel = (id: number) => Channel.fromId(id, { codec: bytes });
+  const queue = (id: number) => MessageQueue.fromId(id);
+  return [both(channel(there), channel(back)), both(queue(thereToo), queue(backToo))];
+}
+
+function both(there: Ways, back: Ways): Ways {
+  const [out, into] = task === "ping" ? [there, back] : [back, there];
   return { send: (message) => out.send(message), receive: () => into.receive() };
 }
 
-async function echo(): Promise<void> {
-  const { send, receive } = ways();
+async function echo({ send, receive }: Ways): Promise<void> {
   const message = new Uint8Array(64);
   for (;;) {
     await receive();
@@ -81,19 +88,32 @@ async function echo(): Promise<void> {
   }
 }
 
-/** Prints the median time to an answer, of one that sleeps whenever it is asked. */
-async function ping(): Promise<void> {
-  const { send, receive } = ways();
+/** The time to each answer, in microseconds, of one that sleeps whenever it is asked. */
+async function ask({ send, receive }: Ways): Promise<number[]> {
   const message = new Uint8Array(64);
   const times: number[] = [];
-  for (let i = 0; i < 450; i++) {
+  for (let i = 0; i < 60; i++) {
     await new Promise((resolve) => setTimeout(resolve, 2));
     const start = performance.now();
     await send(message);
     await receive();
-    if (i >= 50) times.push((performance.now() - start) * 1000);
+    if (i >= 10) times.push((performance.now() - start) * 1000);
   }
-  console.log(times.sort((a, b) => a - b)[times.length >> 1]!.toFixed(0));
+  return times;
+}
+
+/** Prints the median times over channels and over queues, which take turns. */
+async function ping(): Promise<void> {
+  const all = ways();
+  const times = all.map((): number[] => []);
+  for (let round = 0; round < 10; round++) {
+    for (const [index, way] of all.entries()) {
+      const taken = await ask(way);
+      if (round > 0) times[index]!.push(...taken);
+    }
+  }
+  const medians = times.map((some) => some.sort((a, b) => a - b)[some.length >> 1]!.toFixed(0));
+  console.log(medians.join(" "));
   process.exit();
 }
 
@@ -110,10 +130,10 @@ function free(): void {
   console.log(best.toFixed(1));
 }
 
-if (form === "promise" || task === "ping" || task === "echo") await prepare();
+if (form === "promise" || task === "ping" || task === "echo") await prepare(2);
 if (task === "send") await send();
 else if (task === "receive") await receive();
-else if (task === "echo") await echo();
+else if (task === "echo") { for (const way of ways()) void echo(way); }
 else if (task === "ping") await ping();
 else if (task === "turns") turns();
 else free();
